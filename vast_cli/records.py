@@ -1,0 +1,245 @@
+"""The records that stages exchange, and their files.
+
+Every record file is safetensors: tensors plus a JSON header (format name, format version, producer version, hash of the
+model that made it). Nothing is ever unpickled. Readers check names, shapes, dtypes, finiteness, version and model hash.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vast_cli import __version__, files, timebase
+from vast_cli.errors import VastError
+
+Array = NDArray[np.float32]
+
+N_VERTICES = 478  # MediaPipe face mesh with irises
+N_EXPRESSION = 233  # paper 3: X in R^{N x 233}
+N_STRONG = 85  # speech-strongly-related components, the first ones (paper 3.3)
+N_WEAK = N_EXPRESSION - N_STRONG  # speech-weakly-related components
+N_IDENTITY = 80
+N_PHONES = 40
+
+Dims = tuple[int | str, ...]  # a string is a free length, equal strings are equal lengths
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all records: what is checked on construction, how it is stored."""
+
+    FORMAT: ClassVar[str] = ""
+    VERSION: ClassVar[int] = 1
+    SHAPES: ClassVar[dict[str, Dims]] = {}
+    DTYPES: ClassVar[dict[str, str]] = {}  # float32 if not named
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, int] = {}
+        for name, dims in self.SHAPES.items():
+            value = getattr(self, name)
+            dtype = self.DTYPES.get(name, "float32")
+            if not isinstance(value, np.ndarray) or value.dtype != dtype:
+                raise VastError("vast_record_invalid", f"{self.FORMAT}: `{name}` must be an array of {dtype}")
+            expected = tuple(
+                lengths.setdefault(d, n) if isinstance(d, str) else d for d, n in zip(dims, value.shape, strict=False)
+            )
+            if value.shape != expected or value.ndim != len(dims):
+                raise VastError(
+                    "vast_record_invalid",
+                    f"{self.FORMAT}: `{name}` has shape {list(value.shape)}, expected {list(dims)}",
+                )
+            if dtype == "float32" and not np.isfinite(value).all():
+                raise VastError("vast_record_invalid", f"{self.FORMAT}: `{name}` holds values that are not finite")
+
+    def save(self, path: Path, *, overwrite: bool = True) -> None:
+        """Write the record to `path`, whole or not at all."""
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in self.SHAPES}
+        header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.SHAPES}
+        save_tensors(path, tensors, kind=self.FORMAT, version=self.VERSION, header=header, overwrite=overwrite)
+
+
+R = TypeVar("R", bound=Record)
+
+
+def save_tensors(
+    path: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    kind: str,
+    version: int,
+    header: Mapping[str, Any],
+    overwrite: bool = True,
+) -> None:
+    """Write tensors and a JSON header as safetensors, atomically; used by records, weights and avatars alike."""
+    metadata = {
+        "format": kind,
+        "format_version": str(version),
+        "producer": f"vast {__version__}",
+        "header": json.dumps(header, sort_keys=True),
+    }
+    with files.atomic_write(path, overwrite=overwrite) as part:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, part, metadata=metadata)
+
+
+def load_tensors(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what `save_tensors` wrote: tensors and header.
+
+    Raises:
+        VastError: `vast_input_missing`, `vast_input_unreadable`, `vast_record_invalid`, `vast_record_version`.
+    """
+    files.check_input(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != kind:
+                found = metadata.get("format", "a file of another program")
+                raise VastError("vast_record_invalid", f"`{path}` is no {kind} file but {found}")
+            if metadata.get("format_version") != str(version):
+                raise VastError(
+                    "vast_record_version",
+                    f"`{path}` has {kind} format {metadata.get('format_version')}, this is format {version}",
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return tensors, json.loads(metadata["header"])
+    except (SafetensorError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise VastError("vast_record_invalid", f"`{path}` is no valid {kind} file: {error}") from error
+    except OSError as error:
+        raise VastError("vast_input_unreadable", f"`{path}` cannot be read: {error}") from error
+
+
+def load(kind: type[R], path: Path, *, model_hash: str | None = None) -> R:
+    """Read a record.
+
+    Args:
+        kind: the record's class.
+        path: its file.
+        model_hash: hash of the model in use; a record of another model is refused.
+
+    Raises:
+        VastError: `vast_input_missing`, `vast_record_invalid`, `vast_record_version`, `vast_model_mismatch`.
+    """
+    tensors, header = load_tensors(path, kind=kind.FORMAT, version=kind.VERSION)
+    try:
+        record = kind(**{name: tensors[name] for name in kind.SHAPES}, **header)
+    except (KeyError, TypeError) as error:
+        raise VastError("vast_record_invalid", f"`{path}` is no valid {kind.FORMAT} file: {error}") from error
+    except VastError as error:
+        raise VastError(error.code, error.message, where=str(path)) from error
+    if model_hash is not None and getattr(record, "model_hash", model_hash) != model_hash:
+        raise VastError(
+            "vast_model_mismatch",
+            f"`{path}` was made with another model",
+            hint="make it again with this version of vast",
+        )
+    return record
+
+
+@dataclass(frozen=True)
+class FaceTrack(Record):
+    """Face parameters of a video at 25 fps: what Phi gives (paper 3).
+
+    The mesh of frame t in the picture, in pixels (x right, y down), is
+    `scale[t] * R(rotation[t]) (identity + expression[t] B)` with y and z negated, plus `translation[t]`
+    (weak perspective, docs of `face.model`). Frames without a face keep the nearest valid values and `valid` False.
+    """
+
+    FORMAT: ClassVar[str] = "vast.track"
+    SHAPES: ClassVar[dict[str, Dims]] = {
+        "valid": ("n",),
+        "score": ("n",),
+        "segment": ("n",),
+        "expression": ("n", N_EXPRESSION),
+        "rotation": ("n", 3),
+        "scale": ("n",),
+        "translation": ("n", 3),
+        "identity": (N_VERTICES, 3),
+    }
+    DTYPES: ClassVar[dict[str, str]] = {"valid": "bool", "segment": "int16"}
+
+    valid: NDArray[np.bool_]  # [n], a face was seen and trusted
+    score: Array  # [n], 0..1, how far to trust the frame
+    segment: NDArray[np.int16]  # [n], counts cuts; -1 where no face
+    expression: Array  # [n, 233], canonical units, not normalised
+    rotation: Array  # [n, 3], rotation vector, canonical axes (x right, y up, z to the camera)
+    scale: Array  # [n], pixels a canonical unit
+    translation: Array  # [n, 3], pixels (x right, y down, z)
+    identity: Array  # [478, 3], neutral mesh of the person, canonical units
+    height: int  # pixels of the upright picture
+    width: int
+    source: str  # name of the video, without its folder
+    model_hash: str
+    report: dict[str, Any] = field(default_factory=dict)  # counts of lost, bridged, doubtful frames; faces seen
+
+    @property
+    def n_frames(self) -> int:
+        """Video frames at 25 fps."""
+        return len(self.valid)
+
+
+@dataclass(frozen=True)
+class Posteriorgram(Record):
+    """Phonetic posteriorgram A (paper 3): speaker and language independent speech content."""
+
+    FORMAT: ClassVar[str] = "vast.ppg"
+    SHAPES: ClassVar[dict[str, Dims]] = {"values": ("t", N_PHONES)}
+
+    values: Array  # [T, 40] at 50 Hz, rows sum to 1
+    n_samples: int  # of 16 kHz sound
+    model_hash: str
+
+    @property
+    def n_frames(self) -> int:
+        """Video frames that this sound fills."""
+        return timebase.video_frames(self.n_samples)
+
+    def at_video(self, start: int = 0, stop: int | None = None) -> Array:
+        """Values at video instants `start .. stop - 1`: [stop - start, 40]."""
+        stop = self.n_frames if stop is None else stop
+        return timebase.interpolate_ppg(self.values, stop - start, start=start)
+
+
+@dataclass(frozen=True)
+class Style(Record):
+    """How somebody speaks: the Gaussian q(z0 | X, A) of a prompt and its point s after the flow (paper 3.1, 3.2)."""
+
+    FORMAT: ClassVar[str] = "vast.style"
+    SHAPES: ClassVar[dict[str, Dims]] = {"mean": ("d",), "log_std": ("d",), "flow_seed": ("d",), "vector": ("d",)}
+
+    mean: Array  # [d_s], mu of z0
+    log_std: Array  # [d_s], ln sigma of z0
+    flow_seed: Array  # [d_s], first Householder vector, from E^p's last hidden layer
+    vector: Array  # [d_s], s = z^(K) of the mean
+    source: str
+    n_frames: int  # frames of the prompt that were used
+    speech_known: bool  # False: the prompt had no sound, its speech was masked
+    model_hash: str
+
+
+@dataclass(frozen=True)
+class Motion(Record):
+    """Predicted expression at 25 fps (paper 3.3), ready for any renderer of the same face model."""
+
+    FORMAT: ClassVar[str] = "vast.motion"
+    SHAPES: ClassVar[dict[str, Dims]] = {"expression": ("n", N_EXPRESSION)}
+
+    expression: Array  # [N, 233]
+    n_samples: int  # of the sound it belongs to
+    avatar: str
+    limited_share: float  # share of frames that the limiter touched
+    face_model_hash: str
+    model_hash: str
+
+
+@dataclass(frozen=True)
+class MeshImages:
+    """Mesh images M of a run of frames (paper 3.4), in memory only: what `face.mesh` draws and `renderer` reads."""
+
+    conditioning: NDArray[np.uint8]  # [N, H, W, 6]: NCC colour (3), mouth interior, eye opening, iris
+    uv: Array  # [N, H, W, 2], texture coordinates in [0, 1] of what is seen at each pixel; 0 outside
+    mask: NDArray[np.uint8]  # [N, H, W], 255 where the mesh covers the pixel
