@@ -1,0 +1,1 @@
+"""The command line: options in, exit codes and messages out; no logic of its own."""

@@ -1,0 +1,52 @@
+"""`vast avatars`: which avatars there are and what is known of them."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from vast_cli.cli import console, options
+
+app = typer.Typer(no_args_is_help=True, help="Avatars at hand: list them, show one.", pretty_exceptions_enable=False)
+
+
+@app.command("list")
+def list_avatars(json: options.Json = False, debug: options.Debug = False) -> None:
+    """Show the avatars at hand, one name a line.
+
+    vast avatars list
+    """
+    with console.run(json=json, debug=debug) as ui:
+        from vast_cli.renderer import avatars
+
+        cards = {name: avatars.card(path) for name, path in avatars.known().items()}
+        if json:
+            ui.result([], {"avatars": cards})
+            return
+        for name in cards:
+            typer.echo(name)
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="Name of an avatar, or the path of a bundle.")],
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show subject, licence, consent, size and measured quality of an avatar.
+
+    vast avatars info obama
+    """
+    with console.run(json=json, debug=debug) as ui:
+        from vast_cli.renderer import avatars
+
+        path = avatars.find(name)
+        card = avatars.card(path)
+        if json:
+            ui.result([], card | {"path": str(path)})
+            return
+        table = Table(box=None, show_header=False)
+        for key, value in card.items():
+            table.add_row(key, str(value))
+        table.add_row("path", str(path))
+        console.Console(highlight=False, soft_wrap=True).print(table)

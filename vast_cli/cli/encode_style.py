@@ -1,0 +1,40 @@
+"""`vast encode-style`: the manner of a prompt as a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vast_cli import files
+from vast_cli.cli import console, options
+
+
+def encode_style(
+    prompt: Annotated[Path, typer.Argument(help="Any video of anybody speaking, or a track of one.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Style file; default: NAME.style here.")] = None,
+    face: options.Face = "largest",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Encode how somebody speaks, to use again without the video.
+
+    vast encode-style excited.mp4 -o excited.style
+    """
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        target = output or Path(prompt.stem + ".style")
+        files.check_input(prompt)
+        files.check_output(target, overwrite=overwrite)
+
+        from vast_cli import pipeline
+
+        record, warnings = pipeline.encode_prompt(prompt, pipeline.Models(), face=face, progress=ui.progress)
+        record.save(target, overwrite=overwrite)
+        for warning in warnings:
+            ui.warn(warning)
+        ui.note(f"style of {record.n_frames} frames" + ("" if record.speech_known else ", without sound"))
+        ui.result([target], {"style": str(target), "n_frames": record.n_frames, "speech_known": record.speech_known})

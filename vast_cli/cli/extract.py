@@ -1,0 +1,51 @@
+"""`vast extract`: face parameters of a video."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vast_cli import files
+from vast_cli.cli import console, options
+
+
+def extract(
+    video: Annotated[Path, typer.Argument(help="Any video.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Track file; default: NAME.track here.")] = None,
+    preview: Annotated[Path | None, typer.Option(help="Also write a video of what the tracker sees.")] = None,
+    face: options.Face = "largest",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Track the face of a video: identity, expression and pose, 25 times a second.
+
+    vast extract prompt.mp4 -o prompt.track --preview seen.mp4
+    """
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        target = output or Path(video.stem + ".track")
+        files.check_input(video)
+        for path in filter(None, (target, preview)):
+            files.check_output(path, overwrite=overwrite)
+
+        from vast_cli import pipeline
+
+        track = pipeline.extract_track(video, pipeline.Models(), face=face, progress=ui.progress)
+        track.save(target, overwrite=overwrite)
+        if preview is not None:
+            pipeline.write_preview(video, track, preview, overwrite=overwrite, progress=ui.progress)
+        ui.note(f"{int(track.valid.sum())} of {track.n_frames} frames show the face")
+        paths = [target] if preview is None else [target, preview]
+        ui.result(
+            paths,
+            {
+                "track": str(target),
+                "preview": preview and str(preview),
+                "n_frames": track.n_frames,
+                "report": track.report,
+            },
+        )

@@ -1,0 +1,53 @@
+"""Presets: named sets of render options in YAML; the user's folder wins over the shipped one."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vast_cli import assets
+from vast_cli.errors import VastError
+
+
+def user_folder() -> Path:
+    """Where users keep presets of their own."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "vast" / "presets"
+
+
+def known() -> dict[str, Path]:
+    """All presets by name."""
+    found = {}
+    for folder in (assets.data_folder("presets"), user_folder()):
+        if folder.is_dir():
+            found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return found
+
+
+def load(name: str, allowed: list[str]) -> dict[str, Any]:
+    """Options of preset `name`.
+
+    Raises:
+        VastError: `vast_preset_unknown` with the nearest name, `vast_option_invalid` for keys that are no options.
+    """
+    presets = known()
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known presets: {', '.join(presets)}"
+        raise VastError("vast_preset_unknown", f"no preset `{name}`", hint=hint)
+    try:
+        values = yaml.safe_load(presets[name].read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise VastError("vast_option_invalid", f"preset `{presets[name]}` cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise VastError("vast_option_invalid", f"preset `{presets[name]}` is no table of options")
+    values.pop("description", None)
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for key in values:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"options: {', '.join(allowed)}"
+            raise VastError("vast_option_invalid", f"preset `{name}` has an unknown option `{key}`", hint=hint)
+    return values

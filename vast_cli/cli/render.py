@@ -1,0 +1,110 @@
+"""`vast render`: one talking video."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vast_cli.cli import console, options, presets
+from vast_cli.errors import VastError
+
+# the options a preset may set and `--print-config` shows
+SETTINGS = [
+    "style_strength", "max_exaggeration", "crf", "encoder_preset", "detail", "seed", "device", "dtype", "threads", "face",
+    "allow_silence", "sidecar",
+]  # fmt: skip
+
+
+def render(
+    context: typer.Context,
+    audio: Annotated[Path, typer.Option(help="Sound to speak: any audio or video file.")],
+    avatar: Annotated[
+        str, typer.Option(envvar="VAST_AVATAR", help="Name of an avatar, or the path of a bundle.")
+    ] = "obama",
+    prompt: Annotated[Path | None, typer.Option(help="Video whose manner is imitated.")] = None,
+    style: Annotated[Path | None, typer.Option(help="Style file instead of a prompt (`vast encode-style`).")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Video file, or a folder for it.")] = None,
+    style_strength: Annotated[
+        float,
+        typer.Option(min=0.0, max=3.0, help="0: the avatar's own manner, 1: the prompt's, above: more than that."),
+    ] = 1.0,
+    max_exaggeration: Annotated[
+        float,
+        typer.Option(min=0.1, max=10.0, help="How far motion may go beyond the avatar's footage; 1 is its own range."),
+    ] = 1.0,
+    preset: Annotated[
+        str, typer.Option(envvar="VAST_PRESET", help="Named set of options: standard, draft, master, or yours.")
+    ] = "standard",
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the H.264 file, lower is better.")] = 18,
+    encoder_preset: Annotated[str, typer.Option(help="Speed of the encoder, ultrafast to veryslow.")] = "fast",
+    detail: Annotated[
+        str, typer.Option(help="full: with the network; mesh: textured mesh only, for previews.")
+    ] = "full",
+    face: options.Face = "largest",
+    allow_silence: Annotated[
+        bool, typer.Option("--allow-silence/--no-allow-silence", help="Render sound without speech too.")
+    ] = False,
+    sidecar: Annotated[
+        bool, typer.Option("--sidecar/--no-sidecar", help="Write what the video was made from beside it.")
+    ] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Show every value and where it came from, then stop.")
+    ] = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.auto,
+    threads: options.Threads = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Make the avatar speak the audio in the manner of the prompt.
+
+    vast render --audio speech.wav --prompt excited.mp4 --avatar obama -o out.mp4
+    """
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        settings = options.resolve(context, SETTINGS, presets.load(preset, SETTINGS), preset)
+        values = {name: setting.value for name, setting in settings.items()}
+        values["dtype"] = str(getattr(values["dtype"], "value", values["dtype"]))
+        if print_config:
+            rows = {name: {"value": values[name], "source": setting.source} for name, setting in settings.items()}
+            typer.echo(json_module.dumps(rows, indent=2))
+            return
+        if prompt is not None and style is not None:
+            raise VastError(
+                "vast_option_invalid", "`--prompt` and `--style` exclude each other", hint="give one of them"
+            )
+
+        from vast_cli import pipeline  # torch is imported only when there is work
+
+        request = pipeline.RenderRequest(
+            audio=audio,
+            avatar=avatar,
+            prompt=prompt,
+            style=style,
+            output=_target(output, audio, prompt or style, avatar),
+            overwrite=overwrite,
+            **values,
+        )
+        result = pipeline.render(request, progress=ui.progress)
+        ui.stop()
+        for warning in result.warnings:
+            ui.warn(warning)
+        ui.note(
+            f"{result.duration_s:.2f} s, {result.n_frames} frames in {result.seconds:.1f} s "
+            f"({result.seconds / result.duration_s:.2f} x real time): {result.output}"
+        )
+        ui.result([result.output], result.document())
+
+
+def _target(output: Path | None, audio: Path, manner: Path | None, avatar: str) -> Path:
+    """Where the video goes: the file asked for, or a telling name in the folder asked for."""
+    if output is not None and output.suffix and not output.is_dir():
+        return output
+    parts = [audio.stem, manner.stem if manner else None, Path(avatar).stem]
+    return (output or Path()) / ("-".join(part for part in parts if part) + ".mp4")

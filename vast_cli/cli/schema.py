@@ -1,0 +1,113 @@
+"""`vast schema`: JSON Schemas of what vast writes."""
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+import typer
+
+from vast_cli import records
+from vast_cli.cli import console
+from vast_cli.errors import KINDS, VastError
+
+RECORDS: dict[str, type[records.Record]] = {
+    "track": records.FaceTrack,
+    "ppg": records.Posteriorgram,
+    "style": records.Style,
+    "motion": records.Motion,
+}
+JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object"}
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"type": "string", "description": description}
+
+
+SIDECAR: dict[str, Any] = {
+    "title": "What a video was made from",
+    "type": "object",
+    "required": ["format", "format_version", "producer", "synthetic", "output", "inputs", "models", "options"],
+    "properties": {
+        "format": {"const": "vast.sidecar"},
+        "format_version": {"const": 1},
+        "producer": _text("name and version of the program"),
+        "synthetic": {"const": True},
+        "output": {
+            "type": "object",
+            "required": ["file", "sha256", "n_frames", "duration_s", "fps"],
+            "properties": {
+                "file": _text("name of the video"),
+                "sha256": _text("hash of its bytes"),
+                "n_frames": {"type": "integer"},
+                "duration_s": {"type": "number"},
+                "fps": {"const": 25},
+            },
+        },
+        "inputs": {
+            "type": "object",
+            "description": "audio, prompt or style, avatar: name and hash each",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["name", "sha256"],
+                "properties": {"name": _text("file name"), "sha256": _text("hash of its bytes")},
+            },
+        },
+        "avatar": {"type": "object", "description": "subject, licence and consent as its card has them"},
+        "models": {"type": "object", "additionalProperties": _text("hash of a model")},
+        "options": {"type": "object"},
+        "limited_share": {"type": "number"},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+    },
+}
+ERROR: dict[str, Any] = {
+    "title": "A failure, as `--json` prints it",
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "exit", "message", "where", "hint"],
+            "properties": {
+                "code": {"enum": sorted(KINDS)},
+                "exit": {"type": "integer"},
+                "message": {"type": "string"},
+                "where": {"type": ["string", "null"]},
+                "hint": {"type": "string"},
+            },
+        }
+    },
+}
+
+
+def record_schema(kind: type[records.Record]) -> dict[str, Any]:
+    """Schema of a record's JSON header, with its tensors described beside it."""
+    header = {f.name: f for f in dataclasses.fields(kind) if f.name not in kind.SHAPES}
+    annotations = {name: getattr(f.type, "__origin__", f.type) for name, f in header.items()}
+    return {
+        "title": f"Header of a {kind.FORMAT} file (safetensors)",
+        "type": "object",
+        "required": sorted(header),
+        "properties": {name: {"type": JSON_TYPES.get(kind_, "string")} for name, kind_ in annotations.items()},
+        "x-format": kind.FORMAT,
+        "x-format-version": kind.VERSION,
+        "x-tensors": {
+            name: {"shape": list(dims), "dtype": kind.DTYPES.get(name, "float32")} for name, dims in kind.SHAPES.items()
+        },
+    }
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """All schemas by name."""
+    return {"sidecar": SIDECAR, "error": ERROR} | {name: record_schema(kind) for name, kind in RECORDS.items()}
+
+
+def schema(name: Annotated[str, typer.Argument(help="sidecar, error, track, ppg, style or motion.")]) -> None:
+    """Print the JSON Schema of a file that vast writes.
+
+    vast schema sidecar
+    """
+    with console.run():
+        known = schemas()
+        if name not in known:
+            raise VastError("vast_option_invalid", f"no schema `{name}`", hint=f"known: {', '.join(known)}")
+        typer.echo(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | known[name], indent=2))
