@@ -25,6 +25,7 @@ def write_error(error: OSError, path: Path) -> VastError:
         errno.EROFS,
         errno.ENOENT,
         errno.ENOTDIR,
+        errno.EEXIST,
         errno.EISDIR,
         errno.ENAMETOOLONG,
     ):
@@ -122,3 +123,16 @@ def human_size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
+
+
+def check_output_folder(path: Path, *, overwrite: bool) -> None:
+    """Fail before any work if a folder of results could not be written at `path`.
+
+    Raises:
+        VastError: `vast_output_exists`, `vast_output_unwritable`.
+    """
+    if path.exists() and not path.is_dir():
+        raise VastError("vast_output_exists", f"`{path}` is a file, not a folder", hint="name another folder with `-o`")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise VastError("vast_output_exists", f"folder `{path}` holds something already")
+    check_output(path / "probe", overwrite=True)

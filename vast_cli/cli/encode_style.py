@@ -32,7 +32,7 @@ def encode_style(
 
         from vast_cli import pipeline
 
-        record, warnings = pipeline.encode_prompt(prompt, pipeline.Models(), face=face, progress=ui.progress)
+        record, warnings = pipeline.encode_prompt(prompt, pipeline.Models(), which=face, progress=ui.progress)
         record.save(target, overwrite=overwrite)
         for warning in warnings:
             ui.warn(warning)

@@ -34,7 +34,7 @@ def extract(
 
         from vast_cli import pipeline
 
-        track = pipeline.extract_track(video, pipeline.Models(), face=face, progress=ui.progress)
+        track = pipeline.extract_track(video, pipeline.Models(), which=face, progress=ui.progress)
         track.save(target, overwrite=overwrite)
         if preview is not None:
             pipeline.write_preview(video, track, preview, overwrite=overwrite, progress=ui.progress)

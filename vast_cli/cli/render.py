@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vast_cli import files
 from vast_cli.cli import console, options, presets
 from vast_cli.errors import VastError
 
@@ -80,6 +81,11 @@ def render(
                 "vast_option_invalid", "`--prompt` and `--style` exclude each other", hint="give one of them"
             )
 
+        for path in filter(None, (audio, prompt, style)):
+            files.check_input(path)
+        target = _target(output, audio, prompt or style, avatar)
+        files.check_output(target, overwrite=overwrite)
+
         from vast_cli import pipeline  # torch is imported only when there is work
 
         request = pipeline.RenderRequest(
@@ -87,7 +93,7 @@ def render(
             avatar=avatar,
             prompt=prompt,
             style=style,
-            output=_target(output, audio, prompt or style, avatar),
+            output=target,
             overwrite=overwrite,
             **values,
         )

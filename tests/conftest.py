@@ -1,0 +1,66 @@
+"""Shared by all tests: where real clips lie, a command line run as a process, small media made on the fly."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips; tests that need it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the clips of ../shared/data are not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Callable[..., None]:
+    """Run ffmpeg with a list of arguments."""
+    from vast_cli.media.ffmpeg import find_ffmpeg
+
+    def call(*arguments: str | Path) -> None:
+        command = [str(find_ffmpeg()), "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=120)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """Four seconds of synthetic speech."""
+    return ROOT / "examples" / "speech.flac"
+
+
+@pytest.fixture(scope="session")
+def prompt() -> Path:
+    """A short clip that this project rendered."""
+    return ROOT / "examples" / "prompt.mp4"
+
+
+@pytest.fixture
+def vast(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run `vast` as a process in an empty folder."""
+
+    def call(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+        folder = tmp_path / "work"
+        folder.mkdir(exist_ok=True)
+        return subprocess.run(
+            [sys.executable, "-m", "vast_cli", *map(str, arguments)],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"} | environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=280,
+        )
+
+    return call

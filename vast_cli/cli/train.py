@@ -1,0 +1,81 @@
+"""`vast train`: make the shipped models again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vast_cli import files
+from vast_cli.cli import console, options
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make the shipped models again from the corpora their cards name.",
+    pretty_exceptions_enable=False,
+)
+
+WORK = Path("build")  # checkpoints and cached features; safe to delete
+
+
+@app.command("face-model")
+def face_model(
+    corpus: Annotated[Path, typer.Option(help="Folder of clips with its index.csv.")],
+    reference: Annotated[Path, typer.Option(help="face_model.npz to compare with; gives the identity prior.")],
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("face_model.safetensors"),
+    work: Annotated[Path, typer.Option(help="Folder of cached landmarks.")] = WORK,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
+) -> None:
+    """Learn the 233 expression components (85 strong, 148 weak) and the neutral estimator.
+
+    vast train face-model --corpus ../shared/data/video --reference ../shared/data/face/face_model.npz
+    """
+    with console.run(debug=debug) as ui:
+        files.check_output(output, overwrite=overwrite)
+        from vast_cli.training.face_model import train_face_model
+
+        report = train_face_model(corpus, output, reference=reference, work=work, seed=seed)
+        ui.result([output], report)
+
+
+@app.command()
+def acoustic(
+    corpus: Annotated[Path, typer.Option(help="Folder of the labelled corpora.")],
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("acoustic.safetensors"),
+    work: Annotated[Path, typer.Option(help="Folder of checkpoints and features.")] = WORK,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train the network that turns sound into phonetic posteriorgrams.
+
+    vast train acoustic --corpus ../shared/data/speech
+    """
+    with console.run(debug=debug) as ui:
+        files.check_output(output, overwrite=overwrite)
+        from vast_cli.training.acoustic import train_acoustic
+
+        report = train_acoustic(corpus, output, work=work, seed=seed)
+        ui.result([output], report)
+
+
+@app.command()
+def style(
+    corpus: Annotated[Path, typer.Option(help="Folder of clips with its index.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("style.safetensors"),
+    work: Annotated[Path, typer.Option(help="Folder of checkpoints, tracks and posteriorgrams.")] = WORK,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train style encoder, enhancer and hybrid decoder together (paper, Eq. 2).
+
+    vast train style --corpus ../shared/data/video
+    """
+    with console.run(debug=debug) as ui:
+        files.check_output(output, overwrite=overwrite)
+        from vast_cli.training.style import train_style
+
+        report = train_style(corpus, output, work=work, seed=seed)
+        ui.result([output], report)

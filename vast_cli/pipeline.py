@@ -1,0 +1,379 @@
+"""The main job in one page: what the paper's Fig. 2 shows.
+
+    prompt -> track (Phi) -> style s (E^p, E^v) ┐
+    audio  -> posteriorgram A ------------------┴-> expression (D) -> mesh images (Phi') -> frames (G) -> video
+
+Stages do not know each other; they meet here through records. Everything after the posteriorgram streams: memory does
+not grow with the length of the sound.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vast_cli import (
+    assets,
+    devices,
+    expression,
+    face,
+    files,
+    media,
+    records,
+    renderer,
+    sidecar,
+    speech,
+    style,
+    timebase,
+)
+from vast_cli.errors import VastError
+from vast_cli.records import Array, FaceTrack, Motion, Posteriorgram, Style
+from vast_cli.streams import prefetch
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Progress = Callable[[str, int, int | None], None]  # stage, done, total
+MIN_SAMPLES = timebase.PPG_WINDOW  # 0.04 s: one window of the filter bank, one video frame
+
+
+def silent(_stage: str, _done: int, _total: int | None) -> None:
+    """The progress of nobody watching."""
+
+
+class Models:
+    """All shared networks, each loaded once when first asked for."""
+
+    @functools.cached_property
+    def face(self) -> face.FaceModel:
+        """Phi and Phi'."""
+        return face.FaceModel.load(assets.find("face_model"))
+
+    @functools.cached_property
+    def acoustic(self) -> speech.AcousticModel:
+        """Sound to posteriorgram."""
+        return speech.load_acoustic_model(assets.find("acoustic"))
+
+    @functools.cached_property
+    def style(self) -> style.StyleModel:
+        """E^p and E^v."""
+        return style.load_style_model(assets.find("style"))
+
+    @functools.cached_property
+    def expression(self) -> expression.ExpressionModel:
+        """D^ar and D^nar."""
+        return expression.load_expression_model(assets.find("style"))
+
+    @functools.cached_property
+    def rasteriser(self) -> face.MeshRasteriser:
+        """Mesh to mesh images."""
+        return face.MeshRasteriser()
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """One render: what goes in, where it goes, how. Fields below `overwrite` are the options of `vast render`."""
+
+    audio: Path
+    avatar: str
+    output: Path
+    prompt: Path | None = None
+    style: Path | None = None
+    overwrite: bool = False
+    style_strength: float = 1.0
+    max_exaggeration: float = 1.0
+    crf: int = 18
+    encoder_preset: str = "fast"
+    detail: str = "full"
+    face: str = "largest"
+    allow_silence: bool = False
+    sidecar: bool = False
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """What a render made."""
+
+    output: Path
+    n_frames: int
+    duration_s: float
+    seconds: float
+    limited_share: float
+    stages: dict[str, float]  # wall seconds until each stage was done
+    warnings: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """The result as JSON."""
+        return asdict(self) | {"output": str(self.output), "real_time_factor": self.seconds / self.duration_s}
+
+
+def extract_track(video: Path, models: Models, *, which: str = "largest", progress: Progress = silent) -> FaceTrack:
+    """Phi: face parameters of a video.
+
+    Raises:
+        VastError: `vast_input_missing`, `vast_bad_media`, `vast_no_face`, `vast_face_lost`.
+    """
+    files.check_input(video)
+    with media.VideoReader(video) as reader:
+        frames = _counted(reader, "track", reader.n_frames, progress)
+        return face.track_video(prefetch(frames, depth=8), model=models.face, source=video.name, face=face_choice(which))
+
+
+def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) -> Posteriorgram:
+    """Posteriorgram of a sound or of a video's sound.
+
+    Raises:
+        VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
+    """
+    files.check_input(audio)
+    blocks = media.read_audio(audio)
+    ppg = speech.extract_ppg(_counted(blocks, "listen", None, progress), models.acoustic, where=audio.name)
+    if ppg.n_samples < MIN_SAMPLES:
+        raise VastError(
+            "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of sound"
+        )
+    return ppg
+
+
+def face_choice(text: str) -> str | int:
+    """The option `--face`: largest, left, right, or a number from the left, from 0."""
+    if text in ("largest", "left", "right"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise VastError("vast_option_invalid", f"`--face {text}` is not understood", hint="largest, left, right or a number from 0")
+
+
+def speech_share(ppg: Posteriorgram) -> float:
+    """Share of frames that hold speech."""
+    return speech.speech_share(ppg)
+
+
+def encode_prompt(
+    prompt: Path, models: Models, *, which: str = "largest", progress: Progress = silent
+) -> tuple[Style, list[str]]:
+    """E^p and E^v: the manner of a prompt, and what its user should know about it.
+
+    `prompt` is a video or a track that `vast extract` wrote. A prompt without sound is ordinary: its speech is unknown.
+    """
+    files.check_input(prompt)
+    warnings: list[str] = []
+    ppg = None
+    if prompt.suffix == ".track":
+        track = records.load(FaceTrack, prompt, model_hash=models.face.hash)
+    else:
+        track = extract_track(prompt, models, which=which, progress=progress)
+        if media.probe(prompt).has_audio:
+            ppg = extract_speech(prompt, models)
+    lost = 1 - float(track.valid.mean())
+    if lost > 0.05:
+        warnings.append(f"{100 * lost:.0f} % of `{prompt.name}` shows no face that can be trusted; the rest was used")
+    return style.encode_style(track, models.style, ppg=ppg), warnings
+
+
+def write_preview(video: Path, track: FaceTrack, output: Path, *, overwrite: bool, progress: Progress = silent) -> None:
+    """The video with the tracked mesh drawn over it."""
+    model = Models().face
+    with (
+        media.VideoReader(video) as reader,
+        media.VideoWriter(
+            output, width=reader.width, height=reader.height, audio=None, n_frames=track.n_frames, overwrite=overwrite
+        ) as writer,
+    ):
+        for index, frame in enumerate(_counted(reader, "preview", track.n_frames, progress)):
+            writer.write(face.draw_preview(frame, track, index, model=model))
+
+
+def check_speech(ppg: Posteriorgram, audio: Path, *, allow_silence: bool) -> None:
+    """Refuse a sound without speech unless the user insists."""
+    if not allow_silence and not speech.is_speech_present(ppg):
+        raise VastError("vast_no_speech", f"`{audio}` holds no speech")
+
+
+def style_vector(manner: Style | None, avatar: renderer.Avatar, models: Models, *, strength: float) -> Array:
+    """s at the strength asked for, on the line from the avatar's own manner to the prompt's."""
+    neutral = avatar.neutral_style(models.style.hash)
+    if neutral is None:
+        neutral = np.zeros(models.style.config.d_style, np.float32)  # the prior's mean
+    return neutral if manner is None else style.interpolate(neutral, manner.vector, strength)
+
+
+def expressions(
+    ppg: Posteriorgram, vector: Array, avatar: renderer.Avatar, models: Models, *, max_exaggeration: float, seed: int
+) -> Iterator[tuple[Array, int]]:
+    """D: predicted expression [n, 233] in runs, kept inside the avatar's range, and how many frames that touched."""
+    for run in expression.predict(ppg, vector, models.expression, seed=seed):
+        if not np.isfinite(run).all():
+            raise VastError("vast_non_finite", "the expression decoder gave values that are not numbers")
+        limited, touched = renderer.limit_expression(run, avatar.expression_range, max_exaggeration=max_exaggeration)
+        yield limited, int(touched.sum())
+
+
+def predict_motion(
+    audio: Path,
+    models: Models,
+    *,
+    style: Path | None,
+    avatar: str,
+    style_strength: float = 1.0,
+    max_exaggeration: float = 1.0,
+    allow_silence: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Motion:
+    """Expression only: what `vast predict` writes."""
+    bundle = load_avatar(avatar, models)
+    manner = None if style is None else records.load(Style, style, model_hash=models.style.hash)
+    ppg = extract_speech(audio, models, progress=progress)
+    check_speech(ppg, audio, allow_silence=allow_silence)
+    vector = style_vector(manner, bundle, models, strength=style_strength)
+    runs, touched = zip(
+        *expressions(ppg, vector, bundle, models, max_exaggeration=max_exaggeration, seed=seed), strict=True
+    )
+    return Motion(
+        expression=np.concatenate(runs),
+        n_samples=ppg.n_samples,
+        avatar=bundle.name,
+        limited_share=sum(touched) / ppg.n_frames,
+        face_model_hash=models.face.hash,
+        model_hash=models.style.hash,
+    )
+
+
+def load_avatar(name: str, models: Models) -> renderer.Avatar:
+    """The bundle `name`, made for the face model in use.
+
+    Raises:
+        VastError: `vast_avatar_unknown`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_model_mismatch`.
+    """
+    avatar = renderer.Avatar.load(renderer.find_avatar(name))
+    if avatar.face_model_hash != models.face.hash:
+        raise VastError(
+            "vast_model_mismatch",
+            f"avatar `{name}` was fitted with another face model",
+            hint="fit it again: `vast fit-renderer`",
+        )
+    return avatar
+
+
+def render(request: RenderRequest, *, models: Models | None = None, progress: Progress = silent) -> RenderResult:
+    """Audio + prompt + avatar to a talking video (paper 3, steps 1-7).
+
+    Raises:
+        VastError: whatever the stages raise; nothing is left behind then.
+    """
+    started = time.monotonic()
+    stages: dict[str, float] = {}
+    models = models or Models()
+    for path in filter(None, (request.audio, request.prompt, request.style)):
+        files.check_input(path)
+    files.check_output(request.output, overwrite=request.overwrite)
+    compute = devices.choose(request.device, dtype=request.dtype, threads=request.threads)
+    avatar = load_avatar(request.avatar, models)
+
+    ppg = extract_speech(request.audio, models, progress=progress)
+    check_speech(ppg, request.audio, allow_silence=request.allow_silence)
+    stages["listen"] = time.monotonic() - started
+
+    manner, warnings = None, []
+    if request.style is not None:
+        manner = records.load(Style, request.style, model_hash=models.style.hash)
+    elif request.prompt is not None:
+        manner, warnings = encode_prompt(request.prompt, models, which=request.face, progress=progress)
+    vector = style_vector(manner, avatar, models, strength=request.style_strength)
+    stages["style"] = time.monotonic() - started
+
+    touched = 0
+
+    def runs() -> Iterator[Array]:
+        nonlocal touched
+        for run, n_touched in expressions(
+            ppg, vector, avatar, models, max_exaggeration=request.max_exaggeration, seed=request.seed
+        ):
+            touched += n_touched
+            yield run
+
+    painter = renderer.Renderer(avatar, compute=compute, detail=request.detail, seed=request.seed)
+    frames = _paint(painter, prefetch(runs()), ppg, avatar, models)
+    with media.VideoWriter(
+        request.output,
+        width=painter.width,
+        height=painter.height,
+        audio=request.audio,
+        n_frames=ppg.n_frames,
+        overwrite=request.overwrite,
+        crf=request.crf,
+        preset=request.encoder_preset,
+        metadata=sidecar.tags(avatar.name),
+    ) as writer:
+        for frame in _counted(frames, "render", ppg.n_frames, progress):
+            writer.write(frame)
+    stages["render"] = time.monotonic() - started
+    limited_share = touched / ppg.n_frames
+    if limited_share > 0.2:
+        warnings.append(
+            f"{100 * limited_share:.0f} % of the frames were held inside what the avatar's footage supports"
+        )
+    result = RenderResult(
+        output=request.output,
+        n_frames=ppg.n_frames,
+        duration_s=ppg.n_samples / timebase.SAMPLE_RATE,
+        seconds=time.monotonic() - started,
+        limited_share=limited_share,
+        stages=stages,
+        warnings=warnings,
+    )
+    if request.sidecar:
+        _write_sidecar(request, result, ppg.n_samples, avatar)
+    return result
+
+
+def _write_sidecar(request: RenderRequest, result: RenderResult, n_samples: int, avatar: renderer.Avatar) -> None:
+    inputs = {"audio": request.audio, "prompt": request.prompt, "style": request.style}
+    not_pixels = {*inputs, "output", "overwrite", "sidecar", "avatar"}
+    sidecar.write(
+        request.output,
+        inputs={role: path for role, path in inputs.items() if path is not None},
+        options={key: value for key, value in asdict(request).items() if key not in not_pixels},
+        avatar_card=avatar.card,
+        n_frames=result.n_frames,
+        n_samples=n_samples,
+        limited_share=result.limited_share,
+        warnings=result.warnings,
+    )
+
+
+def _paint(
+    painter: renderer.Renderer, runs: Iterable[Array], ppg: Posteriorgram, avatar: renderer.Avatar, models: Models
+) -> Iterator[Array]:
+    """Phi' and G: expressions to frames; meshes are drawn in a thread of their own."""
+
+    def meshes() -> Iterator[tuple[int, Array, records.MeshImages]]:
+        start = 0
+        for run in runs:
+            for part in np.array_split(run, range(painter.batch, len(run), painter.batch)):
+                pose = painter.template(start, len(part))
+                vertices = models.face.place(models.face.decode(avatar.identity, part), *pose)
+                yield start, part, models.rasteriser.draw(painter.to_box(vertices), painter.size, painter.size)
+                start += len(part)
+
+    for start, part, images in prefetch(meshes()):
+        yield from painter.render(images, part, ppg_window(ppg, start, len(part)), start)
+
+
+def _counted(items: Iterable[T], stage: str, total: int | None, progress: Progress) -> Iterator[T]:
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        progress(stage, done, total)
+    progress(stage, done, done)
