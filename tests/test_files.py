@@ -56,3 +56,10 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(VastError) as error:
         files.check_output(tmp_path / "a" / "b.mp4", overwrite=False)
     assert error.value.code in {"vast_output_unwritable", "vast_output_exists"}
+
+
+def test_files_can_be_read_as_the_umask_says(tmp_path: Path) -> None:
+    with files.atomic_write(tmp_path / "a.bin") as part:
+        part.chmod(0o600)
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.bin").stat().st_mode == (tmp_path / "b").stat().st_mode

@@ -23,7 +23,8 @@ def examples() -> list[Record]:
 
     return [
         FaceTrack(
-            valid=np.ones(3, bool), score=np.ones(3, np.float32), segment=np.zeros(3, np.int16), expression=normal(3, 233),
+            valid=np.ones(3, bool), score=np.ones(3, np.float32), segment=np.zeros(3, np.int16),
+            expression=normal(3, 233),
             rotation=normal(3, 3), scale=normal(3), translation=normal(3, 3), identity=normal(478, 3),
             height=256, width=200, source="a.mp4", model_hash="m", report={"frames": 3},
         ),
@@ -32,7 +33,10 @@ def examples() -> list[Record]:
             mean=normal(8), log_std=normal(8), flow_seed=normal(8), vector=normal(8), source="a", n_frames=4,
             speech_known=True, model_hash="m",
         ),
-        Motion(expression=normal(4, 233), n_samples=2560, avatar="obama", limited_share=0.0, face_model_hash="f", model_hash="m"),
+        Motion(
+            expression=normal(4, 233), n_samples=2560, avatar="obama", limited_share=0.0,
+            face_model_hash="f", model_hash="m",
+        ),
     ]  # fmt: skip
 
 

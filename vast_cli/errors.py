@@ -12,7 +12,8 @@
      73   cantcreate    vast_output_exists vast_output_unwritable
      74   ioerror       vast_disk_full vast_write_failed vast_encode_failed
      75   locked        vast_locked
-     78   config        vast_preset_unknown vast_record_invalid vast_record_version vast_model_mismatch vast_option_invalid
+     78   config        vast_preset_unknown vast_record_invalid vast_record_version vast_model_mismatch
+                        vast_option_invalid
 
 Codes and exit statuses are API: only added to. Texts may change at any time.
 """

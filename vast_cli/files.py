@@ -84,7 +84,10 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     part = part_path(path)
     try:
         try:
+            part.touch()
+            mode = part.stat().st_mode  # the umask's; some writers make files that only their owner can read
             yield part
+            part.chmod(mode)
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
             if not overwrite and path.exists():  # somebody made it while we worked

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vast_cli import (
     assets,
@@ -38,6 +39,7 @@ from vast_cli.streams import prefetch
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+Frame = NDArray[np.uint8]  # RGB [H, W, 3]
 Progress = Callable[[str, int, int | None], None]  # stage, done, total
 MIN_SAMPLES = timebase.PPG_WINDOW  # 0.04 s: one window of the filter bank, one video frame
 
@@ -125,7 +127,9 @@ def extract_track(video: Path, models: Models, *, which: str = "largest", progre
     files.check_input(video)
     with media.VideoReader(video) as reader:
         frames = _counted(reader, "track", reader.n_frames, progress)
-        return face.track_video(prefetch(frames, depth=8), model=models.face, source=video.name, face=face_choice(which))
+        return face.track_video(
+            prefetch(frames, depth=8), model=models.face, source=video.name, face=face_choice(which)
+        )
 
 
 def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) -> Posteriorgram:
@@ -150,7 +154,9 @@ def face_choice(text: str) -> str | int:
         return text
     if text.isdecimal():
         return int(text)
-    raise VastError("vast_option_invalid", f"`--face {text}` is not understood", hint="largest, left, right or a number from 0")
+    raise VastError(
+        "vast_option_invalid", f"`--face {text}` is not understood", hint="largest, left, right or a number from 0"
+    )
 
 
 def speech_share(ppg: Posteriorgram) -> float:
@@ -284,7 +290,8 @@ def render(request: RenderRequest, *, models: Models | None = None, progress: Pr
     check_speech(ppg, request.audio, allow_silence=request.allow_silence)
     stages["listen"] = time.monotonic() - started
 
-    manner, warnings = None, []
+    manner: Style | None = None
+    warnings: list[str] = []
     if request.style is not None:
         manner = records.load(Style, request.style, model_hash=models.style.hash)
     elif request.prompt is not None:
@@ -354,7 +361,7 @@ def _write_sidecar(request: RenderRequest, result: RenderResult, n_samples: int,
 
 def _paint(
     painter: renderer.Renderer, runs: Iterable[Array], ppg: Posteriorgram, avatar: renderer.Avatar, models: Models
-) -> Iterator[Array]:
+) -> Iterator[Frame]:
     """Phi' and G: expressions to frames; meshes are drawn in a thread of their own."""
 
     def meshes() -> Iterator[tuple[int, Array, records.MeshImages]]:

@@ -105,7 +105,7 @@ def load_tensors(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDAr
                     "vast_record_version",
                     f"`{path}` has {kind} format {metadata.get('format_version')}, this is format {version}",
                 )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
         return tensors, json.loads(metadata["header"])
     except (SafetensorError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise VastError("vast_record_invalid", f"`{path}` is no valid {kind} file: {error}") from error

@@ -1,7 +1,7 @@
 """The only place that converts samples, PPG frames and video frames (paper 4.1).
 
-Video frame k is the instant k / 25 s. PPG frame j covers [0.02 j, 0.02 j + 0.04) s, its centre is 0.02 j + 0.02 s. Audio
-is counted in samples at 16 kHz. Every count is exact integer arithmetic: no drift at any length.
+Video frame k is the instant k / 25 s. PPG frame j covers [0.02 j, 0.02 j + 0.04) s, its centre is 0.02 j + 0.02 s.
+Audio is counted in samples at 16 kHz. Every count is exact integer arithmetic: no drift at any length.
 """
 
 from fractions import Fraction

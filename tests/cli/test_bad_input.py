@@ -1,4 +1,4 @@
-"""Bad input, one test each: the right exit status, one clear message with a hint, no output and no litter left behind."""
+"""Bad input, one test each: the right exit status, one clear message with a hint, nothing left behind."""
 
 import os
 import shutil

@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
 }
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"vast {__version__}")
         raise typer.Exit

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from vast_cli.cli import console, options
@@ -49,4 +50,4 @@ def info(
         for key, value in card.items():
             table.add_row(key, str(value))
         table.add_row("path", str(path))
-        console.Console(highlight=False, soft_wrap=True).print(table)
+        Console(highlight=False, soft_wrap=True).print(table)

@@ -19,7 +19,7 @@ def user_folder() -> Path:
 
 def known() -> dict[str, Path]:
     """All presets by name."""
-    found = {}
+    found: dict[str, Path] = {}
     for folder in (assets.data_folder("presets"), user_folder()):
         if folder.is_dir():
             found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}

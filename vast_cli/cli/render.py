@@ -12,8 +12,8 @@ from vast_cli.errors import VastError
 
 # the options a preset may set and `--print-config` shows
 SETTINGS = [
-    "style_strength", "max_exaggeration", "crf", "encoder_preset", "detail", "seed", "device", "dtype", "threads", "face",
-    "allow_silence", "sidecar",
+    "style_strength", "max_exaggeration", "crf", "encoder_preset", "detail", "seed", "device", "dtype", "threads",
+    "face", "allow_silence", "sidecar",
 ]  # fmt: skip
 
 

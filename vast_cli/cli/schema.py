@@ -82,7 +82,7 @@ ERROR: dict[str, Any] = {
 def record_schema(kind: type[records.Record]) -> dict[str, Any]:
     """Schema of a record's JSON header, with its tensors described beside it."""
     header = {f.name: f for f in dataclasses.fields(kind) if f.name not in kind.SHAPES}
-    annotations = {name: getattr(f.type, "__origin__", f.type) for name, f in header.items()}
+    annotations: dict[str, Any] = {name: getattr(f.type, "__origin__", f.type) for name, f in header.items()}
     return {
         "title": f"Header of a {kind.FORMAT} file (safetensors)",
         "type": "object",

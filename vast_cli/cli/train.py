@@ -20,7 +20,6 @@ WORK = Path("build")  # checkpoints and cached features; safe to delete
 @app.command("face-model")
 def face_model(
     corpus: Annotated[Path, typer.Option(help="Folder of clips with its index.csv.")],
-    reference: Annotated[Path, typer.Option(help="face_model.npz to compare with; gives the identity prior.")],
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("face_model.safetensors"),
     work: Annotated[Path, typer.Option(help="Folder of cached landmarks.")] = WORK,
     seed: options.Seed = 0,
@@ -29,13 +28,13 @@ def face_model(
 ) -> None:
     """Learn the 233 expression components (85 strong, 148 weak) and the neutral estimator.
 
-    vast train face-model --corpus ../shared/data/video --reference ../shared/data/face/face_model.npz
+    vast train face-model --corpus ../shared/data/video
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
         from vast_cli.training.face_model import train_face_model
 
-        report = train_face_model(corpus, output, reference=reference, work=work, seed=seed)
+        report = train_face_model(corpus, output, seed=seed, landmarks_cache=work / "landmarks")
         ui.result([output], report)
 
 
