@@ -52,22 +52,22 @@ class Models:
     """All shared networks, each loaded once when first asked for."""
 
     @functools.cached_property
-    def face(self) -> face.FaceModel:
+    def face_model(self) -> face.FaceModel:
         """Phi and Phi'."""
         return face.FaceModel.load(assets.find("face_model"))
 
     @functools.cached_property
-    def acoustic(self) -> speech.AcousticModel:
+    def acoustic_model(self) -> speech.AcousticModel:
         """Sound to posteriorgram."""
         return speech.load_acoustic_model(assets.find("acoustic"))
 
     @functools.cached_property
-    def style(self) -> style.StyleModel:
+    def style_model(self) -> style.StyleModel:
         """E^p and E^v."""
         return style.load_style_model(assets.find("style"))
 
     @functools.cached_property
-    def expression(self) -> expression.ExpressionModel:
+    def expression_model(self) -> expression.ExpressionModel:
         """D^ar and D^nar."""
         return expression.load_expression_model(assets.find("style"))
 
@@ -128,7 +128,7 @@ def extract_track(video: Path, models: Models, *, which: str = "largest", progre
     with media.VideoReader(video) as reader:
         frames = _counted(reader, "track", reader.n_frames, progress)
         return face.track_video(
-            prefetch(frames, depth=8), model=models.face, source=video.name, face=face_choice(which)
+            prefetch(frames, depth=8), model=models.face_model, source=video.name, face=face_choice(which)
         )
 
 
@@ -140,7 +140,7 @@ def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) 
     """
     files.check_input(audio)
     blocks = media.read_audio(audio)
-    ppg = speech.extract_ppg(_counted(blocks, "listen", None, progress), models.acoustic, where=audio.name)
+    ppg = speech.extract_ppg(_counted(blocks, "listen", None, progress), models.acoustic_model, where=audio.name)
     if ppg.n_samples < MIN_SAMPLES:
         raise VastError(
             "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of sound"
@@ -148,7 +148,7 @@ def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) 
     return ppg
 
 
-def face_choice(text: str) -> str | int:
+def face_choice(text: str) -> face.FaceChoice:
     """The option `--face`: largest, left, right, or a number from the left, from 0."""
     if text in ("largest", "left", "right"):
         return text
@@ -175,7 +175,7 @@ def encode_prompt(
     warnings: list[str] = []
     ppg = None
     if prompt.suffix == ".track":
-        track = records.load(FaceTrack, prompt, model_hash=models.face.hash)
+        track = records.load(FaceTrack, prompt, model_hash=models.face_model.hash)
     else:
         track = extract_track(prompt, models, which=which, progress=progress)
         if media.probe(prompt).has_audio:
@@ -183,12 +183,12 @@ def encode_prompt(
     lost = 1 - float(track.valid.mean())
     if lost > 0.05:
         warnings.append(f"{100 * lost:.0f} % of `{prompt.name}` shows no face that can be trusted; the rest was used")
-    return style.encode_style(track, models.style, ppg=ppg), warnings
+    return style.encode_style(track, models.style_model, ppg=ppg), warnings
 
 
 def write_preview(video: Path, track: FaceTrack, output: Path, *, overwrite: bool, progress: Progress = silent) -> None:
     """The video with the tracked mesh drawn over it."""
-    model = Models().face
+    models = Models()
     with (
         media.VideoReader(video) as reader,
         media.VideoWriter(
@@ -196,7 +196,7 @@ def write_preview(video: Path, track: FaceTrack, output: Path, *, overwrite: boo
         ) as writer,
     ):
         for index, frame in enumerate(_counted(reader, "preview", track.n_frames, progress)):
-            writer.write(face.draw_preview(frame, track, index, model=model))
+            writer.write(face.draw_preview(frame, track, index, model=models.face_model, topology=models.rasteriser.topology))
 
 
 def check_speech(ppg: Posteriorgram, audio: Path, *, allow_silence: bool) -> None:
@@ -207,9 +207,9 @@ def check_speech(ppg: Posteriorgram, audio: Path, *, allow_silence: bool) -> Non
 
 def style_vector(manner: Style | None, avatar: renderer.Avatar, models: Models, *, strength: float) -> Array:
     """s at the strength asked for, on the line from the avatar's own manner to the prompt's."""
-    neutral = avatar.neutral_style(models.style.hash)
+    neutral = avatar.neutral_style(models.style_model.hash)
     if neutral is None:
-        neutral = np.zeros(models.style.config.d_style, np.float32)  # the prior's mean
+        neutral = np.zeros(models.style_model.config.d_style, np.float32)  # the prior's mean
     return neutral if manner is None else style.interpolate(neutral, manner.vector, strength)
 
 
@@ -217,7 +217,7 @@ def expressions(
     ppg: Posteriorgram, vector: Array, avatar: renderer.Avatar, models: Models, *, max_exaggeration: float, seed: int
 ) -> Iterator[tuple[Array, int]]:
     """D: predicted expression [n, 233] in runs, kept inside the avatar's range, and how many frames that touched."""
-    for run in expression.predict(ppg, vector, models.expression, seed=seed):
+    for run in expression.predict(ppg, vector, models.expression_model, seed=seed):
         if not np.isfinite(run).all():
             raise VastError("vast_non_finite", "the expression decoder gave values that are not numbers")
         limited, touched = renderer.limit_expression(run, avatar.expression_range, max_exaggeration=max_exaggeration)
@@ -238,7 +238,7 @@ def predict_motion(
 ) -> Motion:
     """Expression only: what `vast predict` writes."""
     bundle = load_avatar(avatar, models)
-    manner = None if style is None else records.load(Style, style, model_hash=models.style.hash)
+    manner = None if style is None else records.load(Style, style, model_hash=models.style_model.hash)
     ppg = extract_speech(audio, models, progress=progress)
     check_speech(ppg, audio, allow_silence=allow_silence)
     vector = style_vector(manner, bundle, models, strength=style_strength)
@@ -250,8 +250,8 @@ def predict_motion(
         n_samples=ppg.n_samples,
         avatar=bundle.name,
         limited_share=sum(touched) / ppg.n_frames,
-        face_model_hash=models.face.hash,
-        model_hash=models.style.hash,
+        face_model_hash=models.face_model.hash,
+        model_hash=models.style_model.hash,
     )
 
 
@@ -262,7 +262,7 @@ def load_avatar(name: str, models: Models) -> renderer.Avatar:
         VastError: `vast_avatar_unknown`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_model_mismatch`.
     """
     avatar = renderer.Avatar.load(renderer.find_avatar(name))
-    if avatar.face_model_hash != models.face.hash:
+    if avatar.face_model_hash != models.face_model.hash:
         raise VastError(
             "vast_model_mismatch",
             f"avatar `{name}` was fitted with another face model",
@@ -293,7 +293,7 @@ def render(request: RenderRequest, *, models: Models | None = None, progress: Pr
     manner: Style | None = None
     warnings: list[str] = []
     if request.style is not None:
-        manner = records.load(Style, request.style, model_hash=models.style.hash)
+        manner = records.load(Style, request.style, model_hash=models.style_model.hash)
     elif request.prompt is not None:
         manner, warnings = encode_prompt(request.prompt, models, which=request.face, progress=progress)
     vector = style_vector(manner, avatar, models, strength=request.style_strength)
@@ -369,7 +369,7 @@ def _paint(
         for run in runs:
             for part in np.array_split(run, range(painter.batch, len(run), painter.batch)):
                 pose = painter.template(start, len(part))
-                vertices = models.face.place(models.face.decode(avatar.identity, part), *pose)
+                vertices = models.face_model.place(models.face_model.decode(avatar.identity, part), *pose)
                 yield start, part, models.rasteriser.draw(painter.to_box(vertices), painter.size, painter.size)
                 start += len(part)
 

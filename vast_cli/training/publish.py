@@ -14,6 +14,7 @@ SHIPPED: dict[str, tuple[str, str, str, str]] = {
     "face_detection_short_range": ("face_detection_short_range.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
     "face_mesh_backbone": ("face_mesh_backbone.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
     "face_mesh_heads": ("face_mesh_heads.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
+    "face_blendshapes": ("face_blendshapes.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
     "topology": ("topology.npz", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "index_sets": ("index_sets.json", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "face_model": ("face_model.safetensors", "model", "Apache-2.0 AND MIT", "face_model.card.md"),
