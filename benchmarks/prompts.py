@@ -37,7 +37,9 @@ def prompts(corpus: Path) -> list[Path]:
 def sounds(shared: Path) -> list[Path]:
     """The sounds to speak."""
     rows = csv.DictReader((shared / "video" / "index.csv").open(encoding="utf-8"))
-    val = [shared / "video" / r["path"] for r in rows if r["split"] == "val" and r["set"] == "talk" and r["sync_ok"] == "1"]
+    val = [
+        shared / "video" / r["path"] for r in rows if r["split"] == "val" and r["set"] == "talk" and r["sync_ok"] == "1"
+    ]
     multi = sorted((shared / "speech" / "multi").glob("*.opus"))
     return [path for pair in itertools.zip_longest(val, multi) for path in pair if path is not None]
 
@@ -46,7 +48,19 @@ def cut(sound: Path, seconds: float, out: Path) -> Path:
     """The first seconds of a sound between two half seconds of digital silence."""
     target = out / f"{sound.stem}.wav"
     graph = f"[0:a]atrim=0:{seconds},adelay=500:all=1,apad=pad_dur=0.5[a]"
-    arguments = [find_ffmpeg(), "-y", "-i", str(sound), "-filter_complex", graph, "-map", "[a]", "-ar", "24000", str(target)]
+    arguments = [
+        find_ffmpeg(),
+        "-y",
+        "-i",
+        str(sound),
+        "-filter_complex",
+        graph,
+        "-map",
+        "[a]",
+        "-ar",
+        "24000",
+        str(target),
+    ]
     run(arguments, target=target, timeout_s=60)
     return target
 
@@ -70,7 +84,12 @@ def main() -> None:
         row: dict[str, object] = {"prompt": f"{clip.parent.name}/{clip.name}", "audio": sound.name}
         try:
             request = pipeline.RenderRequest(
-                audio=audio, avatar="obama", prompt=clip, output=arguments.out / f"{name}.mp4", overwrite=True, allow_silence=True
+                audio=audio,
+                avatar="obama",
+                prompt=clip,
+                output=arguments.out / f"{name}.mp4",
+                overwrite=True,
+                allow_silence=True,
             )
             result = pipeline.render(request, models=models)
             info = media.probe(result.output)
@@ -82,7 +101,7 @@ def main() -> None:
             motion = np.concatenate(
                 [run for run, _ in pipeline.expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)]
             )
-            gap = models.face.lip_gap(avatar.identity, motion)
+            gap = models.face_model.lip_gap(avatar.identity, motion)
             quiet = ppg.at_video()[:, 0] > 0.9
             row |= {
                 "frames": len(frames),

@@ -36,7 +36,19 @@ def sound(seconds: float, folder: Path) -> Path:
 def render(audio: Path, folder: Path, *options: str) -> tuple[float, float]:
     """Wall seconds and peak memory in MB of one `vast render` process (its ffmpeg apart)."""
     output = folder / "out.mp4"
-    arguments = ["render", "--audio", audio, "--prompt", PROMPT, "-o", output, "--overwrite", "--progress", "none", *options]
+    arguments = [
+        "render",
+        "--audio",
+        audio,
+        "--prompt",
+        PROMPT,
+        "-o",
+        output,
+        "--overwrite",
+        "--progress",
+        "none",
+        *options,
+    ]
     # the child reports its own peak: RUSAGE_CHILDREN here would keep the largest of all runs
     script = (
         "import atexit, resource, sys\n"

@@ -50,6 +50,15 @@ def test_round_trip(record: Record, tmp_path: Path) -> None:
         assert np.array_equal(before, after) and type(before) is type(after)
 
 
+@pytest.mark.parametrize("record", examples(), ids=lambda r: r.FORMAT)
+def test_the_same_record_has_the_same_bytes(record: Record, tmp_path: Path) -> None:
+    contents = set()
+    for k in range(5):
+        record.save(tmp_path / f"{k}")
+        contents.add((tmp_path / f"{k}").read_bytes())
+    assert len(contents) == 1
+
+
 def test_record_of_another_model_is_refused(tmp_path: Path) -> None:
     examples()[1].save(tmp_path / "a.ppg")
     with pytest.raises(VastError) as error:

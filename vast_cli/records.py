@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from vast_cli import __version__, files, timebase
 from vast_cli.errors import VastError
@@ -83,8 +83,19 @@ def save_tensors(
         "producer": f"vast {__version__}",
         "header": json.dumps(header, sort_keys=True),
     }
+    content = _sorted_header(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata))
     with files.atomic_write(path, overwrite=overwrite) as part:
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, part, metadata=metadata)
+        part.write_bytes(content)
+
+
+def _sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with its metadata in order: the library's order differs from run to run."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # tensors start at a multiple of 8
+    return len(encoded).to_bytes(8, "little") + encoded + content[8 + length :]
 
 
 def load_tensors(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

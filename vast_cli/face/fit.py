@@ -1,0 +1,278 @@
+"""From raw landmarks to face parameters (Phi, paper 3): which frames to trust, identity, expression, pose.
+
+A frame is valid if a face is flagged, its outer eye corners are 24 px or more apart and it is turned 45 degrees at
+most. Gaps up to 5 frames are bridged by interpolation. A longer gap, a picture cut or a jump of the face begins a new
+segment; segments whose neutral mesh differs too much from the main one's show another person and are dropped.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli import timebase
+from vast_cli.errors import VastError
+from vast_cli.face import geometry, smooth
+from vast_cli.face.model import OUTER_EYES, FaceModel, Pose
+from vast_cli.records import FaceTrack
+
+Array = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+MIN_FLAG = 0.5
+MIN_IOD = 24.0  # pixels between the outer eye corners
+MAX_YAW = np.pi / 4
+MAX_JUMP = 0.25  # of the face's centre from frame to frame, in outer-eye distances
+MAX_GAP = 5  # frames bridged
+MIN_VALID, LEAST_VALID = 24, 8  # frames for a sound neutral mesh; for any, in clips too short for more
+SAME_PERSON = 1.2  # %IOD rms between neutral meshes; the same person 0.8 - 0.95, others 2.0 on average
+SAME_PLACE = 1.8  # the same, where the face went on at the same place without a picture cut
+MAX_LIP_JUMP = 4.0  # %IOD from the filtered lips: something is before the mouth, or the mesh hallucinates
+LIPS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
+BRIDGED_SCORE = DOUBTFUL_SCORE = 0.5
+
+
+@dataclass(frozen=True)
+class _Segment:
+    frames: NDArray[np.int64]  # valid ones, ascending
+    continuous: bool  # began without a cut: after a gap or a jump
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What is known of each frame before anything is fitted."""
+
+    points: Array  # [n, 478, 3]; frames without a face hold the nearest one's
+    present: Flags
+    large: Flags
+    frontal: Flags
+    iod: Array  # pixels
+    yaw: Array  # radians
+    centre: Array  # [n, 2], pixels
+
+    @property
+    def ok(self) -> Flags:
+        return self.present & self.large & self.frontal
+
+    @classmethod
+    def look(cls, points: Array, flag: Array, model: FaceModel) -> "_Frames":
+        present = flag >= MIN_FLAG
+        safe = _filled(points, present)
+        iod = np.linalg.norm(safe[:, OUTER_EYES[0], :2] - safe[:, OUTER_EYES[1], :2], axis=1)
+        _, pose = model.stabilise(safe, model.v_bar)
+        yaw = _yaw(pose.rotation)
+        return cls(safe, present, iod >= MIN_IOD, np.abs(yaw) <= MAX_YAW, iod, yaw, pose.translation[:, :2])
+
+
+def runs(points: Array, flag: Array, cut: Flags, model: FaceModel) -> list[NDArray[np.int64]]:
+    """Valid frames of each segment, whoever it shows: what training takes from a clip.
+
+    Args:
+        points: [n, 478, 3], pixels, picture axes.
+        flag: [n], face flag.
+        cut: [n], continuity with the frame before is not known.
+        model: its mean face and rigid vertices are used, nothing else.
+    """
+    frames = _Frames.look(points, flag, model)
+    return [s.frames for s in _segments(frames, cut)] if frames.ok.any() else []
+
+
+def fit_track(
+    points: Array,
+    flag: Array,
+    cut: Flags,
+    model: FaceModel,
+    *,
+    height: int,
+    width: int,
+    source: str = "",
+    faces: tuple[tuple[float, float, float], ...] = (),
+    neutral: Array | None = None,
+) -> FaceTrack:
+    """Fit the face model to landmarks.
+
+    The track holds the pose smoothed (Savitzky-Golay 9/2), weak components smoothed (5/2), strong ones raw. Bridged
+    frames are valid with score 0.5, as are doubtful ones (lips that jump); the report counts both.
+
+    Args:
+        points: [n, 478, 3], pixels, picture axes.
+        flag: [n], face flag.
+        cut: [n], continuity with the frame before is not known.
+        model: face model.
+        height: of the picture.
+        width: of the picture.
+        source: name of the video.
+        faces: those seen at the start (x, y, size), for the report.
+        neutral: [478, 3], identity known from elsewhere (an avatar's); estimated from this clip if not given.
+
+    Raises:
+        VastError: `vast_face_lost` if there are too few valid frames: 24, or half of a clip shorter than 48, and
+            never fewer than 8.
+    """
+    n = len(points)
+    frames = _Frames.look(points, flag, model)
+    present, large, frontal = frames.present, frames.large, frames.frontal
+    safe, ok = frames.points, frames.ok
+    needed = int(np.clip(n // 2, LEAST_VALID, MIN_VALID))
+    _check(ok, needed, present=present, large=large, source=source)
+    segments = _segments(frames, cut)
+    kept, others = _same_person(segments, safe, model)
+    valid = np.zeros(n, bool)
+    for s in kept:
+        valid[s.frames] = True
+    _check(valid, needed, present=present, large=large, source=source)
+
+    identity = model.neutral(safe[valid]) if neutral is None else neutral.astype(np.float32)
+    meshes, pose = model.stabilise(safe, identity)
+    expression = model.encode(meshes, identity)
+    segment, bridged = _number(kept, n)
+    known = np.flatnonzero(valid)
+    pose = Pose(*(_bridge(v, known, bridged) for v in (smooth.unwrap(pose.rotation), pose.scale, pose.translation)))
+    expression = _bridge(expression, known, bridged)
+    doubtful = valid & _lips_jump(meshes, segment, identity)
+    pose = smooth.smooth_pose(pose, segment)
+    expression = smooth.smooth_weak(expression, segment, n_strong=model.n_strong)
+
+    score = np.where(valid, np.clip(flag, 0, 1) * np.clip(1.5 - np.abs(frames.yaw) / MAX_YAW, 0.5, 1.0), 0.0)
+    score[doubtful] = np.minimum(score[doubtful], DOUBTFUL_SCORE)
+    score[bridged] = BRIDGED_SCORE
+    trusted = valid | bridged
+    report: dict[str, Any] = {
+        "frames": n,
+        "valid": int(valid.sum()),
+        "bridged": int(bridged.sum()),
+        "doubtful": int(doubtful.sum()),
+        "turned_away": int((present & ~frontal).sum()),
+        "too_small": int((present & ~large).sum()),
+        "other_person": others,
+        "fragments": int((ok & ~valid).sum()) - others,  # in runs too short to tell who it is
+        "lost_s": _intervals(~trusted),
+        "segments": len(kept),
+        "faces_at_start": [[round(v, 1) for v in face] for face in faces],
+    }
+    return FaceTrack(
+        valid=trusted,
+        score=score.astype(np.float32),
+        segment=segment,
+        expression=expression,
+        rotation=pose.rotation,
+        scale=pose.scale,
+        translation=pose.translation,
+        identity=identity,
+        height=height,
+        width=width,
+        source=source,
+        model_hash=model.hash,
+        report=report,
+    )
+
+
+def _check(ok: Flags, needed: int, *, present: Flags, large: Flags, source: str) -> None:
+    if ok.sum() >= needed:
+        return
+    why = "too small" if (present & ~large).sum() > (present & large).sum() else "lost or turned away"
+    name = f" of `{source}`" if source else ""
+    usable = f"the face is usable in {int(ok.sum())} of {len(ok)} frames{name}"
+    raise VastError("vast_face_lost", f"{usable}, {needed} are needed (in the others it is {why})")
+
+
+def _yaw(rotation: Array) -> Array:
+    matrix = geometry.rotation_matrix(rotation)
+    yaw: Array = np.arctan2(matrix[:, 0, 2], matrix[:, 2, 2])
+    return yaw
+
+
+def _filled(points: Array, present: Flags) -> Array:
+    """Frames without a face get the nearest one's landmarks, so that no arithmetic sees zeros."""
+    known = np.flatnonzero(present)
+    if len(known) in (0, len(points)):
+        return points
+    return points[known[_nearest(known, len(points))]]
+
+
+def _nearest(known: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """[n], position in `known` (ascending) of the entry nearest to each index."""
+    right = np.clip(np.searchsorted(known, np.arange(n)), 0, len(known) - 1)
+    left = np.maximum(right - 1, 0)
+    nearer = np.abs(known[left] - np.arange(n)) <= np.abs(known[right] - np.arange(n))
+    return np.where(nearer, left, right)
+
+
+def _segments(frames: _Frames, cut: Flags) -> list[_Segment]:
+    """Runs of valid frames, apart by at most `MAX_GAP`, without cut or jump between them."""
+    known = np.flatnonzero(frames.ok)
+    present = frames.present
+    gap = np.diff(known) - 1
+    moved = np.linalg.norm(np.diff(frames.centre[known], axis=0), axis=1) / frames.iod[known[1:]]
+    jumped = moved > MAX_JUMP * (1 + gap)
+    # a face found again after frames without one may have been in the same place all the time (a hand passed): only
+    # cuts seen in frames without a face, or a new search from one frame to the next, break continuity
+    anew = cut & np.concatenate([[True], present[:-1]])
+    count = np.cumsum(anew | (cut & ~present))
+    was_cut = np.diff(count[known]) > 0
+    borders = np.flatnonzero(jumped | (gap > MAX_GAP) | was_cut)
+    parts = np.split(known, borders + 1)
+    return [_Segment(part, k > 0 and not was_cut[borders[k - 1]]) for k, part in enumerate(parts)]
+
+
+def _same_person(segments: list[_Segment], points: Array, model: FaceModel) -> tuple[list[_Segment], int]:
+    """The longest segment and those whose neutral mesh is near to its; how many frames show another person."""
+    main = max(segments, key=lambda s: len(s.frames))
+    if len(segments) == 1:
+        return segments, 0
+    reference = model.neutral(points[main.frames])
+    kept, others = [], 0
+    for s in segments:
+        if s is main:
+            kept.append(s)
+        elif len(s.frames) >= LEAST_VALID:
+            offset = model.neutral(points[s.frames]) - reference
+            distance = 100 * float(np.sqrt(np.square(offset).sum(1).mean())) / model.iod
+            if distance < (SAME_PLACE if s.continuous else SAME_PERSON):
+                kept.append(s)
+            else:
+                others += len(s.frames)
+    return kept, others
+
+
+def _number(segments: list[_Segment], n: int) -> tuple[NDArray[np.int16], Flags]:
+    """Segment of each frame (-1: none) and which frames are bridged."""
+    segment = np.full(n, -1, np.int16)
+    bridged = np.zeros(n, bool)
+    for k, s in enumerate(segments):
+        first, last = s.frames[0], s.frames[-1] + 1
+        segment[first:last] = k
+        bridged[first:last] = True
+    for s in segments:
+        bridged[s.frames] = False
+    return segment, bridged
+
+
+def _bridge(values: Array, known: NDArray[np.int64], bridged: Flags) -> Array:
+    """Bridged frames by linear interpolation, frames without a face by the nearest known one. [n, ...]."""
+    n = len(values)
+    result = values[known[_nearest(known, n)]]
+    inside = np.flatnonzero(bridged)
+    if len(inside):
+        right = np.searchsorted(known, inside)
+        left = right - 1
+        weight = ((inside - known[left]) / (known[right] - known[left])).astype(np.float32)
+        weight = weight.reshape(-1, *[1] * (values.ndim - 1))
+        result[inside] = values[known[left]] * (1 - weight) + values[known[right]] * weight
+    return result
+
+
+def _lips_jump(meshes: Array, segment: NDArray[np.int16], identity: Array) -> Flags:
+    """[n], lips far from where their neighbours in time put them."""
+    lips = meshes[:, LIPS, :2]
+    away = np.linalg.norm(lips - smooth.by_segment(lips, segment, smooth.WEAK_WINDOW), axis=2).max(1)
+    iod = np.linalg.norm(identity[OUTER_EYES[0]] - identity[OUTER_EYES[1]])
+    jump: Flags = 100 * away / iod > MAX_LIP_JUMP
+    return jump
+
+
+def _intervals(flags: Flags) -> list[list[float]]:
+    """Runs of set flags as [start, end] in seconds."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [[round(timebase.seconds(int(a)), 2), round(timebase.seconds(int(b)), 2)] for a, b in edges.reshape(-1, 2)]

@@ -1,0 +1,259 @@
+"""Follow one face through the frames of a video: raw landmarks first, then the parameters of Phi (paper 3).
+
+Memory holds landmarks only (6 kB a frame), never frames. The face is chosen once at the start and then followed by its
+region; it is chosen again, by shape, only after a loss or a cut.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli import files, timebase
+from vast_cli.errors import VastError
+from vast_cli.face import fit
+from vast_cli.face.cuts import CutFinder
+from vast_cli.face.detect import FaceDetector, Region
+from vast_cli.face.landmarks import MIN_FLAG, LandmarkNet, Landmarks, next_region
+from vast_cli.face.model import FaceModel
+from vast_cli.face.topology import Topology
+from vast_cli.records import N_VERTICES, FaceTrack
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+FaceChoice = (
+    Literal["largest", "left", "right"] | int
+)  # an int counts the faces of the first frame from the left, from 0
+
+LOOK_OFTEN = 12  # frames without a face in which every frame is searched; then every fifth
+LOOK_EVERY = 5
+MIN_SIDE = 16.0  # pixels; smaller regions hold no face, larger than this many pictures neither
+MAX_SIDES = 4.0
+SAME_REGION = 0.06  # of the region's side
+
+
+@dataclass(frozen=True)
+class LandmarkTrack:
+    """Raw landmarks of one face through a video at 25 fps: what `fit.fit_track` turns into a `FaceTrack`."""
+
+    points: Array  # [n, 478, 3], pixels, picture axes; 0 where no face
+    flag: Array  # [n], 0..1, the network's face flag; 0 where none was looked for
+    cut: NDArray[np.bool_]  # [n], a picture cut before this frame, or the face was searched anew here
+    height: int
+    width: int
+    source: str
+    faces: tuple[tuple[float, float, float], ...]  # x, y, size in pixels of those in the first frame with a face
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """[n], a face was found."""
+        return self.flag >= MIN_FLAG
+
+    def save(self, path: Path) -> None:
+        """Write as npz (a cache for training; not a record)."""
+        with files.atomic_write(path) as part, part.open("wb") as file:
+            np.savez(
+                file,
+                points=self.points,
+                flag=self.flag,
+                cut=self.cut,
+                size=np.array([self.height, self.width]),
+                source=np.array(self.source),
+                faces=np.array(self.faces, np.float64).reshape(-1, 3),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "LandmarkTrack":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as a:
+            height, width = (int(v) for v in a["size"])
+            faces = tuple((float(x), float(y), float(s)) for x, y, s in a["faces"])
+            return cls(a["points"], a["flag"], a["cut"], height, width, str(a["source"]), faces)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the tracker found in one frame."""
+
+    landmarks: Landmarks | None
+    cut: bool  # a picture cut, or found after a search: continuity with the frame before is not known
+
+
+class FaceTracker:
+    """Follow one face through a stream of upright RGB frames [H, W, 3], uint8.
+
+    Args:
+        model: face model, tells persons apart after a loss or cut.
+        face: which one to follow if there are several at the start.
+        weights: folder of the tracker's networks; those that ship with vast if not given.
+    """
+
+    def __init__(self, model: FaceModel, *, face: FaceChoice = "largest", weights: Path | None = None) -> None:
+        cv2.setNumThreads(1)  # else timings and the equality of bytes wander
+
+        def path(name: str) -> Path | None:
+            return None if weights is None else weights / name
+
+        self._model = model
+        self._face = face
+        topology = Topology.load(path("topology.npz"), path("index_sets.json"))
+        self._detector = FaceDetector(path("face_detection_short_range.tflite"))
+        self._net = LandmarkNet(path("face_mesh_backbone.tflite"), path("face_mesh_heads.tflite"), topology)
+        self._cuts = CutFinder()
+        self._region: Region | None = None
+        self._misses = 0
+        self._shape_sum = np.zeros((N_VERTICES, 3), np.float64)
+        self._shape_count = 0
+        self._frame = -1
+        self.faces: tuple[tuple[float, float, float], ...] = ()  # of the first frame with a face
+
+    def step(self, frame: Image) -> Seen:
+        """Look at the next frame.
+
+        Raises:
+            VastError: `vast_option_invalid` if the face asked for is not there at the start.
+        """
+        self._frame += 1
+        cut = self._cuts.step(frame)
+        before = self._region
+        if cut:
+            self._region, self._misses = None, 0
+        if self._region is not None:
+            found = self._net.locate(frame, self._region)
+            if found.flag >= MIN_FLAG and self._follow(found, frame):
+                return Seen(found, False)
+            self._region = None
+            # the region may have slipped off: search this very frame
+        elif self._misses >= LOOK_OFTEN and self._misses % LOOK_EVERY:
+            self._misses += 1
+            return Seen(None, cut)
+        chosen = self._search(frame)
+        if chosen is None or not self._follow(chosen, frame):
+            self._region = None
+            self._misses += 1
+            return Seen(None, cut)
+        self._misses = 0
+        # a flash or a hand before the camera changes the picture like a cut, but not the face
+        return Seen(chosen, before is None or not _near(before, self._region))
+
+    def _follow(self, found: Landmarks, frame: Image) -> bool:
+        """Take the region for the next frame from this one's landmarks; False if it is nonsense."""
+        region = next_region(found.points)
+        height, width = frame.shape[:2]
+        inside = -0.25 * width <= region.x <= 1.25 * width and -0.25 * height <= region.y <= 1.25 * height
+        if not inside or not MIN_SIDE <= region.size <= MAX_SIDES * max(height, width):
+            return False
+        self._region = region
+        if self._frame % LOOK_EVERY == 0 or self._shape_count == 0:  # the mean shape needs few frames
+            self._shape_sum += self._shape(found)
+            self._shape_count += 1
+        return True
+
+    def _shape(self, found: Landmarks) -> Array:
+        """The face's shape without pose and without what looks like expression: tells persons apart, roughly."""
+        return self._model.neutral(found.points[None])
+
+    def _search(self, frame: Image) -> Landmarks | None:
+        located = [self._net.locate(frame, d.region) for d in self._detector.detect(frame)]
+        found = [f for f in located if f.flag >= MIN_FLAG]
+        if not found:
+            return None
+        if self._shape_count:
+            if len(found) == 1:
+                return found[0]  # `fit` judges whole segments, with more frames than this one
+            mean = (self._shape_sum / self._shape_count).astype(np.float32)
+            return min(found, key=lambda f: float(np.square(self._shape(f) - mean).mean()))
+        regions = [next_region(f.points) for f in found]
+        order = sorted(range(len(found)), key=lambda k: regions[k].x)
+        self.faces = tuple((regions[k].x, regions[k].y, regions[k].size) for k in order)
+        return found[self._choose(order, [r.size for r in regions])]
+
+    def _choose(self, order: list[int], size: list[float]) -> int:
+        if self._face == "largest":
+            return max(order, key=lambda k: size[k])
+        if isinstance(self._face, str):
+            return order[0 if self._face == "left" else -1]
+        if not 0 <= self._face < len(order):
+            at = timebase.seconds(self._frame)
+            message = f"face {self._face} was asked for, but {len(order)} are seen at {at:.1f} s"
+            raise VastError("vast_option_invalid", message, hint="faces are counted from the left, from 0")
+        return order[self._face]
+
+
+def _near(a: Region, b: Region | None) -> bool:
+    """The same place and size, as from one frame to the next."""
+    if b is None:
+        return False
+    size = max(a.size, b.size)
+    return abs(a.x - b.x) + abs(a.y - b.y) < SAME_REGION * size and abs(a.size - b.size) < SAME_REGION * size
+
+
+def track_landmarks(
+    frames: Iterable[Image],
+    model: FaceModel,
+    *,
+    source: str = "",
+    face: FaceChoice = "largest",
+    weights: Path | None = None,
+) -> LandmarkTrack:
+    """Raw landmarks of one face through a video.
+
+    Args:
+        frames: upright RGB pictures [H, W, 3] at 25 fps, uint8, all of one size.
+        model: face model.
+        source: name of the video for messages.
+        face: which one to follow.
+        weights: folder of the tracker's networks.
+
+    Raises:
+        VastError: `vast_no_face`, `vast_option_invalid`.
+    """
+    tracker = FaceTracker(model, face=face, weights=weights)
+    points: list[Array] = []
+    flags: list[float] = []
+    cuts: list[bool] = []
+    nothing = np.zeros((N_VERTICES, 3), np.float32)
+    height = width = 0
+    for frame in frames:
+        height, width = frame.shape[:2]
+        seen = tracker.step(frame)
+        points.append(nothing if seen.landmarks is None else seen.landmarks.points)
+        flags.append(0.0 if seen.landmarks is None else seen.landmarks.flag)
+        cuts.append(seen.cut)
+    if not any(flags):
+        name = f" in `{source}`" if source else ""
+        looked = f"(looked at {len(flags)} frames, 0.0 s - {timebase.seconds(len(flags)):.1f} s)"
+        raise VastError("vast_no_face", f"no face found{name} {looked}")
+    return LandmarkTrack(
+        np.stack(points), np.array(flags, np.float32), np.array(cuts), height, width, source, tracker.faces
+    )
+
+
+def track_video(
+    frames: Iterable[Image],
+    *,
+    model: FaceModel,
+    source: str = "",
+    face: FaceChoice = "largest",
+    weights: Path | None = None,
+) -> FaceTrack:
+    """Face parameters of a video (Phi, paper 3): `track_landmarks`, then `fit.fit_track`.
+
+    Args:
+        frames: upright RGB pictures [H, W, 3] at 25 fps, uint8, all of one size; read once, none is kept.
+        model: face model.
+        source: name of the video, without its folder.
+        face: which one to follow if there are several: `largest`, `left`, `right` or an index from the left, from 0.
+        weights: folder of the tracker's networks; those that ship with vast if not given.
+
+    Raises:
+        VastError: `vast_no_face`, `vast_face_lost`, `vast_option_invalid`.
+    """
+    raw = track_landmarks(frames, model, source=source, face=face, weights=weights)
+    return fit.fit_track(
+        raw.points, raw.flag, raw.cut, model, height=raw.height, width=raw.width, source=source, faces=raw.faces
+    )
