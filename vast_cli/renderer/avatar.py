@@ -1,0 +1,253 @@
+"""The avatar bundle: all a person's renderer needs, in one folder or one `.avatar` file (zip of it).
+
+avatar.json         card: name, subject, licence, consent, hashes, measured figures
+avatar.safetensors  identity, template poses, textures, plate, G; the footage itself only if it was fitted over it
+"""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vast_cli import __version__, files, records
+from vast_cli.errors import VastError
+from vast_cli.records import N_VERTICES
+from vast_cli.renderer.geometry import Array, Box, PoseStatistics
+from vast_cli.renderer.limiter import ExpressionRange
+from vast_cli.renderer.network import Network, NetworkConfig
+from vast_cli.renderer.plate import Plate
+from vast_cli.renderer.scene import Subject
+from vast_cli.renderer.texture import Region, Texture
+
+FORMAT, VERSION = "vast.avatar", 1
+CARD, WEIGHTS = "avatar.json", "avatar.safetensors"
+MEMBERS = {CARD, WEIGHTS, "card.md"}
+MAX_MEMBER = 4 << 30  # bytes; an hour of footage fits
+LAYERS = ("background", "torso", "head")
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Template frames of a bundle that keeps its footage: JPEG streams, one after another."""
+
+    data: Image  # [bytes]
+    offsets: NDArray[np.int64]  # [frames + 1]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """A person's renderer, loaded."""
+
+    name: str
+    card: dict[str, Any]
+    face_model_hash: str
+    subject: Subject
+    region: tuple[int, int, int, int]  # top, bottom, left, right of where G works, box pixels, multiples of 8
+    rotation: Array  # [t, 3], template poses in footage pixels
+    scale: Array  # [t]
+    translation: Array  # [t, 3]
+    texture: Texture
+    plate: Plate
+    network: Network
+    expression_range: ExpressionRange
+    neutral: Array  # [d_s], the avatar's own style code, or [0]
+    neutral_model: str  # hash of the style model that made it
+    footage: Footage | None = None
+
+    def neutral_style(self, model_hash: str) -> Array | None:
+        """The avatar's own style code [d_s], if the style model in use made it."""
+        return self.neutral if self.neutral_model == model_hash and len(self.neutral) else None
+
+    @property
+    def n_template(self) -> int:
+        """Template frames."""
+        return len(self.scale)
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle's two files."""
+        header = {
+            "name": self.name,
+            "face_model_hash": self.face_model_hash,
+            "box": asdict(self.subject.box),
+            "region": list(self.region),
+            "network": asdict(self.network.config),
+            "limit": self.expression_range.limit,
+            "regions": [[*region.origin, region.bandwidth] for region in (self.texture.lower, self.texture.upper)],
+            "neutral_model": self.neutral_model,
+            "footage": None if self.footage is None else [self.footage.width, self.footage.height],
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / WEIGHTS
+        records.save_tensors(path, self._tensors(), kind=FORMAT, version=VERSION, header=header)
+        card = {"format": FORMAT, "format_version": VERSION, "producer": f"vast {__version__}"} | self.card
+        card |= {"name": self.name, "sha256": files.sha256(path)}
+        with files.atomic_write(folder / CARD) as part:
+            part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        tensors: dict[str, NDArray[Any]] = {
+            "identity": self.subject.identity,
+            "open_jaw": self.subject.open_jaw,
+            "template.rotation": self.rotation,
+            "template.scale": self.scale,
+            "template.translation": self.translation,
+            "pose.mean": self.subject.pose.mean,
+            "pose.sd": self.subject.pose.sd,
+            "reference": self.subject.reference,
+            "texture.mean": _levels(self.texture.mean),
+            "lower.vertices": self.subject.lower_vertices,
+            "upper.vertices": self.subject.upper_vertices,
+            "range.mean": self.expression_range.mean,
+            "range.whitening": self.expression_range.whitening,
+            "neutral": self.neutral,
+        }
+        for name, region in (("lower", self.texture.lower), ("upper", self.texture.upper)):
+            scale = np.abs(region.components).reshape(len(region.components), -1).max(1) / 127
+            tensors |= {
+                f"{name}.components": np.round(region.components / scale[:, None, None, None]).astype(np.int8),
+                f"{name}.scale": scale.astype(np.float32),
+                f"{name}.coefficients": region.coefficients,
+                f"{name}.pose": region.pose,
+                f"{name}.basis": region.basis,
+                f"{name}.shapes": region.shapes.astype(np.float16),
+            }
+        for key, value in self.plate.state_dict().items():
+            array = value.cpu().numpy()
+            tensors[f"plate.{key}"] = _levels(255 * array) if key in LAYERS else array.astype(np.float16)
+        for key, value in self.network.state_dict().items():
+            tensors[f"network.{key}"] = value.cpu().numpy().astype(np.float16)
+        if self.footage is not None:
+            tensors |= {"footage.data": self.footage.data, "footage.offsets": self.footage.offsets}
+        return tensors
+
+    @classmethod
+    def load(cls, path: Path) -> "Avatar":
+        """Read a bundle: a folder, or a `.avatar` file.
+
+        Raises:
+            VastError: `vast_input_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.
+        """
+        if path.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                _unzip(path, Path(folder))
+                return cls.load(Path(folder))
+        card = read_card(path)
+        weights = path / WEIGHTS
+        files.check_input(weights)
+        if card.get("sha256") != files.sha256(weights):
+            hint = "install vast again, or copy or fit the avatar again"
+            raise VastError("vast_asset_corrupt", f"`{weights}` was changed: its SHA-256 is not its card's", hint=hint)
+        tensors, header = records.load_tensors(weights, kind=FORMAT, version=VERSION)
+        try:
+            return cls._build(card, tensors, header)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise VastError("vast_record_invalid", f"`{weights}` is no valid avatar: {error}") from error
+
+    @classmethod
+    def _build(cls, card: dict[str, Any], t: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> "Avatar":
+        if t["identity"].shape != (N_VERTICES, 3):
+            raise ValueError(f"identity has shape {t['identity'].shape}")
+        box = Box(**header["box"])
+        plate = Plate(box.size)
+        network = Network(NetworkConfig(**header["network"]))
+        _load(plate, {k.removeprefix("plate."): v for k, v in t.items() if k.startswith("plate.")})
+        _load(network, {k.removeprefix("network."): v for k, v in t.items() if k.startswith("network.")})
+        regions = []
+        for name, (top, left, bandwidth) in zip(("lower", "upper"), header["regions"], strict=True):
+            components = t[f"{name}.components"].astype(np.float32) * t[f"{name}.scale"][:, None, None, None]
+            regions.append(
+                Region(
+                    components=components,
+                    origin=(int(top), int(left)),
+                    basis=t[f"{name}.basis"],
+                    coefficients=t[f"{name}.coefficients"].astype(np.float32),
+                    pose=t[f"{name}.pose"].astype(np.float32),
+                    shapes=t[f"{name}.shapes"].astype(np.float32),
+                    bandwidth=float(bandwidth),
+                )
+            )
+        footage = None
+        if header["footage"] is not None:
+            footage = Footage(t["footage.data"], t["footage.offsets"], *header["footage"])
+        top, bottom, left, right = header["region"]
+        return cls(
+            name=str(header["name"]),
+            card=card,
+            face_model_hash=str(header["face_model_hash"]),
+            subject=Subject(
+                box=box,
+                identity=t["identity"],
+                open_jaw=t["open_jaw"],
+                pose=PoseStatistics(t["pose.mean"], t["pose.sd"]),
+                reference=t["reference"],
+                lower_vertices=t["lower.vertices"],
+                upper_vertices=t["upper.vertices"],
+            ),
+            region=(top, bottom, left, right),
+            rotation=t["template.rotation"],
+            scale=t["template.scale"],
+            translation=t["template.translation"],
+            texture=Texture(t["texture.mean"].astype(np.float32), *regions),
+            plate=plate,
+            network=network,
+            expression_range=ExpressionRange(t["range.mean"], t["range.whitening"], float(header["limit"])),
+            neutral=t["neutral"],
+            neutral_model=str(header["neutral_model"]),
+            footage=footage,
+        )
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a bundle folder.
+
+    Raises:
+        VastError: `vast_input_missing`, `vast_record_invalid`.
+    """
+    if path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            _unzip(path, Path(folder))
+            return read_card(Path(folder))
+    files.check_input(path / CARD)
+    try:
+        card = json.loads((path / CARD).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise VastError("vast_record_invalid", f"`{path / CARD}` is no valid card: {error}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise VastError("vast_record_invalid", f"`{path / CARD}` is no card of an avatar")
+    return card
+
+
+def _levels(values: Array) -> Image:
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
+
+
+def _load(module: torch.nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    state = {}
+    for key, value in arrays.items():
+        scale = 255 if value.dtype == np.uint8 else 1  # layers are stored as levels
+        state[key] = torch.from_numpy(value.astype(np.float32) / scale)
+    module.load_state_dict(state)
+    module.eval().requires_grad_(False)
+
+
+def _unzip(path: Path, folder: Path) -> None:
+    """Unpack the known members of a `.avatar` file; anything else in it is refused."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.filename not in MEMBERS or member.file_size > MAX_MEMBER:
+                    raise VastError("vast_record_invalid", f"`{path}` holds `{member.filename}`, which no avatar has")
+            archive.extractall(folder)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise VastError("vast_record_invalid", f"`{path}` is no avatar bundle: {error}") from error

@@ -1,0 +1,50 @@
+"""Avatars by name: those that ship, those in the user's folder, and bundles anywhere by path."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from vast_cli import assets
+from vast_cli.errors import VastError
+from vast_cli.renderer import avatar
+
+
+def user_folder() -> Path:
+    """Where users keep avatars of their own; `VAST_AVATARS` moves it."""
+    override = os.environ.get("VAST_AVATARS")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(override) if override else Path(base) / "vast" / "avatars"
+
+
+def known() -> dict[str, Path]:
+    """Bundles that can be named, the user's first choice over the shipped one."""
+    found: dict[str, Path] = {}
+    for folder in (assets.data_folder("weights") / "avatars", user_folder()):
+        if folder.is_dir():
+            found |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{avatar.CARD}"))}
+            found |= {path.stem: path for path in sorted(folder.glob("*.avatar"))}
+    return found
+
+
+def find(name: str) -> Path:
+    """The bundle `name`: a known avatar, or a path.
+
+    Raises:
+        VastError: `vast_avatar_unknown`, naming the nearest and all known ones.
+    """
+    bundles = known()
+    if name in bundles:
+        return bundles[name]
+    path = Path(name)
+    if (path / avatar.CARD).is_file() or (path.is_file() and path.suffix == ".avatar"):
+        return path
+    near = difflib.get_close_matches(name, bundles, n=1)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    names = ", ".join(bundles) or "none"
+    raise VastError("vast_avatar_unknown", f"no avatar `{name}`", hint=f"{meant}known avatars: {names}")
+
+
+def card(path: Path) -> dict[str, Any]:
+    """The card of a bundle."""
+    return avatar.read_card(path)

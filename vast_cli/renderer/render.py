@@ -1,0 +1,172 @@
+"""Frames of an avatar: template, base picture, G, and back into the footage where the bundle has it."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vast_cli import timebase
+from vast_cli.devices import Compute
+from vast_cli.errors import VastError
+from vast_cli.records import Posteriorgram
+from vast_cli.renderer import base, scene, template
+from vast_cli.renderer.avatar import Avatar
+from vast_cli.renderer.geometry import Array
+from vast_cli.renderer.network import SPEECH_FRAMES
+from vast_cli.renderer.scene import Face, Rasteriser, Scene
+
+Image = NDArray[np.uint8]
+
+BATCH = 8  # frames at once; the result does not depend on it
+BORDER = 8  # pixels over which G's residual fades at the edge of its region
+DETAILS = ("full", "mesh")
+
+
+class Renderer:
+    """Paints an avatar frame by frame; G's state is carried, so the result does not depend on how runs are cut.
+
+    Args:
+        avatar: the bundle.
+        face: the face model it was fitted with.
+        rasteriser: draws meshes.
+        compute: device and precision.
+        detail: `full`, or `mesh` for the base picture without G.
+        seed: where in the template the video begins.
+    """
+
+    def __init__(
+        self, avatar: Avatar, *, face: Face, rasteriser: Rasteriser, compute: Compute, detail: str = "full", seed: int = 0
+    ) -> None:
+        if detail not in DETAILS:
+            raise VastError("vast_option_invalid", f"no detail `{detail}`", hint=f"one of {', '.join(DETAILS)}")
+        self._avatar = avatar
+        self._face, self._rasteriser = face, rasteriser
+        self._compute = compute
+        self._full = detail == "full"
+        self._seed = seed
+        self._plate = avatar.plate.to(compute.device)
+        self._network = avatar.network.to(compute.device).to(memory_format=torch.channels_last)
+        self._state: torch.Tensor | None = None
+        self._window = _fade(avatar.region)
+
+    @property
+    def width(self) -> int:
+        """Pixels of the frames."""
+        return self._avatar.subject.box.size if self._avatar.footage is None else self._avatar.footage.width
+
+    @property
+    def height(self) -> int:
+        """Pixels of the frames."""
+        return self._avatar.subject.box.size if self._avatar.footage is None else self._avatar.footage.height
+
+    def prepare(self, expression: Array, start: int) -> Iterator[Scene]:
+        """Scenes of the frames start ... of an expression run [n, 233], `BATCH` at a time; no network is run."""
+        avatar = self._avatar
+        for first in range(0, len(expression), BATCH):
+            part = expression[first : first + BATCH]
+            where = template.positions(start + first, len(part), length=avatar.n_template, seed=self._seed)
+            if avatar.footage is not None:
+                where = np.round(where)  # there are pictures at whole frames only
+            pose = (
+                template.at(avatar.rotation, where),
+                template.at(avatar.scale, where),
+                template.at(avatar.translation, where),
+            )
+            yield scene.build(
+                avatar.subject, part, pose, face=self._face, rasteriser=self._rasteriser, positions=where
+            )
+
+    def render(self, run: Scene, speech: Array) -> list[Image]:
+        """Frames of the next scene.
+
+        Args:
+            run: of `prepare`, in order.
+            speech: [n, 11, 40], of `speech_windows`.
+
+        Returns:
+            n frames, RGB uint8 [height, width, 3].
+
+        Raises:
+            VastError: `vast_non_finite` should G fail.
+        """
+        footage = None if self._avatar.footage is None else self._footage(run)
+        background = None if footage is None else self._to_box(footage)
+        picture = base.paint(run, self._avatar.texture, self._plate, background=background)
+        if self._full:
+            self._add_residual(picture, run, speech)
+        painted = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+        if footage is None:
+            return list(painted)
+        return [self._compose(frame, face, hull) for frame, face, hull in zip(footage, painted, run.hull, strict=True)]
+
+    @torch.inference_mode()
+    def _add_residual(self, picture: Array, run: Scene, speech: Array) -> None:
+        top, bottom, left, right = self._avatar.region
+        inputs = base.network_input(picture, run, self._avatar.region).to(self._compute.device)
+        heard = torch.from_numpy(speech)[None].to(self._compute.device)
+        half = self._compute.dtype != torch.float32
+        with torch.autocast(self._compute.device.type, dtype=self._compute.dtype if half else None, enabled=half):
+            residual, self._state = self._network(inputs, heard, self._state)
+        if not bool(torch.isfinite(residual).all()):
+            raise VastError("vast_non_finite", "the renderer's network gave values that are not numbers")
+        change = 255 * residual[0].float().permute(0, 2, 3, 1).cpu().numpy()
+        picture[:, top:bottom, left:right] += self._window * change
+
+    # --- footage ----------------------------------------------------------------------------------------------------
+
+    def _footage(self, run: Scene) -> list[Image]:
+        footage = self._avatar.footage
+        assert footage is not None
+        frames = []
+        for index in run.positions.astype(np.int64):
+            stream = footage.data[footage.offsets[index] : footage.offsets[index + 1]]
+            frames.append(np.ascontiguousarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)[:, :, ::-1]))
+        return frames
+
+    def _to_box(self, frames: list[Image]) -> Array:
+        return np.stack([crop_to_box(frame, self._avatar.subject.box) for frame in frames]).astype(np.float32)
+
+    def _compose(self, frame: Image, face: Image, hull: Array) -> Image:
+        """Put the box back into the full-resolution frame, inside the hull only."""
+        box = self._avatar.subject.box
+        left, top, side = round(box.left), round(box.top), round(box.side)
+        big = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC if side > box.size else cv2.INTER_AREA)
+        alpha = cv2.resize(hull, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
+        result = frame.copy()
+        rows = slice(max(top, 0), min(top + side, frame.shape[0]))
+        columns = slice(max(left, 0), min(left + side, frame.shape[1]))
+        inner = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+        under = frame[rows, columns].astype(np.float32)
+        result[rows, columns] = np.round(under + alpha[inner] * (big[inner] - under)).astype(np.uint8)
+        return result
+
+
+def crop_to_box(frame: Image, box: scene.Box) -> Image:
+    """The renderer box of a footage frame, [size, size, 3]; what lies outside the frame repeats its border."""
+    left, top, side = round(box.left), round(box.top), round(box.side)
+    height, width = frame.shape[:2]
+    pad = (max(0, -top), max(0, top + side - height), max(0, -left), max(0, left + side - width))
+    if any(pad):
+        frame = cv2.copyMakeBorder(frame, *pad, cv2.BORDER_REPLICATE)
+        left, top = left + pad[2], top + pad[0]
+    crop = frame[top : top + side, left : left + side]
+    shrink = side > box.size
+    return cv2.resize(crop, (box.size, box.size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+
+
+def speech_windows(ppg: Posteriorgram, start: int, n: int) -> Array:
+    """PPG around video frames start ... start + n - 1: [n, 11, 40]; beyond the ends the border rows are repeated."""
+    per_frame = timebase.PPG_RATE // timebase.FPS
+    centre = per_frame * np.arange(start, start + n) - 1
+    index = centre[:, None] + np.arange(SPEECH_FRAMES) - SPEECH_FRAMES // 2
+    return ppg.values[np.clip(index, 0, len(ppg.values) - 1)]
+
+
+def _fade(region: tuple[int, int, int, int]) -> Array:
+    top, bottom, left, right = region
+    rows = np.minimum(np.arange(bottom - top) + 0.5, np.arange(bottom - top)[::-1] + 0.5)
+    columns = np.minimum(np.arange(right - left) + 0.5, np.arange(right - left)[::-1] + 0.5)
+    window = np.minimum(rows[:, None], columns) / BORDER
+    return np.clip(window, 0, 1).astype(np.float32)[..., None]

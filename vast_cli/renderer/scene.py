@@ -1,0 +1,136 @@
+"""From expression and pose to what is painted: mesh images, hull, mouth and eye shapes, motion of the head.
+
+The renderer does not know the face model; it is given one (`Face`) and a rasteriser. Training and use share this code:
+what G sees in training is what prediction can produce.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli.records import MeshImages
+from vast_cli.renderer.geometry import Array, Box, PoseStatistics, affine_to_reference, pose_features, pose_numbers
+from vast_cli.renderer.plate import PlateInput
+
+N_SURFACE = 468  # vertices of the surface; the irises follow
+HULL_GROWTH = 8 / 256  # of the picture: the widest open jaw stays inside
+HULL_FADE = 6 / 256
+
+Image = NDArray[np.uint8]
+
+
+class Face(Protocol):
+    """The part of the face model that the renderer needs (Phi')."""
+
+    def decode(self, identity: Array, expression: Array) -> Array:
+        """[478, 3], [n, 233] -> [n, 478, 3], canonical."""
+        ...
+
+    def place(self, vertices: Array, rotation: Array, scale: Array, translation: Array) -> Array:
+        """[n, 478, 3], canonical -> pixels."""
+        ...
+
+
+class Rasteriser(Protocol):
+    """Draws mesh images."""
+
+    def draw(self, vertices: Array, height: int, width: int) -> MeshImages:
+        """[n, 478, 3], pixels -> mesh images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The person and their place in the picture."""
+
+    box: Box
+    identity: Array  # [478, 3], neutral mesh
+    open_jaw: Array  # [478, 3], the neutral with the jaw wide open; for the hull only
+    pose: PoseStatistics
+    reference: Array  # [468, 2], the neutral in the mean pose, box pixels
+    lower_vertices: NDArray[np.int64]  # whose positions tell mouth shapes
+    upper_vertices: NDArray[np.int64]  # ... and eye and brow shapes
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run of n frames, ready to be painted."""
+
+    mesh: MeshImages
+    lower: Array  # [n, d], mouth shapes, canonical
+    upper: Array  # [n, d], eye and brow shapes
+    pose: Array  # [n, 6], standardised pose numbers
+    plate: PlateInput
+    hull: Array  # [n, size, size], opacity of the region where the face is, from pose and identity alone
+    positions: NDArray[np.float64]  # [n], fractional template frames
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+
+def build(
+    subject: Subject,
+    expression: Array,
+    pose: tuple[Array, Array, Array],
+    *,
+    face: Face,
+    rasteriser: Rasteriser,
+    positions: NDArray[np.float64],
+) -> Scene:
+    """Everything about a run of frames that does not need the networks.
+
+    Args:
+        subject: the person.
+        expression: [n, 233].
+        pose: rotation [n, 3], scale [n], translation [n, 3], footage pixels.
+        face: the face model.
+        rasteriser: draws the meshes.
+        positions: [n], template frames of the poses.
+    """
+    size = subject.box.size
+    vertices = face.decode(subject.identity, expression)
+    placed = subject.box.points(face.place(vertices, *pose))
+    n = len(expression)
+    # pose only: a hull or flow that followed the expression would tell G how far the mouth is open
+    neutral = subject.box.points(face.place(np.repeat(subject.identity[None], n, 0), *pose))[:, :N_SURFACE]
+    jaw = subject.box.points(face.place(np.repeat(subject.open_jaw[None], n, 0), *pose))[:, :N_SURFACE]
+    numbers = pose_numbers(*pose)
+    features = pose_features(numbers, subject.pose)
+    affine = affine_to_reference(neutral[..., :2], subject.reference)
+    return Scene(
+        mesh=rasteriser.draw(placed, size, size),
+        lower=vertices[:, subject.lower_vertices, :2].reshape(n, -1),
+        upper=vertices[:, subject.upper_vertices, :2].reshape(n, -1),
+        pose=features[:, :6],
+        plate=PlateInput(affine, features),
+        hull=hulls(np.concatenate([neutral, jaw], 1)[..., :2], size),
+        positions=positions,
+    )
+
+
+def hulls(points: Array, size: int) -> Array:
+    """Grown convex hulls with a soft border: [n, p, 2] -> [n, size, size] in [0, 1]."""
+    result = np.zeros((len(points), size, size), np.float32)
+    reach = 2 * round(HULL_GROWTH * size) + 1
+    grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    for k, cloud in enumerate(points):
+        outline = cv2.convexHull(cloud.astype(np.float32))
+        mask = np.zeros((size, size), np.uint8)
+        cv2.fillConvexPoly(mask, np.round(16 * (outline - 0.5)).astype(np.int32), 255, lineType=cv2.LINE_AA, shift=4)
+        inside = cv2.distanceTransform(cv2.dilate(mask, grow), cv2.DIST_L2, 3)
+        result[k] = np.clip(inside / (HULL_FADE * size), 0, 1)
+    return result
+
+
+def region_of(hull: Sequence[Array] | Array, size: int) -> tuple[int, int, int, int]:
+    """Where G works: the bounding box of all hulls with a margin, edges at multiples of 8. Top, bottom, left, right."""
+    union = np.max(np.asarray(hull), axis=0) > 0
+    rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
+    edges = []
+    for found in (rows, columns):
+        edges += [max(0, (found[0] - 8) // 8 * 8), min(size, -(-(found[-1] + 9) // 8) * 8)]
+    return int(edges[0]), int(edges[1]), int(edges[2]), int(edges[3])

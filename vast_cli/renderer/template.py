@@ -1,0 +1,34 @@
+"""A template of any length: the footage's poses forwards and backwards, without a jump."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli.renderer.geometry import Array
+
+EASE = 12  # frames before and after a turning point over which the motion slows down and turns
+
+
+def positions(start: int, n: int, *, length: int, seed: int) -> NDArray[np.float64]:
+    """Where in the footage the frames start ... start + n - 1 of a video are: [n], fractional frame numbers.
+
+    A triangle wave over 0 ... length - 1, its corners rounded to parabolas; the seed says where it begins.
+    """
+    last = length - 1
+    if last <= 0:
+        return np.zeros(n)
+    ease = min(EASE, last / 2)
+    offset = 0 if seed == 0 else int(np.random.default_rng(seed).integers(0, 2 * last))
+    phase = (np.arange(start, start + n) + offset) % (2 * last)
+    triangle = np.where(phase <= last, phase, 2 * last - phase).astype(np.float64)
+    to_low, to_high = triangle, last - triangle
+    rounded = np.where(to_low < ease, (to_low**2 + ease**2) / (2 * ease), triangle)
+    return np.where(to_high < ease, last - (to_high**2 + ease**2) / (2 * ease), rounded)
+
+
+def at(values: Array, where: NDArray[np.float64]) -> Array:
+    """Values [length, ...] at fractional positions [n], linearly."""
+    left = np.minimum(where.astype(np.int64), max(len(values) - 2, 0))
+    right = np.minimum(left + 1, len(values) - 1)
+    weight = (where - left).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    result: Array = values[left] * (1 - weight) + values[right] * weight
+    return result
