@@ -1,0 +1,99 @@
+"""Training of the acoustic network on sounds a few tones wide."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vast_cli.speech import SIL, AcousticConfig, extract_ppg, load_acoustic_model
+from vast_cli.speech.filterbank import log_mel
+from vast_cli.training import acoustic
+from vast_cli.training.acoustic_corpus import IGNORE, Crops, Utterances, frame_labels, resample
+
+TINY = AcousticConfig(hidden=32, dilations=(1, 2))
+
+
+def tones(count: int, seed: int) -> Utterances:
+    """Utterances of 100 ms tones in noise, one pitch a class, with silence around."""
+    rng = np.random.default_rng(seed)
+    features, labels = [], []
+    for _ in range(count):
+        classes = np.concatenate([[SIL], rng.integers(1, 9, 12), [SIL]])
+        t = np.arange(1_600) / 16_000
+        parts = [np.zeros(1_600) if c == SIL else 0.3 * np.sin(2 * np.pi * 350 * c * t) for c in classes]
+        f = log_mel((np.concatenate(parts) + rng.normal(0, 1e-3, 22_400)).astype(np.float32))
+        features.append(f.astype(np.float16))
+        labels.append(frame_labels(classes.astype(np.uint8), 100 * np.arange(14), len(f)))
+    return Utterances(np.concatenate(features), np.concatenate(labels), np.cumsum([0] + [len(y) for y in labels]))
+
+
+def test_the_label_of_a_frame_is_taken_at_its_centre() -> None:
+    labels = frame_labels(np.array([0, 5, 7], np.uint8), np.array([0, 30, 70]), 5)  # centres 20 40 60 80 100 ms
+    assert labels.tolist() == [0, 5, 5, 7, 7]
+    assert frame_labels(np.array([0, 5], np.uint8), np.array([0, 30]), 2, speed=2.0).tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("speed", ["9/10", "11/10"])
+def test_faster_is_shorter_and_higher(speed: str) -> None:
+    from fractions import Fraction
+
+    s = Fraction(speed)
+    tone = np.sin(2 * np.pi * 1_000 * np.arange(16_000) / 16_000).astype(np.float32)
+    out = resample(tone, s)
+    assert len(out) == int(16_000 / s)
+    middle = out[2_000:12_000] * np.hanning(10_000)
+    assert abs(np.abs(np.fft.rfft(middle)).argmax() * 16_000 / 10_000 - 1_000 * float(s)) < 2
+    assert abs(np.abs(out[2_000:12_000]).max() - 1) < 0.02
+
+
+def test_a_batch_depends_on_its_number_only() -> None:
+    crops = Crops([(tones(4, 0), 1.0)], np.full(80, -5.0, np.float32), gate=7.0)
+    x, y = crops.batch(np.random.default_rng([0, 17]), 8)
+    again, _ = crops.batch(np.random.default_rng([0, 17]), 8)
+    np.testing.assert_array_equal(x, again)
+    assert x.shape == (8, 128, 80) and x.dtype == np.float32 and np.isfinite(x).all()
+    assert set(np.unique(y)) <= {*range(9), IGNORE}
+
+
+@pytest.mark.train
+def test_the_loss_falls_and_tones_are_told_apart(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    figures = acoustic.fit(
+        [(tones(60, 0), 1.0)], {"tones": tones(5, 1)}, tmp_path / "a.safetensors",
+        config=TINY, steps=300, seed=0, batch=8, work=tmp_path / "work",
+    )  # fmt: skip
+    log = [json.loads(line) for line in (tmp_path / "work" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 300 and log[-1]["loss"] < 2.5  # log 40 = 3.7 at the start
+    assert figures["tones"] > 0.9
+    model = load_acoustic_model(tmp_path / "a.safetensors")
+    assert extract_ppg([np.zeros(16_000, np.float32)], model).values.argmax(axis=1).max() == SIL
+
+
+@pytest.mark.train
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(acoustic, "CHECK_EVERY", 10)
+    data, held_out = [(tones(6, 0), 1.0)], {"tones": tones(2, 1)}
+    settings = {"config": TINY, "steps": 25, "seed": 3, "batch": 4}
+    acoustic.fit(data, held_out, tmp_path / "a.safetensors", work=tmp_path / "a", **settings)
+
+    true_batch = Crops.batch
+    calls = 0
+
+    def dies(self: Crops, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal calls
+        calls += 1
+        if calls == 17:
+            raise KeyboardInterrupt
+        return true_batch(self, rng, size)
+
+    monkeypatch.setattr(Crops, "batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        acoustic.fit(data, held_out, tmp_path / "b.safetensors", work=tmp_path / "b", **settings)
+    assert not (tmp_path / "b.safetensors").exists()
+    acoustic.fit(data, held_out, tmp_path / "b.safetensors", work=tmp_path / "b", **settings)
+    assert calls == 17 + 15  # from step 10 on
+    one, two = (load_acoustic_model(tmp_path / f"{name}.safetensors").state_dict() for name in "ab")
+    assert all(torch.equal(one[name], two[name]) for name in one)

@@ -1,0 +1,85 @@
+"""Posteriorgrams of any sound: counts, sums, chunks, silence."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from vast_cli.errors import VastError
+from vast_cli.speech import SIL, AcousticModel, extract_ppg, is_speech_present, speech_share
+
+
+def sound(seconds: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    n = int(seconds * 16_000)
+    swell = np.abs(np.sin(np.arange(n) / 3_000)) ** 3  # loud and soft, as syllables are
+    return (rng.normal(0, 0.1, n) * swell).astype(np.float32)
+
+
+def cut(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for k in range(0, len(samples), size):
+        yield samples[k : k + size]
+
+
+@pytest.mark.parametrize("n", [1, 320, 321, 640, 16_000, 63_999, 64_001, 170_003])
+def test_every_begun_20_ms_has_a_distribution(random_model: AcousticModel, n: int) -> None:
+    ppg = extract_ppg([sound(11)[:n]], random_model)
+    assert ppg.n_samples == n and ppg.values.shape == (-(-n // 320), 40)
+    assert np.isfinite(ppg.values).all() and (ppg.values >= 0).all()
+    np.testing.assert_allclose(ppg.values.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1_601, 7, 64_000, 99_999])
+def test_any_blocks_give_the_whole(random_model: AcousticModel, size: int) -> None:
+    samples = sound(2 if size < 10 else 33)
+    whole = extract_ppg([samples], random_model).values
+    np.testing.assert_array_equal(extract_ppg(cut(samples, size), random_model).values, whole)
+
+
+def test_streamed_windows_equal_one_pass_of_the_network(random_model: AcousticModel) -> None:
+    import torch
+
+    from vast_cli.speech.filterbank import log_mel
+
+    samples = sound(47.13)
+    features = log_mel(samples)
+    x = random_model.normalise(features, range(len(features)))
+    whole = random_model(torch.from_numpy(x)[None])[0].softmax(dim=1).numpy()
+    np.testing.assert_allclose(extract_ppg([samples], random_model).values, whole, atol=1e-4)
+
+
+def test_what_comes_later_than_the_bound_changes_nothing(random_model: AcousticModel) -> None:
+    a, b = sound(30), sound(30)
+    b[20 * 16_000 :] = 0.5
+    reach = random_model.context + random_model.config.half_window
+    untouched = 20 * 50 - 2 - reach
+    first, second = extract_ppg([a], random_model).values, extract_ppg([b], random_model).values
+    np.testing.assert_allclose(first[:untouched], second[:untouched], atol=1e-5)
+    assert abs(first - second).max() > 1e-3
+
+
+def test_no_sound_is_an_error(random_model: AcousticModel) -> None:
+    for blocks in ([], [np.zeros(0, np.float32)]):
+        with pytest.raises(VastError) as caught:
+            extract_ppg(blocks, random_model, where="a.wav")
+        assert caught.value.code == "vast_audio_too_short"
+
+
+def test_samples_that_are_not_numbers_are_an_error(random_model: AcousticModel) -> None:
+    broken = sound(1)
+    broken[77] = np.nan
+    with pytest.raises(VastError) as caught:
+        extract_ppg([broken], random_model)
+    assert caught.value.code == "vast_bad_media"
+
+
+def test_far_too_loud_sound_is_survived(random_model: AcousticModel) -> None:
+    assert np.isfinite(extract_ppg([1e6 * sound(1)], random_model).values).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5, 1e-3, 0.05])
+def test_silence_and_noise_are_silence(trained_model: AcousticModel, level: float) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, 80_000).astype(np.float32) * np.float32(level)
+    ppg = extract_ppg([noise], trained_model)
+    assert (ppg.values.argmax(axis=1) == SIL).mean() > 0.98
+    assert speech_share(ppg) < 0.02 and not is_speech_present(ppg)

@@ -1,0 +1,83 @@
+"""Log-mel filter banks at 50 frames/s: the input of the acoustic network (paper 4.1, grid in docs/speech.md)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli.timebase import PPG_SHIFT as SHIFT
+from vast_cli.timebase import PPG_WINDOW as WINDOW
+from vast_cli.timebase import SAMPLE_RATE, ppg_frames
+
+FFT_SIZE = 1_024
+N_MELS = 80
+LOW_HZ, HIGH_HZ = 20.0, 7_600.0
+LOG_FLOOR = 1e-10  # power; digital silence becomes log(1e-10) = -23.03 in every band
+
+Floats = NDArray[np.float32]
+
+
+@lru_cache(maxsize=1)
+def mel_weights() -> NDArray[np.float64]:
+    """Triangles of the filter bank, [513, 80], peak 1 without area norm, HTK mel scale."""
+
+    def mel(hz: float) -> float:
+        return 2595.0 * math.log10(1.0 + hz / 700.0)
+
+    corners = np.linspace(mel(LOW_HZ), mel(HIGH_HZ), N_MELS + 2)
+    corners_hz = 700.0 * (10.0 ** (corners / 2595.0) - 1.0)
+    bins = np.fft.rfftfreq(FFT_SIZE, 1.0 / SAMPLE_RATE)[:, None]
+    left, peak, right = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
+    rise, fall = (bins - left) / (peak - left), (right - bins) / (right - peak)
+    weights: NDArray[np.float64] = np.maximum(0.0, np.minimum(rise, fall))
+    weights.setflags(write=False)
+    return weights
+
+
+@lru_cache(maxsize=1)
+def _hann() -> NDArray[np.float64]:
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
+    window.setflags(write=False)
+    return window
+
+
+class FilterBankStream:
+    """Filter banks of a sound that arrives in blocks of any size.
+
+    Frame j covers samples [320 j, 320 j + 640); what does not fill a frame yet waits for the next block.
+    """
+
+    def __init__(self) -> None:
+        self._rest: Floats = np.zeros(0, np.float32)  # samples from the next frame's first one on
+
+    def push(self, block: Floats) -> Floats:
+        """Take samples [n], in [-1, 1], and give the frames they complete, [T, 80] with T >= 0."""
+        samples = np.concatenate([self._rest, block])
+        complete = max(0, (len(samples) - WINDOW) // SHIFT + 1)
+        self._rest = samples[complete * SHIFT :]
+        return _frames(samples, complete)
+
+    def finish(self) -> Floats:
+        """Give the last frames, whose windows reach beyond the end and are filled up with zeros, [0 ... 2, 80]."""
+        last = ppg_frames(len(self._rest))
+        padded = np.concatenate([self._rest, np.zeros(WINDOW, np.float32)])
+        self._rest = np.zeros(0, np.float32)
+        return _frames(padded, last)
+
+
+def _frames(samples: Floats, count: int) -> Floats:
+    if count == 0:
+        return np.zeros((0, N_MELS), np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:count]
+    power = np.abs(np.fft.rfft(windows * _hann(), FFT_SIZE, axis=1)) ** 2  # double precision
+    features: Floats = np.log(np.maximum(power @ mel_weights(), LOG_FLOOR)).astype(np.float32)
+    return features
+
+
+def log_mel(samples: Floats) -> Floats:
+    """Features of a whole sound: [n] at 16 kHz -> [ceil(n / 320), 80], natural log of power, >= -23.03."""
+    stream = FilterBankStream()
+    return np.concatenate([stream.push(np.asarray(samples, np.float32)), stream.finish()])
