@@ -150,8 +150,9 @@ def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) 
 
 def face_choice(text: str) -> face.FaceChoice:
     """The option `--face`: largest, left, right, or a number from the left, from 0."""
-    if text in ("largest", "left", "right"):
-        return text
+    named: dict[str, face.FaceChoice] = {"largest": "largest", "left": "left", "right": "right"}
+    if text in named:
+        return named[text]
     if text.isdecimal():
         return int(text)
     raise VastError(
@@ -179,11 +180,22 @@ def encode_prompt(
     else:
         track = extract_track(prompt, models, which=which, progress=progress)
         if media.probe(prompt).has_audio:
-            ppg = extract_speech(prompt, models)
+            ppg = _speech_of_prompt(prompt, models)
     lost = 1 - float(track.valid.mean())
     if lost > 0.05:
         warnings.append(f"{100 * lost:.0f} % of `{prompt.name}` shows no face that can be trusted; the rest was used")
     return style.encode_style(track, models.style_model, ppg=ppg), warnings
+
+
+def _speech_of_prompt(prompt: Path, models: Models) -> Posteriorgram | None:
+    """The prompt's speech from its first picture on; a sound that cannot be used is as good as none."""
+    try:
+        with media.VideoReader(prompt) as reader:
+            start_s = reader.start_s
+        return speech.extract_ppg(media.read_audio(prompt, start_s=start_s), models.acoustic_model, where=prompt.name)
+    except VastError as error:
+        log.info("the sound of `%s` is not used: %s", prompt, error.message)
+        return None
 
 
 def write_preview(video: Path, track: FaceTrack, output: Path, *, overwrite: bool, progress: Progress = silent) -> None:
@@ -196,7 +208,9 @@ def write_preview(video: Path, track: FaceTrack, output: Path, *, overwrite: boo
         ) as writer,
     ):
         for index, frame in enumerate(_counted(reader, "preview", track.n_frames, progress)):
-            writer.write(face.draw_preview(frame, track, index, model=models.face_model, topology=models.rasteriser.topology))
+            writer.write(
+                face.draw_preview(frame, track, index, model=models.face_model, topology=models.rasteriser.topology)
+            )
 
 
 def check_speech(ppg: Posteriorgram, audio: Path, *, allow_silence: bool) -> None:
@@ -309,14 +323,22 @@ def render(request: RenderRequest, *, models: Models | None = None, progress: Pr
             touched += n_touched
             yield run
 
-    painter = renderer.Renderer(avatar, compute=compute, detail=request.detail, seed=request.seed)
-    frames = _paint(painter, prefetch(runs()), ppg, avatar, models)
+    painter = renderer.Renderer(
+        avatar,
+        face=models.face_model,
+        rasteriser=models.rasteriser,
+        compute=compute,
+        detail=request.detail,
+        seed=request.seed,
+    )
+    frames = _paint(painter, prefetch(runs()), ppg)
     with media.VideoWriter(
         request.output,
         width=painter.width,
         height=painter.height,
         audio=request.audio,
         n_frames=ppg.n_frames,
+        n_samples=ppg.n_samples,
         overwrite=request.overwrite,
         crf=request.crf,
         preset=request.encoder_preset,
@@ -359,22 +381,19 @@ def _write_sidecar(request: RenderRequest, result: RenderResult, n_samples: int,
     )
 
 
-def _paint(
-    painter: renderer.Renderer, runs: Iterable[Array], ppg: Posteriorgram, avatar: renderer.Avatar, models: Models
-) -> Iterator[Frame]:
+def _paint(painter: renderer.Renderer, runs: Iterable[Array], ppg: Posteriorgram) -> Iterator[Frame]:
     """Phi' and G: expressions to frames; meshes are drawn in a thread of their own."""
 
-    def meshes() -> Iterator[tuple[int, Array, records.MeshImages]]:
+    def scenes() -> Iterator[renderer.Scene]:
         start = 0
         for run in runs:
-            for part in np.array_split(run, range(painter.batch, len(run), painter.batch)):
-                pose = painter.template(start, len(part))
-                vertices = models.face_model.place(models.face_model.decode(avatar.identity, part), *pose)
-                yield start, part, models.rasteriser.draw(painter.to_box(vertices), painter.size, painter.size)
-                start += len(part)
+            yield from painter.prepare(run, start)
+            start += len(run)
 
-    for start, part, images in prefetch(meshes()):
-        yield from painter.render(images, part, ppg_window(ppg, start, len(part)), start)
+    start = 0
+    for scene in prefetch(scenes()):
+        yield from painter.render(scene, renderer.speech_windows(ppg, start, len(scene)))
+        start += len(scene)
 
 
 def _counted(items: Iterable[T], stage: str, total: int | None, progress: Progress) -> Iterator[T]:

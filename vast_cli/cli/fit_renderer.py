@@ -49,9 +49,9 @@ def fit_renderer(
         files.check_output_folder(target, overwrite=overwrite)
 
         from vast_cli import devices
-        from vast_cli.training import renderer
+        from vast_cli.training.renderer import fit_renderer as fit
 
-        report = renderer.fit_renderer(
+        report = fit(
             footage,
             target,
             name=name,

@@ -1,8 +1,9 @@
-"""Renderer: textured mesh, layered plate or footage, and the network G that adds what they cannot (paper 3.4, App. B)."""
+"""Renderer: textured mesh, layered plate or footage, and the network G on top (paper 3.4, App. B)."""
 
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.avatars import find as find_avatar
 from vast_cli.renderer.limiter import ExpressionRange, limit_expression
-from vast_cli.renderer.render import Renderer
+from vast_cli.renderer.render import Renderer, speech_windows
+from vast_cli.renderer.scene import Scene
 
-__all__ = ["Avatar", "ExpressionRange", "Renderer", "find_avatar", "limit_expression"]
+__all__ = ["Avatar", "ExpressionRange", "Renderer", "Scene", "find_avatar", "limit_expression", "speech_windows"]

@@ -83,7 +83,7 @@ class Avatar:
             "region": list(self.region),
             "network": asdict(self.network.config),
             "limit": self.expression_range.limit,
-            "regions": [[*region.origin, region.bandwidth] for region in (self.texture.lower, self.texture.upper)],
+            "bandwidth": [self.texture.lower.bandwidth, self.texture.upper.bandwidth],
             "neutral_model": self.neutral_model,
             "footage": None if self.footage is None else [self.footage.width, self.footage.height],
         }
@@ -119,7 +119,6 @@ class Avatar:
                 f"{name}.scale": scale.astype(np.float32),
                 f"{name}.coefficients": region.coefficients,
                 f"{name}.pose": region.pose,
-                f"{name}.basis": region.basis,
                 f"{name}.shapes": region.shapes.astype(np.float16),
             }
         for key, value in self.plate.state_dict().items():
@@ -164,13 +163,11 @@ class Avatar:
         _load(plate, {k.removeprefix("plate."): v for k, v in t.items() if k.startswith("plate.")})
         _load(network, {k.removeprefix("network."): v for k, v in t.items() if k.startswith("network.")})
         regions = []
-        for name, (top, left, bandwidth) in zip(("lower", "upper"), header["regions"], strict=True):
+        for name, bandwidth in zip(("lower", "upper"), header["bandwidth"], strict=True):
             components = t[f"{name}.components"].astype(np.float32) * t[f"{name}.scale"][:, None, None, None]
             regions.append(
                 Region(
                     components=components,
-                    origin=(int(top), int(left)),
-                    basis=t[f"{name}.basis"],
                     coefficients=t[f"{name}.coefficients"].astype(np.float32),
                     pose=t[f"{name}.pose"].astype(np.float32),
                     shapes=t[f"{name}.shapes"].astype(np.float32),

@@ -28,7 +28,7 @@ def paint(
     Returns:
         [n, size, size, 3], float32, levels of 255.
     """
-    below: Array = 255 * plates.paint(plate, scene.plate).permute(0, 2, 3, 1).cpu().numpy()
+    below: Array = (255 * plates.paint(plate, scene.plate)).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if background is not None:
         below = background + scene.hull[..., None] * (below - background)
     pictures = texture.paint(

@@ -70,5 +70,5 @@ def affine_to_reference(neutral: Array, reference: Array) -> Array:
     design = np.concatenate([neutral[..., :2], ones], 2).astype(np.float64)  # [n, 468, 3]
     gram = np.einsum("nvi,nvj->nij", design, design)
     right = np.einsum("nvi,vj->nij", design, reference[:, :2].astype(np.float64))
-    return np.linalg.solve(gram, right).transpose(0, 2, 1).astype(np.float32)
-
+    maps: Array = np.linalg.solve(gram, right).transpose(0, 2, 1).astype(np.float32)
+    return maps

@@ -72,7 +72,7 @@ class Network(nn.Module):
         fused = torch.cat([eighth, heard[:, :, None, None].expand_as(eighth)], 1)
         for layer in self.fusion:
             fused = F.silu(layer(fused))
-        frames = (fused + eighth).unflatten(0, (b, n))
+        frames = (fused + eighth).view(b, n, *fused.shape[1:])
         past = torch.zeros_like(frames[:, 0]) if state is None else state
         steps = []
         for t in range(n):
@@ -85,4 +85,4 @@ class Network(nn.Module):
         up = F.interpolate(up, scale_factor=2.0, mode="nearest")
         up = F.silu(self.up1(torch.cat([up, half], 1)))
         residual = F.pixel_shuffle(self.last(up), 2)
-        return residual.unflatten(0, (b, n)), past
+        return residual.view(b, n, *residual.shape[1:]), past

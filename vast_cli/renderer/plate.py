@@ -78,7 +78,7 @@ class Plate(nn.Module):
 
 def normalised(affine: Array, size: int) -> Array:
     """Affine maps in pixels [n, 2, 3] as maps of [-1, 1] coordinates."""
-    result = affine.copy()
+    result: Array = affine.copy()
     result[:, :, 2] = affine[:, :, :2].sum(2) + 2 * affine[:, :, 2] / size - 1
     return result
 
@@ -87,4 +87,5 @@ def paint(plate: Plate, pose: PlateInput) -> Tensor:
     """Portraits of a run of frames: [n, 3, size, size] in [0, 1]."""
     device = plate.head.device
     affine = torch.from_numpy(normalised(pose.affine, plate.size)).to(device)
-    return plate(affine, torch.from_numpy(np.ascontiguousarray(pose.features)).to(device)).clamp(0, 1)
+    pictures: Tensor = plate(affine, torch.from_numpy(np.ascontiguousarray(pose.features)).to(device))
+    return pictures.clamp(0, 1)

@@ -13,7 +13,7 @@ from vast_cli.errors import VastError
 from vast_cli.records import Posteriorgram
 from vast_cli.renderer import base, scene, template
 from vast_cli.renderer.avatar import Avatar
-from vast_cli.renderer.geometry import Array
+from vast_cli.renderer.geometry import Array, Box
 from vast_cli.renderer.network import SPEECH_FRAMES
 from vast_cli.renderer.scene import Face, Rasteriser, Scene
 
@@ -37,7 +37,14 @@ class Renderer:
     """
 
     def __init__(
-        self, avatar: Avatar, *, face: Face, rasteriser: Rasteriser, compute: Compute, detail: str = "full", seed: int = 0
+        self,
+        avatar: Avatar,
+        *,
+        face: Face,
+        rasteriser: Rasteriser,
+        compute: Compute,
+        detail: str = "full",
+        seed: int = 0,
     ) -> None:
         if detail not in DETAILS:
             raise VastError("vast_option_invalid", f"no detail `{detail}`", hint=f"one of {', '.join(DETAILS)}")
@@ -47,7 +54,8 @@ class Renderer:
         self._full = detail == "full"
         self._seed = seed
         self._plate = avatar.plate.to(compute.device)
-        self._network = avatar.network.to(compute.device).to(memory_format=torch.channels_last)
+        self._network = avatar.network.to(compute.device)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._state: torch.Tensor | None = None
         self._window = _fade(avatar.region)
 
@@ -74,9 +82,7 @@ class Renderer:
                 template.at(avatar.scale, where),
                 template.at(avatar.translation, where),
             )
-            yield scene.build(
-                avatar.subject, part, pose, face=self._face, rasteriser=self._rasteriser, positions=where
-            )
+            yield scene.build(avatar.subject, part, pose, face=self._face, rasteriser=self._rasteriser, positions=where)
 
     def render(self, run: Scene, speech: Array) -> list[Image]:
         """Frames of the next scene.
@@ -122,11 +128,17 @@ class Renderer:
         frames = []
         for index in run.positions.astype(np.int64):
             stream = footage.data[footage.offsets[index] : footage.offsets[index + 1]]
-            frames.append(np.ascontiguousarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)[:, :, ::-1]))
+            picture = cv2.imdecode(stream, cv2.IMREAD_COLOR)
+            if picture is None:
+                raise VastError(
+                    "vast_record_invalid", f"template frame {index} of avatar `{self._avatar.name}` is damaged"
+                )
+            frames.append(np.ascontiguousarray(picture[:, :, ::-1], np.uint8))
         return frames
 
     def _to_box(self, frames: list[Image]) -> Array:
-        return np.stack([crop_to_box(frame, self._avatar.subject.box) for frame in frames]).astype(np.float32)
+        boxes = np.stack([crop_to_box(frame, self._avatar.subject.box) for frame in frames])
+        return boxes.astype(np.float32)
 
     def _compose(self, frame: Image, face: Image, hull: Array) -> Image:
         """Put the box back into the full-resolution frame, inside the hull only."""
@@ -134,7 +146,7 @@ class Renderer:
         left, top, side = round(box.left), round(box.top), round(box.side)
         big = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC if side > box.size else cv2.INTER_AREA)
         alpha = cv2.resize(hull, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
-        result = frame.copy()
+        result: Image = frame.copy()
         rows = slice(max(top, 0), min(top + side, frame.shape[0]))
         columns = slice(max(left, 0), min(left + side, frame.shape[1]))
         inner = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
@@ -143,17 +155,19 @@ class Renderer:
         return result
 
 
-def crop_to_box(frame: Image, box: scene.Box) -> Image:
+def crop_to_box(frame: Image, box: Box) -> Image:
     """The renderer box of a footage frame, [size, size, 3]; what lies outside the frame repeats its border."""
     left, top, side = round(box.left), round(box.top), round(box.side)
     height, width = frame.shape[:2]
     pad = (max(0, -top), max(0, top + side - height), max(0, -left), max(0, left + side - width))
     if any(pad):
-        frame = cv2.copyMakeBorder(frame, *pad, cv2.BORDER_REPLICATE)
+        frame = cv2.copyMakeBorder(frame, *pad, cv2.BORDER_REPLICATE).astype(np.uint8)
         left, top = left + pad[2], top + pad[0]
     crop = frame[top : top + side, left : left + side]
     shrink = side > box.size
-    return cv2.resize(crop, (box.size, box.size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    resized = cv2.resize(crop, (box.size, box.size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    result: Image = resized.astype(np.uint8)
+    return result
 
 
 def speech_windows(ppg: Posteriorgram, start: int, n: int) -> Array:
@@ -161,7 +175,8 @@ def speech_windows(ppg: Posteriorgram, start: int, n: int) -> Array:
     per_frame = timebase.PPG_RATE // timebase.FPS
     centre = per_frame * np.arange(start, start + n) - 1
     index = centre[:, None] + np.arange(SPEECH_FRAMES) - SPEECH_FRAMES // 2
-    return ppg.values[np.clip(index, 0, len(ppg.values) - 1)]
+    windows: Array = ppg.values[np.clip(index, 0, len(ppg.values) - 1)]
+    return windows
 
 
 def _fade(region: tuple[int, int, int, int]) -> Array:
@@ -169,4 +184,5 @@ def _fade(region: tuple[int, int, int, int]) -> Array:
     rows = np.minimum(np.arange(bottom - top) + 0.5, np.arange(bottom - top)[::-1] + 0.5)
     columns = np.minimum(np.arange(right - left) + 0.5, np.arange(right - left)[::-1] + 0.5)
     window = np.minimum(rows[:, None], columns) / BORDER
-    return np.clip(window, 0, 1).astype(np.float32)[..., None]
+    fade: Array = np.clip(window, 0, 1).astype(np.float32)[..., None]
+    return fade

@@ -1,8 +1,8 @@
-"""The textured mesh: what the person's skin, lips, teeth and eyes look like for a wanted expression (renderer floor).
+"""The textured mesh: what the person's skin, lips, teeth and eyes look like for a wanted expression.
 
-Frames of the footage, unwrapped over the mesh's texture plane, are reduced to a mean and principal components, apart for
-the lower and the upper face. At use the components are mixed by soft nearest neighbours: the lower face's by the shape
-of the lips, the upper face's by lids, brows and gaze (one mixture for both would blink with the mouth). A linear term in
+Frames of the footage, unwrapped over the mesh's texture plane, are reduced to a mean and principal components, apart
+for the lower and the upper face. At use the components are mixed by soft nearest neighbours: the lower face's by the
+shape of the lips, the upper face's by lids, brows and gaze (one mixture for both would blink with the mouth). A linear term in
 the head's pose carries shading. Mean, components and coefficients are fitted: weights, not frames.
 """
 
@@ -109,8 +109,8 @@ def drape(textures: Array, mesh: MeshImages, below: Array) -> Array:
     result = np.empty_like(below)
     for k in range(len(textures)):
         rows, columns = _extent(mesh.mask[k])
-        uv = mesh.uv[k, rows, columns] * np.float32(size) - np.float32(0.5)
-        picture = cv2.remap(textures[k], uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = np.moveaxis(mesh.uv[k, rows, columns] * np.float32(size) - np.float32(0.5), 2, 0)
+        picture = cv2.remap(textures[k], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         alpha = feather(mesh.mask[k])[rows, columns, None]
         result[k] = below[k]
         result[k, rows, columns] += alpha * (picture - below[k, rows, columns])
@@ -120,8 +120,9 @@ def drape(textures: Array, mesh: MeshImages, below: Array) -> Array:
 def feather(mask: Image) -> Array:
     """Opacity of a mask that fades to nothing at its border, inwards: [h, w] in [0, 1]."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    inside: Array = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    return np.clip(inside / EDGE, 0, 1).astype(np.float32)
+    inside = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1].astype(np.float32)
+    opacity: Array = np.clip(inside / np.float32(EDGE), 0, 1)
+    return opacity
 
 
 def _extent(mask: Image) -> tuple[slice, slice]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vast_cli import assets, files, media, speech
-from vast_cli.devices import Compute
+from vast_cli.devices import Compute, cpu_flags
 from vast_cli.errors import VastError
 from vast_cli.face import FaceChoice, FaceModel, MeshRasteriser, track_video
 from vast_cli.records import FaceTrack, Posteriorgram
@@ -467,12 +467,15 @@ def train_network(
     mouth = material.mouth - np.array([avatar.region[2], avatar.region[0]])
     started, cpu = time.monotonic(), time.process_time()
     saved = trainer.spent
+    # 1.9x on a CPU that has the instructions, several times slower on one that has not
+    half = compute.device.type == "cuda" or bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
     with (work / "log.jsonl").open("a", encoding="utf-8") as journal:
         while trainer.spent < seconds:
             share = trainer.spent / seconds
             _set_rate(trainer.optimiser, share)
             sample = _sample(trainer.random, inputs, truth, weight, heard, mouth, n_train, compute)
-            terms = _train_step(trainer, sample, adversarial=share >= ADVERSARIAL_FROM)
+            with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=half):
+                terms = _train_step(trainer, sample, adversarial=share >= ADVERSARIAL_FROM)
             trainer.step += 1
             trainer.spent += time.monotonic() - started
             started = time.monotonic()
@@ -550,6 +553,7 @@ def _train_step(trainer: Trainer, sample: Sample, *, adversarial: bool) -> dict[
     with torch.no_grad():
         _, state = trainer.network(sample.inputs[:, :WARM], sample.speech[:, :WARM])
     residual, _ = trainer.network(sample.inputs[:, WARM:], sample.speech[:, WARM:], state)
+    residual = residual.float()
     before = sample.inputs[:, WARM:, :3]
     ours, truth = (before + residual).flatten(0, 1), sample.truth[:, WARM:].flatten(0, 1)
     mesh = sample.inputs[:, WARM:, 3:9].flatten(0, 1)
