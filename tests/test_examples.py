@@ -14,8 +14,8 @@ from vast_cli import media
 
 def test_commands_run_as_written(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    script = ROOT / "examples" / "commands.sh"
-    done = subprocess.run(["bash", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=290)
+    command = ["bash", str(ROOT / "examples" / "commands.sh")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=290)
     assert done.returncode == 0, done.stderr
     for name in ("spoken.mp4", "lively.mp4", "draft.mp4", "seen.mp4"):
         with media.VideoReader(tmp_path / name) as reader:

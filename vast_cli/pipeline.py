@@ -139,8 +139,8 @@ def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) 
         VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
     """
     files.check_input(audio)
-    blocks = media.read_audio(audio)
-    ppg = speech.extract_ppg(_counted(blocks, "listen", None, progress), models.acoustic_model, where=audio.name)
+    blocks = _heard(media.read_audio(audio), progress)
+    ppg = speech.extract_ppg(blocks, models.acoustic_model, where=audio.name)
     if ppg.n_samples < MIN_SAMPLES:
         raise VastError(
             "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of sound"
@@ -394,6 +394,17 @@ def _paint(painter: renderer.Renderer, runs: Iterable[Array], ppg: Posteriorgram
     for scene in prefetch(scenes()):
         yield from painter.render(scene, renderer.speech_windows(ppg, start, len(scene)))
         start += len(scene)
+
+
+def _heard(blocks: Iterable[Array], progress: Progress) -> Iterator[Array]:
+    """The same blocks; tells the seconds of sound that went by."""
+    n_samples = 0
+    for block in blocks:
+        yield block
+        n_samples += len(block)
+        progress("listen (s)", n_samples // timebase.SAMPLE_RATE, None)
+    done = n_samples // timebase.SAMPLE_RATE
+    progress("listen (s)", done, done)
 
 
 def _counted(items: Iterable[T], stage: str, total: int | None, progress: Progress) -> Iterator[T]:

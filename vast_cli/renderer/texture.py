@@ -2,8 +2,8 @@
 
 Frames of the footage, unwrapped over the mesh's texture plane, are reduced to a mean and principal components, apart
 for the lower and the upper face. At use the components are mixed by soft nearest neighbours: the lower face's by the
-shape of the lips, the upper face's by lids, brows and gaze (one mixture for both would blink with the mouth). A linear term in
-the head's pose carries shading. Mean, components and coefficients are fitted: weights, not frames.
+shape of the lips, the upper face's by lids, brows and gaze (one mixture for both would blink with the mouth). A linear
+term in the head's pose carries shading. Mean, components and coefficients are fitted: weights, not frames.
 """
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 Hinge loss with spectral norm trains steadier than Eq. 6's logarithms and is the default; `log` is Eq. 6 itself.
 """
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -20,7 +21,7 @@ class Discriminator(nn.Module):
         super().__init__()
         sizes = (9, width, 2 * width, 4 * width)
         layers: list[nn.Module] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             layers += [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1)))
 

@@ -105,7 +105,7 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean structural similarity of the luma of pictures [n, 3, h, w] in [0, 1] (Gaussian window, sigma 1.5, 11 taps)."""
+    """Mean structural similarity of the luma of pictures [n, 3, h, w] in [0, 1]; window: sigma 1.5, 11 taps."""
     taps = (_TAPS / _TAPS.sum()).to(a.device).view(1, 1, 1, -1)
 
     def blur(x: Tensor) -> Tensor:

@@ -11,7 +11,12 @@ from vast_cli import files
 
 # name -> file, kind, licence, card
 SHIPPED: dict[str, tuple[str, str, str, str]] = {
-    "face_detection_short_range": ("face_detection_short_range.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
+    "face_detection_short_range": (
+        "face_detection_short_range.tflite",
+        "network",
+        "Apache-2.0",
+        "face_tracker.card.md",
+    ),
     "face_mesh_backbone": ("face_mesh_backbone.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
     "face_mesh_heads": ("face_mesh_heads.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
     "face_blendshapes": ("face_blendshapes.tflite", "network", "Apache-2.0", "face_tracker.card.md"),
@@ -28,7 +33,8 @@ def write_index(folder: Path) -> None:
     shipped = dict(SHIPPED)
     for path in sorted(folder.glob("avatars/*/avatar.safetensors")):
         name = path.parent.name
-        shipped[f"avatar/{name}"] = (f"avatars/{name}/avatar.safetensors", "avatar", "see its card", f"avatars/{name}/card.md")
+        place = f"avatars/{name}"
+        shipped[f"avatar/{name}"] = (f"{place}/avatar.safetensors", "avatar", "see its card", f"{place}/card.md")
     rows = {
         name: {"file": file, "sha256": files.sha256(folder / file), "kind": kind, "licence": licence, "card": card}
         for name, (file, kind, licence, card) in shipped.items()

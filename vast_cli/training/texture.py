@@ -1,4 +1,4 @@
-"""Fit an avatar's texture: unwrap the footage over the mesh, reduce it to principal components (renderer/texture.py)."""
+"""Fit an avatar's texture: unwrap the footage over the mesh, reduce it to principal components."""
 
 import cv2
 import numpy as np

