@@ -66,6 +66,7 @@ def main() -> None:
     clips = load(options.corpus, options.tracks, options.weights / "acoustic.safetensors", models)
     rows = [measure(clip, clips, models) for clip in clips]
     print_table(rows)
+    print_found([clip for clip in clips if clip.set == "talk"], models)
     print_smiles(options.corpus, options.tracks, clips[0], models)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
@@ -152,6 +153,23 @@ def measure(clip: Held, clips: list[Held], models: Models) -> dict[str, float | 
         note("silence_gap_sd", float(models.face.lip_gap(models.face.v_bar, quiet).std()))
         note("speech_gap", float(np.median(models.face.lip_gap(models.face.v_bar, own))))
     return {"path": clip.path, "set": clip.set} | {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def print_found(clips: list[Held], models: Models) -> None:
+    """How often the style of a clip's first half is nearest to that of its own second half: manner and person."""
+    codes = []
+    for clip in clips:
+        n = clip.track.n_frames
+        parts = slice(0, n // 2), slice(n // 2, n)
+        codes.append(
+            [encode_style(part_of(clip.track, p), models.style, ppg=ppg_part(clip.ppg, p)).vector for p in parts]
+        )
+    first, second = np.stack([c[0] for c in codes]), np.stack([c[1] for c in codes])
+    away = np.linalg.norm(first[:, None] - second[None], axis=-1)
+    found = float((away.argmin(1) == np.arange(len(codes))).mean())
+    print(
+        f"first half finds its second half among {len(codes)} clips by style: {found:.2f} (chance {1 / len(codes):.2f})"
+    )
 
 
 def print_smiles(corpus: Path, tracks: Path, clip: Held, models: Models) -> None:

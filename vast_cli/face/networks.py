@@ -1,6 +1,8 @@
 """Run a TFLite network on one thread (LiteRT with XNNPACK: 3.1 ms where OpenCV's DNN module needs 5.2)."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,9 @@ class Network:
             raise VastError("vast_asset_missing", f"`{path}` is missing")
         try:
             # one thread: batches and threads do not help this small a net, processes do
-            self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
-            self._interpreter.allocate_tensors()
+            with _mute():
+                self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise VastError("vast_asset_corrupt", f"`{path}` is no TFLite network: {error}") from error
         self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
@@ -45,3 +48,21 @@ class Network:
             self._interpreter.set_tensor(index, value)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """LiteRT writes to the process's stderr that it made a delegate; no setting keeps it from that."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without stderr
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
