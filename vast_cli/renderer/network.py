@@ -4,6 +4,10 @@ Three stride-2 convolutions lead down to 1/8 of the size; a fusion module of fou
 gated recurrent layer carries time; two steps of resize + convolution lead up with skips, and a pixel shuffle whose
 convolution starts at zero gives the residual. So G begins as the identity on the textured mesh, and neither transposed
 convolutions nor a random shuffle leave checkerboards in the mouth.
+
+The recurrent layer's gates see the frame, not the state (a quasi-recurrent layer): the state is a weighted mean of what
+frames offered, so it cannot drift. With gates that saw the state, trained on 6 frames, the error on obama_long rose from
+4.6 to 7.0 levels within 60 frames of use.
 """
 
 from dataclasses import dataclass
@@ -44,7 +48,7 @@ class Network(nn.Module):
         self.down3 = nn.Conv2d(b, c, 3, stride=2, padding=1)
         self.speech = nn.Sequential(nn.Linear(SPEECH_FRAMES * N_SPEECH, c), nn.SiLU(), nn.Linear(c, c))
         self.fusion = nn.ModuleList([nn.Conv2d(2 * c if k == 0 else c, c, 3, padding=1) for k in range(4)])
-        self.gate = nn.Conv2d(2 * c, 2 * c, 3, padding=1)
+        self.gate = nn.Conv2d(c, 2 * c, 3, padding=1)
         self.up2 = nn.Conv2d(c + b, b, 3, padding=1)
         self.up1 = nn.Conv2d(b + a, a, 3, padding=1)
         self.last = nn.Conv2d(a, 12, 3, padding=1)
@@ -72,14 +76,15 @@ class Network(nn.Module):
         fused = torch.cat([eighth, heard[:, :, None, None].expand_as(eighth)], 1)
         for layer in self.fusion:
             fused = F.silu(layer(fused))
-        frames = (fused + eighth).view(b, n, *fused.shape[1:])
-        past = torch.zeros_like(frames[:, 0]) if state is None else state
+        fused = fused + eighth
+        keep, new = self.gate(fused).chunk(2, 1)
+        keep, new = keep.sigmoid().view(b, n, *keep.shape[1:]), new.tanh().view(b, n, *new.shape[1:])
+        past = new[:, 0] if state is None else state
         steps = []
         for t in range(n):
-            gate, new = self.gate(torch.cat([frames[:, t], past], 1)).chunk(2, 1)
-            past = torch.lerp(past, new.tanh(), gate.sigmoid())
+            past = torch.lerp(new[:, t], past, keep[:, t])
             steps.append(past)
-        time = torch.stack(steps, 1).flatten(0, 1) + frames.flatten(0, 1)
+        time = torch.stack(steps, 1).flatten(0, 1) + fused
         up = F.interpolate(time, scale_factor=2.0, mode="nearest")
         up = F.silu(self.up2(torch.cat([up, quarter], 1)))
         up = F.interpolate(up, scale_factor=2.0, mode="nearest")

@@ -1,6 +1,7 @@
 """Fit an avatar to footage of one person: textures, plate, then G (paper 3.4, Eq. 5-7)."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -26,7 +27,7 @@ from vast_cli.renderer.avatar import Avatar, Footage
 from vast_cli.renderer.geometry import Array, Box, PoseStatistics, pose_numbers
 from vast_cli.renderer.limiter import measure_range
 from vast_cli.renderer.network import SPEECH_FRAMES, Network, NetworkConfig
-from vast_cli.renderer.plate import PlateInput
+from vast_cli.renderer.plate import Plate, PlateInput
 from vast_cli.renderer.render import crop_to_box, speech_windows
 from vast_cli.renderer.scene import N_SURFACE, Scene, Subject
 from vast_cli.training.discriminator import Discriminator, discriminator_loss, generator_loss
@@ -46,6 +47,8 @@ MIN_FACE = 40.0  # pixels between the outer eye corners
 BOX_MARGIN = 1.25  # over footage: the box is this much larger than the hull of all poses
 JAW_SD = 3.0  # how wide the hull's jaw is open, standard deviations of S0
 RUN = 8  # frames built at once
+PORTRAIT_STEPS = 600  # of the plate's fit; over footage it only fills the hull
+FOOTAGE_STEPS = 200
 
 WINDOW = 6  # frames of a training sample; the paper has 16, crops are cheaper and the state is carried
 WARM = 2  # of them only carry state, without gradient
@@ -114,7 +117,7 @@ def fit_renderer(
         work: folder of the checkpoint; a broken fit goes on from there.
         seed: of everything random.
         box: renderer box; chosen from the poses if not given.
-        plate_steps: of the plate's fit; 600 for portraits, 200 over footage if not given.
+        plate_steps: of the plate's fit.
         progress: told how far each stage is.
 
     Returns:
@@ -143,14 +146,10 @@ def fit_renderer(
         lower_weight=lower_weight,
         unwrapper=unwrapper,
     )
-    plate = fit_plate(
-        material.frames[fitted],
-        PlateInput(material.plate.affine[fitted], material.plate.features[fitted]),
-        person.reference,
-        steps=plate_steps or (600 if portrait else 200),
-        seed=seed,
-        progress=tell,
-    )
+    steps = plate_steps or (PORTRAIT_STEPS if portrait else FOOTAGE_STEPS)
+    work = work / f"renderer-{name}-{_key(footage, person.box, n_train, steps, seed)}"
+    work.mkdir(parents=True, exist_ok=True)
+    plate = _plate(material, fitted, person, work / "plate.pt", steps=steps, seed=seed, tell=tell)
     region = scene.region_of(np.stack([run.hull.max(0) for run in material.scene]), SIZE)
     kept = slice(0, len(pictures)) if holdout == 0 else fitted
     avatar = Avatar(
@@ -191,13 +190,34 @@ def fit_renderer(
         n_train=n_train,
         seconds=seconds,
         compute=compute,
-        work=work / f"renderer-{name}",
+        work=work,
         seed=seed,
         progress=tell,
     )
     card = avatar.card | {"training": report | {"seconds": seconds, "seed": seed, "holdout": holdout}}
     dataclasses.replace(avatar, card=card).save(output)
     return report
+
+
+def _key(*what: object) -> str:
+    """Names the folder of a fit: a fit of other footage, box, share or seed must not go on from this one's files."""
+    text = "|".join(files.sha256(w) if isinstance(w, Path) else str(w) for w in what)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plate(
+    material: "Material", fitted: slice, person: Subject, kept: Path, *, steps: int, seed: int, tell: Progress
+) -> Plate:
+    """Fit the plate, or take it from an earlier, broken fit."""
+    plate = Plate(person.box.size)
+    if kept.is_file():
+        plate.load_state_dict(torch.load(kept, weights_only=True))
+        return plate.eval().requires_grad_(False)
+    pose = PlateInput(material.plate.affine[fitted], material.plate.features[fitted])
+    plate = fit_plate(material.frames[fitted], pose, person.reference, steps=steps, seed=seed, progress=tell)
+    with files.atomic_write(kept) as part:
+        torch.save(plate.state_dict(), part)
+    return plate
 
 
 # --- measuring the footage -------------------------------------------------------------------------------------------

@@ -1,0 +1,388 @@
+"""Figures of an avatar on footage that it was not fitted to, beside their floors and ceiling.
+
+    python benchmarks/renderer.py ../shared/data/video/avatar/obama.mp4 --box 62 76 325 --minutes 12
+    python benchmarks/renderer.py ../shared/data/video/avatar/obama_long.mp4 --portrait --minutes 12 \
+        --driver ../shared/data/video/avatar/german_anchor.mp4
+
+Fits an avatar to all but the last tenth (or takes the bundle of `--bundle`), paints that tenth from its own expressions
+and poses, and prints measures (docs of the measures: `measure`). With `--driver` the avatar also acts another person's
+clip and is tracked again. `--sheet` writes every 12th held-out frame and mouths at four times their size, truth | ours.
+"""
+
+import argparse
+import dataclasses
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from vast_cli import devices, media
+from vast_cli.face import FaceModel, MeshRasteriser, track_video
+from vast_cli.records import FaceTrack
+from vast_cli.renderer import Avatar, Renderer, scene
+from vast_cli.renderer.geometry import Box
+from vast_cli.renderer.render import crop_to_box, speech_windows
+from vast_cli.training import renderer as training
+from vast_cli.training.texture import Unwrapper
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Pictures = Sequence[Image]
+
+SIZE = 256  # all measures are taken in a picture of this side
+NEAREST, HALF_WAY, MOST = 6, 13, 60  # soft nearest, docs/renderer.md section 8
+DRIVEN = 250  # frames of the driver
+COLUMNS = ("SSIM whole", "SSIM box", "ssim_mouth", "mouth dB", "hull dB", "gradient", "flicker")
+
+
+def luma(picture: Image) -> Image:
+    """RGB to grey levels."""
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+
+
+def ssim(a: Image, b: Image) -> tuple[float, Array]:
+    """Structural similarity of luma (Gaussian, sigma 1.5): mean and map."""
+    value, full = structural_similarity(
+        luma(a), luma(b), gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, full=True
+    )
+    return float(value), full
+
+
+def psnr(a: Image, b: Image, where: object) -> float:
+    """Peak signal to noise ratio over some pixels of RGB levels, dB."""
+    error = np.square(a.astype(np.float64) - b)[where].mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-3)))
+
+
+def mouth_box(lips: Array) -> tuple[slice, slice]:
+    """Rows and columns of the mouth crop: mean of the outer lip line +- (.8, .64) of its width."""
+    centre, width = lips[:, :2].mean(0), np.ptp(lips[:, 0])
+    x, y = (
+        np.clip(np.round([c - r * width, c + r * width]), 0, SIZE).astype(int)
+        for c, r in zip(centre, (0.8, 0.64), strict=True)
+    )
+    return slice(y[0], y[1]), slice(x[0], x[1])
+
+
+def sharpness(picture: Image, where: tuple[slice, slice]) -> float:
+    """Sum of squared luma steps to the right and lower neighbour."""
+    part = luma(picture)[where].astype(np.float64)
+    return float(np.square(np.diff(part, axis=0)).sum() + np.square(np.diff(part, axis=1)).sum())
+
+
+class Judge:
+    """Held-out frames and where their mouths and hulls are; `measure` gives a row of figures for what was painted."""
+
+    def __init__(self, truth: Pictures, box: Box, hulls: Array, lips: Array) -> None:
+        self.whole = [cv2.resize(t, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for t in truth]
+        self.boxed = [crop_to_box(t, box) for t in truth]
+        self.box, self.hulls = box, hulls > 0
+        self.mouths = [mouth_box(points) for points in lips]
+
+    def measure(self, painted: Pictures) -> list[float]:
+        """SSIM whole, SSIM box, `ssim_mouth`, mouth and hull PSNR, gradient ratio, flicker (docs/renderer.md, 5)."""
+        rows, boxed = [], []
+        for k, picture in enumerate(painted):
+            ours = crop_to_box(picture, self.box)
+            boxed.append(ours)
+            truth, mouth = self.boxed[k], self.mouths[k]
+            box_value, box_map = ssim(ours, truth)
+            whole = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+            rows.append(
+                [
+                    ssim(whole, self.whole[k])[0],
+                    box_value,
+                    box_map[mouth].mean(),
+                    psnr(ours, truth, mouth),
+                    psnr(ours, truth, self.hulls[k]),
+                    sharpness(ours, mouth) / sharpness(truth, mouth),
+                ]
+            )
+        film = np.stack(boxed).astype(np.float32)
+        jerk = np.abs(film[2:] - 2 * film[1:-1] + film[:-2]).mean(3)
+        return [*np.mean(rows, 0), float(jerk[self.hulls[1:-1]].mean())]
+
+
+@dataclasses.dataclass
+class Bench:
+    """An avatar and its footage, split in time."""
+
+    avatar: Avatar
+    pictures: list[Image]
+    track: FaceTrack
+    material: training.Material
+    n_train: int
+    face: FaceModel
+    rasteriser: MeshRasteriser
+
+    @property
+    def test(self) -> slice:
+        """Frames held out."""
+        return slice(self.n_train, len(self.pictures))
+
+    def pose(self, part: slice) -> tuple[Array, Array, Array]:
+        """Tracked poses of some frames."""
+        return self.track.rotation[part], self.track.scale[part], self.track.translation[part]
+
+    def paint(self, expression: Array, part: slice, speech: Array, *, detail: str = "full") -> list[Image]:
+        """The avatar with some expressions in the poses and, over footage, the background of the frames `part`."""
+        footage = None if self.avatar.footage is None else training._keep(self.pictures[part])
+        avatar = dataclasses.replace(self.avatar, footage=footage)
+        painter = Renderer(
+            avatar,
+            face=self.face,
+            rasteriser=self.rasteriser,
+            compute=devices.choose("cpu", threads=1),
+            detail=detail,
+        )
+        frames: list[Image] = []
+        pose = self.pose(part)
+        for start in range(0, len(expression), 8):
+            run = slice(start, min(start + 8, len(expression)))
+            built = scene.build(
+                avatar.subject,
+                expression[run],
+                (pose[0][run], pose[1][run], pose[2][run]),
+                face=self.face,
+                rasteriser=self.rasteriser,
+                positions=np.arange(run.start, run.stop, dtype=np.float64),
+            )
+            frames += painter.render(built, speech[run])
+        return frames
+
+
+def compose(bench: Bench, faces: Array) -> list[Image]:
+    """Box pictures [n, size, size, 3] put into the true frames inside the grown neutral hull: how floors are shown."""
+    box = bench.avatar.subject.box
+    hulls = np.concatenate([run.hull for run in bench.material.scene])[bench.test]
+    side, left, top = round(box.side), round(box.left), round(box.top)
+    result = []
+    for picture, face, hull in zip(bench.pictures[bench.test], faces, hulls, strict=True):
+        face = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
+        alpha = cv2.resize(hull, (side, side))[..., None]
+        frame = picture.copy()
+        under = frame[top : top + side, left : left + side].astype(np.float32)
+        mixed = under + alpha * (face - under)
+        frame[top : top + side, left : left + side] = np.clip(np.round(mixed), 0, 255)
+        result.append(frame)
+    return result
+
+
+def posed_mean(bench: Bench) -> tuple[Array, Array]:
+    """Mean of the training frames as they are, and moved by the head's pose (affine): [n, size, size, 3] each."""
+    frames, affine = bench.material.frames, bench.material.plate.affine
+    flags = cv2.INTER_LINEAR
+    some = range(0, bench.n_train, 3)
+    aligned = np.mean(
+        [cv2.warpAffine(frames[k], affine[k], (SIZE, SIZE), flags=flags) for k in some], 0, dtype=np.float32
+    )
+    moved = [
+        cv2.warpAffine(aligned, a, (SIZE, SIZE), flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        for a in affine[bench.test]
+    ]
+    still = np.mean(frames[: bench.n_train], 0, dtype=np.float32)
+    return np.repeat(still[None], len(moved), 0), np.stack(moved)
+
+
+def soft_nearest(bench: Bench, below: Array) -> Array:
+    """The textured mesh of docs/renderer.md section 8: mixed training textures of the nearest lip shapes, no network."""
+    unwrapper = Unwrapper(bench.rasteriser.topology.uv, bench.rasteriser.triangles, SIZE)
+    material, count = bench.material, bench.n_train
+    points = material.vertices[:count, : scene.N_SURFACE]
+    textures = np.stack(
+        [unwrapper.unwrap(f, p).astype(np.float16) for f, p in zip(material.frames, points, strict=False)]
+    )
+    sets = bench.rasteriser.topology.sets
+    lips = np.concatenate([sets["lips_outer"], sets["lips_inner"]])
+    shapes = bench.face.decode(bench.track.identity, bench.track.expression)[:, lips].reshape(len(bench.pictures), -1)
+    distance = np.linalg.norm(shapes[bench.test][:, None] - shapes[None, :count], axis=2)
+    ordered = np.sort(distance, 1)
+    width = np.maximum(np.median(ordered[:, HALF_WAY - 1]) / 2, ordered[:, NEAREST - 1])[:, None]
+    weight = np.exp(-(distance**2) / (2 * width**2))
+    weight[distance > ordered[:, MOST - 1 : MOST]] = 0
+    weight /= weight.sum(1, keepdims=True)
+    meshes = [run.mesh for run in material.scene]
+    uv, mask = (np.concatenate([getattr(m, name) for m in meshes])[bench.test] for name in ("uv", "mask"))
+    result = below.astype(np.float32).copy()
+    for k, row in enumerate(weight):
+        used = np.flatnonzero(row)
+        picture = unwrapper.picture(np.tensordot(row[used].astype(np.float32), textures[used].astype(np.float32), 1))
+        drawn = cv2.remap(picture, uv[k] * SIZE - np.float32(0.5), None, cv2.INTER_LINEAR)
+        inside = cv2.distanceTransform(mask[k], cv2.DIST_L2, 3)
+        alpha = np.clip(inside / 5, 0, 1)[..., None]
+        result[k] += alpha * (drawn - result[k])
+    return result
+
+
+def quality(bench: Bench, sheet: Path | None) -> None:
+    """Table of held-out figures: ours, floors, ceiling."""
+    test, material = bench.test, bench.material
+    hulls = np.concatenate([run.hull for run in material.scene])[test]
+    lips = material.vertices[test][:, bench.rasteriser.lips_outer]
+    judge = Judge(bench.pictures[test], bench.avatar.subject.box, hulls, lips)
+    print("| held out | " + " | ".join(COLUMNS) + " |")
+    print("| --- |" + " ---: |" * len(COLUMNS))
+
+    def row(name: str, frames: Pictures) -> None:
+        values = judge.measure(frames)
+        texts = [f"{v:.4f}" if k < 3 else f"{v:.2f}" for k, v in enumerate(values)]
+        print(f"| {name} | " + " | ".join(texts) + " |", flush=True)
+
+    row("*the footage itself*", bench.pictures[test])
+    still, moved = posed_mean(bench)
+    whole: Callable[[Array], list[Image]]
+    if bench.avatar.footage is not None:
+        whole = lambda faces: compose(bench, faces)  # noqa: E731
+    else:
+        whole = lambda faces: list(np.clip(np.round(faces), 0, 255).astype(np.uint8))  # noqa: E731
+    row("static mean face", whole(still))
+    row("mean face moved by the head's pose", whole(moved))
+    row("textured mesh, soft nearest", whole(soft_nearest(bench, moved)))
+    expression, heard = bench.track.expression[test], material.speech[test]
+    row("ours without G", bench.paint(expression, test, heard, detail="mesh"))
+    ours = bench.paint(expression, test, heard)
+    row("**ours**", ours)
+    row("ours, speech unknown", bench.paint(expression, test, np.zeros_like(heard)))
+    if sheet is not None:
+        write_sheet(sheet, judge, ours)
+
+
+def write_sheet(path: Path, judge: Judge, ours: Pictures) -> None:
+    """Every 12th frame and its mouth at four times its size, truth | ours."""
+    rows: list[Image] = []
+    for k in range(0, len(ours), 12):
+        pair = [judge.boxed[k], crop_to_box(ours[k], judge.box)]
+        mouth = judge.mouths[k]
+        big = [cv2.resize(p[mouth], (4 * 96, 4 * 64), interpolation=cv2.INTER_CUBIC) for p in pair]
+        rows.append(np.concatenate([*pair, *big], 1))
+    columns = 2 if len(rows) > 5 else 1
+    rows += [np.zeros_like(rows[0])] * (-len(rows) % columns)
+    sheet = np.concatenate([np.concatenate(rows[k : k + columns], 1) for k in range(0, len(rows), columns)])
+    media.write_png(path, sheet)
+
+
+def gaps(frames: Pictures, bench: Bench) -> tuple[Array, Array]:
+    """Lip gap and mouth width of painted frames, tracked again, %IOD."""
+    track = track_video(frames, model=bench.face)
+    meshes = bench.face.decode(track.identity, track.expression)
+    eyes = np.linalg.norm(track.identity[33, :2] - track.identity[263, :2])
+    width = 100 * np.linalg.norm(meshes[:, 61, :2] - meshes[:, 291, :2], axis=1) / eyes
+    return bench.face.lip_gap(track.identity, track.expression), width.astype(np.float32)
+
+
+def driving(bench: Bench, driver: Path) -> None:
+    """Lips follow the mesh: another person's expressions, re-tracked; expressions of two frames swapped."""
+    with media.VideoReader(driver) as reader:
+        track = track_video(reader, model=bench.face, source=driver.name)
+    n = min(DRIVEN, track.n_frames, bench.n_train)
+    part = slice(0, n)
+    expression = track.expression[part]
+    painted = bench.paint(expression, part, np.zeros((n, 11, 40), np.float32))
+    gap, width = gaps(painted, bench)
+    identity = bench.avatar.subject.identity
+    wanted = bench.face.lip_gap(identity, expression)
+    own = bench.face.lip_gap(identity, bench.track.expression[part])
+    design = np.stack([wanted, own, np.ones(n)], 1)
+    gain, leak, _ = np.linalg.lstsq(design, gap, rcond=None)[0]
+    meshes = bench.face.decode(identity, expression)
+    eyes = np.linalg.norm(identity[33, :2] - identity[263, :2])
+    wide = 100 * np.linalg.norm(meshes[:, 61, :2] - meshes[:, 291, :2], axis=1) / eyes
+    print(f"\ndriven by `{driver.name}`, {n} frames in the poses of training frames, tracked again:")
+    print(f"lip gap r {np.corrcoef(wanted, gap)[0, 1]:.3f}, gain {gain:.2f}, template's own gap {leak:+.3f}; ", end="")
+    print(f"mouth width r {np.corrcoef(wide, width)[0, 1]:.3f}, gain {np.polyfit(wide, width, 1)[0]:.2f}")
+
+    opened, closed = int(own.argmax()), int(own.argmin())
+    kept = bench.track.expression[[opened, closed]]
+    silent = np.zeros((1, 11, 40), np.float32)
+    pairs = {}
+    for name, frame in (("open", opened), ("closed", closed)):
+        at = slice(frame, frame + 1)
+        pairs[name] = [bench.paint(kept[k : k + 1], at, silent)[0] for k in (0, 1)]
+    for name, frame in (("open", opened), ("closed", closed)):
+        both = gaps([pairs[name][0]] * 30 + [pairs[name][1]] * 30, bench)[0]
+        print(
+            f"pose of the {name} frame: gap {both[:30].mean():.1f} with the open, {both[30:].mean():.1f} with the closed mouth"
+        )
+        hull = np.concatenate([run.hull for run in bench.material.scene])[frame] > 0
+        ours = [crop_to_box(p, bench.avatar.subject.box).astype(int) for p in pairs[name]]
+        print(f"  largest difference outside the hull: {np.abs(ours[0] - ours[1])[~hull].max()} levels")
+
+
+def speed(bench: Bench) -> None:
+    """Frames a second of meshes + textures + G + composition, one thread."""
+    track = bench.track
+    painter = Renderer(
+        bench.avatar, face=bench.face, rasteriser=bench.rasteriser, compute=devices.choose("cpu", threads=1)
+    )
+    n = 96
+    expression = np.ascontiguousarray(track.expression[:n])
+    heard = bench.material.speech[:n]
+    marks = {"meshes": 0.0, "pictures": 0.0}
+    wall = time.perf_counter()
+    done = 0
+    cpu = time.process_time()
+    for run in painter.prepare(expression, 0):
+        now = time.process_time()
+        marks["meshes"] += now - cpu
+        painter.render(run, heard[done : done + len(run)])
+        done += len(run)
+        cpu = time.process_time()
+        marks["pictures"] += cpu - now
+    seconds = time.perf_counter() - wall
+    parts = ", ".join(f"{name} {1000 * value / n:.1f} ms" for name, value in marks.items())
+    print(f"\none thread: {n / sum(marks.values()):.1f} frames a CPU second ({n / seconds:.1f} wall); {parts} a frame")
+
+
+def main() -> None:
+    """Fit or load, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("footage", type=Path)
+    parser.add_argument("--portrait", action="store_true", help="keep no footage: the plate stands for it")
+    parser.add_argument("--box", type=float, nargs=3, metavar=("LEFT", "TOP", "SIDE"))
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument(
+        "--bundle", type=Path, help="take this bundle (fitted with the same holdout) instead of fitting"
+    )
+    parser.add_argument("--holdout", type=float, default=0.1)
+    parser.add_argument("--driver", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("build/benchmark"))
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+
+    compute = devices.choose("cpu", threads=options.threads)
+    cv2.setNumThreads(1)
+    box = Box(*options.box, SIZE) if options.box else None
+    bundle = options.bundle or options.work / options.footage.stem
+    if options.bundle is None:
+        used = time.process_time()
+        report = training.fit_renderer(
+            options.footage, bundle, name=options.footage.stem, portrait=options.portrait,
+            seconds=60 * options.minutes, holdout=options.holdout, compute=compute, work=options.work, box=box,
+        )  # fmt: skip
+        print(f"fitted in {time.process_time() - used:.0f} CPU s: {report}\n")
+    avatar = Avatar.load(bundle)
+    face, rasteriser = FaceModel.load(), MeshRasteriser()
+    tell = lambda stage, done, total: None  # noqa: E731
+    track, pictures = training._watch(options.footage, face, "largest", tell)
+    ppg = training._listen(options.footage, tell)
+    material = training.measure(
+        track, pictures, avatar.subject, model=face, rasteriser=rasteriser, ppg=ppg, progress=tell
+    )
+    n_train = len(pictures) - round(options.holdout * len(pictures))
+    bench = Bench(avatar, pictures, track, material, n_train, face, rasteriser)
+    quality(bench, options.sheet)
+    if options.driver is not None:
+        driving(bench, options.driver)
+    speed(bench)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory {peak:.1f} GiB")
+
+
+if __name__ == "__main__":
+    main()
