@@ -57,13 +57,16 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--style", type=Path, help="style model if not the one in --weights")
     parser.add_argument("--json", type=Path, help="write one row a clip")
+    parser.add_argument("--raw-sound", action="store_true", help="do not correct constant offsets of sounds")
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = options.style or options.weights / "style.safetensors"
     models = Models(
         FaceModel.load(options.weights / "face_model.safetensors"), load_style_model(path), load_expression_model(path)
     )
-    clips = load(options.corpus, options.tracks, options.weights / "acoustic.safetensors", models)
+    clips = load(
+        options.corpus, options.tracks, options.weights / "acoustic.safetensors", models, raw=options.raw_sound
+    )
     rows = [measure(clip, clips, models) for clip in clips]
     print_table(rows)
     print_found([clip for clip in clips if clip.set == "talk"], models)
@@ -72,7 +75,7 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def load(corpus: Path, tracks: Path, acoustic: Path, models: Models) -> list[Held]:
+def load(corpus: Path, tracks: Path, acoustic: Path, models: Models, *, raw: bool) -> list[Held]:
     """Held-out clips whose sound is in step; grid_s1 is, as a whole (pooled lip closures)."""
     network = load_acoustic_model(acoustic)
     clips = []
@@ -81,7 +84,7 @@ def load(corpus: Path, tracks: Path, acoustic: Path, models: Models) -> list[Hel
             continue
         track = records.load(FaceTrack, tracks / f"{row.key}.track", model_hash=models.face.hash)
         ppg = extract_ppg([media.load_audio(row.path)], network)
-        moved = shifted(ppg.values, round(50 * sound_offset_s(row)))
+        moved = shifted(ppg.values, 0 if raw else round(50 * sound_offset_s(row)))
         clips.append(Held(row.name, row.set, track, replace(ppg, values=moved)))
     return clips
 

@@ -91,7 +91,7 @@ def fit_texture(
     pose: Array,
     lower_weight: Array,
     unwrapper: Unwrapper,
-    n_lower: int = 40,
+    n_lower: int = 48,
     n_upper: int = 24,
 ) -> Texture:
     """Fit mean, components and coefficients.
@@ -113,10 +113,15 @@ def fit_texture(
     colours -= mean
     weight = unwrapper.values(lower_weight.astype(np.float32))[:, None]
     regions = []
-    for share, shapes, n_components in ((weight, lower_shapes, n_lower), (1 - weight, upper_shapes, n_upper)):
+    # no pose for the lower face: pose goes along with speech, and lips would follow the template's head instead of the
+    # mesh (another person's lip gap re-tracked: r .929 with it, .966 without, before G)
+    for share, shapes, n_components, shaded in (
+        (weight, lower_shapes, n_lower, 0.0),
+        (1 - weight, upper_shapes, n_upper, 1.0),
+    ):
         components, coefficients = _principal((colours * share).reshape(len(chosen), -1), n_components)
         posed = pose[chosen].astype(np.float64)
-        per_pose = np.linalg.solve(posed.T @ posed + RIDGE * np.eye(6), posed.T @ coefficients)
+        per_pose = shaded * np.linalg.solve(posed.T @ posed + RIDGE * np.eye(6), posed.T @ coefficients)
         regions.append(
             Region(
                 components=unwrapper.picture(components.reshape(len(components), -1, 3)),

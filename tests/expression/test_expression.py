@@ -1,0 +1,174 @@
+"""Facts about the hybrid decoder and its losses."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vast_cli import records
+from vast_cli.errors import VastError
+from vast_cli.expression import ExpressionModel, load_expression_model, predict
+from vast_cli.expression.hybrid import FORMAT, PART, VERSION, HybridDecoder
+from vast_cli.expression.nonautoregressive import SILENCE, ExpressionConfig, speech_input
+from vast_cli.records import Posteriorgram
+from vast_cli.training.losses.expression import asymmetric, moments, one_minus_correlation
+
+CONFIG = ExpressionConfig(d_style=16, width=32, blocks=2, heads=4, hidden=24, drawn=12, mixtures=3)
+SEED = np.random.default_rng(7)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ExpressionModel:
+    torch.manual_seed(0)
+    decoder = HybridDecoder(CONFIG)
+    for name, parameter in decoder.named_parameters():
+        if "strong" in name or "film" in name:
+            torch.nn.init.normal_(parameter, std=0.2)  # so that speech and style show
+    tensors = {PART + k: v.numpy() for k, v in decoder.state_dict().items()}
+    path = tmp_path_factory.mktemp("expression") / "style.safetensors"
+    header = {"expression": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "ears"}
+    records.save_tensors(path, tensors, kind=FORMAT, version=VERSION, header=header)
+    return load_expression_model(path)
+
+
+def speech(n_samples: int, *, seed: int = 0) -> Posteriorgram:
+    values = np.random.default_rng(seed).dirichlet(np.full(40, 0.1), -(-n_samples // 320)).astype(np.float32)
+    return Posteriorgram(values=values, n_samples=n_samples, model_hash="ears")
+
+
+def whole(ppg: Posteriorgram, vector: np.ndarray, model: ExpressionModel, **options: float) -> np.ndarray:
+    return np.concatenate([np.zeros((0, 233), np.float32), *predict(ppg, vector, model, **options)])
+
+
+STYLE = np.linspace(-1, 1, 16).astype(np.float32)
+
+
+@pytest.mark.parametrize("n_samples", [320, 640, 641, 16_000, 81_234, 16_000 * 21])
+def test_every_length_gives_its_frames(model: ExpressionModel, n_samples: int) -> None:
+    ppg = speech(n_samples)
+    found = whole(ppg, STYLE, model)
+    assert found.shape == (ppg.n_frames, 233) and np.isfinite(found).all()
+
+
+def test_chunks_joined_equal_the_whole(model: ExpressionModel) -> None:
+    ppg = speech(16_000 * 15 + 77)
+    reference = whole(ppg, STYLE, model, chunk=100_000)
+    for chunk in (1, 7, 96, 128, 250):
+        assert np.array_equal(whole(ppg, STYLE, model, chunk=chunk), reference)
+
+
+def test_memory_holds_a_window_not_the_sound(model: ExpressionModel) -> None:
+    parts = predict(speech(16_000 * 60), STYLE, model)
+    assert len(next(parts)) == 96  # the first frames come before the rest is predicted
+
+
+def test_far_speech_does_not_reach_the_lips(model: ExpressionModel) -> None:
+    ppg = speech(16_000 * 20)
+    changed = ppg.values.copy()
+    changed[800:] = speech(16_000 * 20, seed=9).values[800:]
+    other = Posteriorgram(values=changed, n_samples=ppg.n_samples, model_hash="ears")
+    a, b = whole(ppg, STYLE, model), whole(other, STYLE, model)
+    assert np.array_equal(a[:250, :85], b[:250, :85]) and not np.allclose(a[405:, :85], b[405:, :85])
+
+
+def test_joints_of_windows_do_not_show(model: ExpressionModel) -> None:
+    steps = np.abs(np.diff(whole(speech(16_000 * 40), STYLE, model)[:, :85], axis=0)).max(1)
+    assert steps[95::96].max() < 1.5 * steps.max()  # no step at a joint beyond those of speech
+
+
+def test_permuting_the_batch_permutes_the_result(model: ExpressionModel) -> None:
+    torch.manual_seed(1)
+    heard, vectors, order = torch.rand(3, 20, 200), torch.randn(3, 16), torch.tensor([2, 0, 1])
+    with torch.inference_mode():
+        found = model.decoder.strong(heard, vectors, torch.ones(3, 20))
+        again = model.decoder.strong(heard[order], vectors[order], torch.ones(3, 20))
+    assert torch.allclose(again, found[order], atol=1e-5)
+
+
+def test_padding_does_not_change_the_lips(model: ExpressionModel) -> None:
+    torch.manual_seed(2)
+    heard, vector = torch.rand(1, 20, 200), torch.randn(1, 16)
+    padded = torch.cat([heard, 9 * torch.rand(1, 12, 200)], 1)
+    mask = torch.cat([torch.ones(1, 20), torch.zeros(1, 12)], 1)
+    with torch.inference_mode():
+        alone = model.decoder.strong(heard, vector, torch.ones(1, 20))
+        among = model.decoder.strong(padded, vector, mask)[:, :20]
+    assert torch.allclose(alone, among, atol=1e-4)
+
+
+def test_seed_moves_the_eyes_and_not_the_lips(model: ExpressionModel) -> None:
+    ppg = speech(16_000 * 4)
+    a, b, again = (whole(ppg, STYLE, model, seed=s) for s in (0, 1, 0))
+    assert np.array_equal(a, again) and np.array_equal(a[:, :85], b[:, :85])
+    assert not np.allclose(a[:, 85:], b[:, 85:])
+
+
+def test_style_changes_the_face(model: ExpressionModel) -> None:
+    ppg = speech(16_000 * 2)
+    assert not np.allclose(whole(ppg, STYLE, model)[:, :85], whole(ppg, -STYLE, model)[:, :85], atol=1e-3)
+
+
+def test_a_minute_of_eyes_neither_stops_nor_runs_away(model: ExpressionModel) -> None:
+    weak = whole(speech(16_000 * 60), STYLE, model)[:, 85:]
+    assert weak[-200:].std(0).max() > 1e-3 and np.abs(weak).max() < 100
+
+
+def test_speech_of_another_model_is_refused(model: ExpressionModel) -> None:
+    ppg = Posteriorgram(values=speech(3200).values, n_samples=3200, model_hash="other ears")
+    with pytest.raises(VastError) as caught:
+        next(predict(ppg, STYLE, model))
+    assert caught.value.code == "vast_model_mismatch"
+    with pytest.raises(VastError):
+        next(predict(speech(3200), STYLE[:4], model))
+
+
+def test_a_video_instant_hears_the_ppg_frame_around_it() -> None:
+    values = np.zeros((50, 40), np.float32)
+    values[:, 1] = 1
+    values[2 * 7 - 1] = 0
+    values[2 * 7 - 1, 5] = 1  # the frame whose centre is instant 7 / 25 s
+    heard = speech_input(values, 0, 25).reshape(25, 5, 40)
+    assert heard[7, 2, 5] == 1 and heard[6, 4, 5] == 1 and heard[8, 0, 5] == 1 and heard[:, :, 5].sum() == 3
+    assert (heard[0, :3, SILENCE] == 1).all()  # before the sound begins there is silence
+
+
+def test_losses_are_zero_for_the_truth() -> None:
+    torch.manual_seed(3)
+    x = torch.randn(2, 30)
+    assert asymmetric(x, x, x.mean(1, keepdim=True)).abs().max() == 0
+    assert one_minus_correlation(x, x, torch.ones(2, 30), least=0.1) < 1e-4
+    many = torch.randn(2, 30, 5)
+    assert moments(many, many, torch.ones(2, 30), torch.ones(2, 30), scale=torch.tensor(1.0)).abs().max() == 0
+
+
+@pytest.mark.parametrize("truth", [2.0, -2.0])
+def test_undershooting_costs_more_than_overshooting(truth: float) -> None:
+    value, centre = torch.tensor(truth), torch.tensor(0.0)
+    under, over = asymmetric(value * 0.5, value, centre), asymmetric(value * 1.5, value, centre)
+    assert under > over > 0
+
+
+def test_mean_movement_costs_most() -> None:
+    t = torch.linspace(0, 20, 200)
+    truth = torch.sin(t)
+    costs = [asymmetric(k * truth, truth, torch.tensor(0.0)).mean() for k in (0.0, 0.5, 1.0)]
+    assert costs[0] > costs[1] > costs[2]
+
+
+def test_losses_ignore_padding() -> None:
+    torch.manual_seed(4)
+    x, y = torch.randn(1, 40), torch.randn(1, 40)
+    mask = torch.ones(1, 40)
+    mask[:, 25:] = 0
+    wild = torch.cat([x[:, :25], 99 * torch.ones(1, 15)], 1)
+    assert torch.allclose(one_minus_correlation(x, y, mask, least=0.1), one_minus_correlation(wild, y, mask, least=0.1))
+
+
+def test_a_damaged_weight_file_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "style.safetensors"
+    records.save_tensors(path, {"x": np.zeros(3, np.float32)}, kind=FORMAT, version=VERSION, header={})
+    with pytest.raises(VastError) as caught:
+        load_expression_model(path)
+    assert caught.value.code == "vast_record_invalid"

@@ -1,0 +1,147 @@
+"""Non-autoregressive decoder D^nar: speech and style to the 85 strong components of all frames at once (paper 3.3)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vast_cli import records
+from vast_cli.records import Array
+
+SILENCE = 0  # class of the posteriorgram: silence, breath, noise between words
+TAPS = (-2, -1, 0, 1, 2)  # PPG frames (20 ms) around a video instant that its frame sees
+
+
+@dataclass(frozen=True)
+class ExpressionConfig:
+    """Shape of the hybrid decoder; saved in the weights' header.
+
+    Args:
+        n_ppg: phonetic classes.
+        d_style: size of the style vector.
+        width: channels of the Transformer.
+        blocks: Transformer blocks.
+        heads: attention heads a block.
+        reach: frames beyond which all distances look the same to the attention.
+        dropout: in training.
+        hidden: state of the LSTM of D^ar.
+        drawn: weak components whose next value is drawn from a mixture, the largest ones; the rest follows its mean.
+        mixtures: Gaussians in the mixture.
+    """
+
+    n_ppg: int = records.N_PHONES
+    d_style: int = 64
+    width: int = 128
+    blocks: int = 4
+    heads: int = 4
+    reach: int = 24
+    dropout: float = 0.15
+    hidden: int = 192
+    drawn: int = 48
+    mixtures: int = 4
+
+
+def speech_input(values: Array, start: int, stop: int) -> Array:
+    """What the decoders hear at video frames start .. stop - 1: [n, 5 * 40].
+
+    Video instant k lies in the middle of PPG frame 2 k - 1 (design: frame j has its centre at 0.02 j + 0.02 s), so five
+    PPG frames around it are stacked: a convolution of stride 2 whose weights are the decoder's first layer. Beyond the
+    ends there is silence. Square roots (Hellinger's map) keep small posteriors visible.
+
+    Args:
+        values: [T, 40] at 50 Hz.
+        start: first video frame.
+        stop: one past the last.
+    """
+    index = 2 * np.arange(start, stop)[:, None] - 1 + np.array(TAPS)
+    inside = (index >= 0) & (index < len(values))
+    silence = np.zeros(records.N_PHONES, np.float32)
+    silence[SILENCE] = 1
+    if len(values):
+        frames = np.where(inside[..., None], values[np.clip(index, 0, len(values) - 1)], silence)
+    else:
+        frames = np.broadcast_to(silence, (*index.shape, records.N_PHONES))
+    result: Array = np.sqrt(np.maximum(frames, 0)).reshape(len(index), -1).astype(np.float32)
+    return result
+
+
+class Block(nn.Module):
+    """Attention with a learned bias for each distance, then two dense layers; both steered by the style (FiLM)."""
+
+    def __init__(self, config: ExpressionConfig) -> None:
+        super().__init__()
+        width, self.heads, self.reach = config.width, config.heads, config.reach
+        self.dropout = config.dropout
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.film = nn.Linear(config.d_style, 4 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.dense1 = nn.Linear(width, 3 * width)
+        self.dense2 = nn.Linear(3 * width, width)
+        self.shake = nn.Dropout(config.dropout)
+        # starts as ALiBi, near frames first: with half an hour of speech the heads do not find that by themselves
+        distance = torch.arange(-self.reach, self.reach + 1).abs()
+        slope = 2.0 ** -torch.arange(self.heads)
+        self.bias = nn.Parameter(-slope[:, None] * distance[None] * 0.5)
+        nn.init.normal_(self.film.weight, std=0.02)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, style: Tensor, mask: Tensor) -> Tensor:
+        """x [B, N, width], style [B, d_s], mask [B, N] (1 = a frame) -> [B, N, width]."""
+        batch, n, width = x.shape
+        gain1, shift1, gain2, shift2 = self.film(style)[:, None].chunk(4, -1)
+        y = self.norm1(x) * (1 + gain1) + shift1
+        q, k, v = self.qkv(y).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        position = torch.arange(n, device=x.device)
+        distance = (position[None] - position[:, None]).clamp(-self.reach, self.reach) + self.reach
+        bias = self.bias[:, distance][None] + torch.where(mask > 0, 0.0, -1e4)[:, None, None]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        x = x + self.shake(self.out(y.transpose(1, 2).reshape(batch, n, width)))
+        y = self.norm2(x) * (1 + gain2) + shift2
+        result: Tensor = x + self.shake(self.dense2(F.gelu(self.dense1(y))))
+        return result
+
+
+class NonAutoregressiveDecoder(nn.Module):
+    """X^st = D^nar(A, s) (paper 3.3, Eq. 4): a Transformer over the frames of a window.
+
+    Positions enter only as distances, so every window length works and nothing depends on where a window lies.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: ExpressionConfig) -> None:
+        super().__init__()
+        self.hear = nn.Linear(len(TAPS) * config.n_ppg, config.width)
+        self.style = nn.Linear(config.d_style, config.width)  # broadcast-repeated style
+        self.conv = nn.Conv1d(config.width, config.width, 5, padding=2)
+        self.shake = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.width)
+        self.strong = nn.Linear(config.width, records.N_STRONG)
+        self.rest = nn.Linear(config.d_style, records.N_STRONG)  # where a face rests in this style
+        nn.init.normal_(self.strong.weight, std=0.02)
+        nn.init.normal_(self.rest.weight, std=0.02)
+
+    def forward(self, speech: Tensor, style: Tensor, mask: Tensor) -> Tensor:
+        """Predict a batch of windows.
+
+        Args:
+            speech: [B, N, 200], of `speech_input`.
+            style: [B, d_s].
+            mask: [B, N], 1 for frames, 0 for padding.
+
+        Returns:
+            [B, N, 85], in units of the corpus' sd around its mean.
+        """
+        keep = mask[..., None]
+        x = (F.gelu(self.hear(speech)) + self.style(style)[:, None]) * keep
+        x = self.shake(x + F.gelu(self.conv(x.transpose(1, 2))).transpose(1, 2)) * keep
+        for block in self.blocks:
+            x = block(x, style, mask)
+        result: Tensor = self.strong(self.norm(x)) + self.rest(style)[:, None]
+        return result

@@ -1,0 +1,173 @@
+"""The style space: encode a prompt, set the strength, draw (paper 3.1, 3.2)."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vast_cli import assets, files, records
+from vast_cli.errors import VastError
+from vast_cli.records import Array, FaceTrack, Posteriorgram, Style
+from vast_cli.style.encoder import StyleConfig, StyleEncoder
+from vast_cli.style.enhancer import StyleEnhancer
+
+FORMAT, VERSION = "vast.style_model", 1
+PART = "style."  # prefix of the tensors of E^p and E^v in the weights; the rest belongs to `expression`
+MAX_FRAMES = 7500  # 5 minutes; of a longer prompt as many frames, evenly spread pieces, are used
+PIECE = 250  # frames a piece
+
+
+@dataclass(frozen=True)
+class StyleModel:
+    """E^p and E^v ready for use."""
+
+    config: StyleConfig
+    encoder: StyleEncoder
+    enhancer: StyleEnhancer
+    hash: str
+    face_model_hash: str
+    acoustic_model_hash: str
+
+
+def load_style_model(path: Path | None = None) -> StyleModel:
+    """Read E^p and E^v from the weights that ship, or from others.
+
+    Raises:
+        VastError: `vast_asset_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.
+    """
+    path = assets.find("style") if path is None else path
+    tensors, header = records.load_tensors(path, kind=FORMAT, version=VERSION)
+    try:
+        config = StyleConfig(**header["style"])
+        encoder, enhancer = StyleEncoder(config), StyleEnhancer(config)
+        for name, network in (("encoder.", encoder), ("enhancer.", enhancer)):
+            prefix = PART + name
+            state = {
+                k.removeprefix(prefix): torch.from_numpy(v.astype(np.float32))
+                for k, v in tensors.items()
+                if k.startswith(prefix)
+            }
+            network.load_state_dict(state)
+            network.eval()
+        hashes = str(header["face_model_hash"]), str(header["acoustic_model_hash"])
+        return StyleModel(config, encoder, enhancer, files.sha256(path)[:16], *hashes)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise VastError("vast_record_invalid", f"`{path}` holds no valid style model: {error}") from error
+
+
+def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | None = None) -> Style:
+    """Style of a prompt, from one frame to minutes.
+
+    Args:
+        track: face of the prompt; frames without a trusted face do not count.
+        model: from `load_style_model`.
+        ppg: speech of the prompt; None where it has no sound, then the speech is masked as unknown, as in training.
+
+    Returns:
+        The posterior and its point s, the flow's end for the mean (`draw` gives others).
+
+    Raises:
+        VastError: `vast_face_lost` without a single valid frame, `vast_model_mismatch` for a track or speech of other
+            models, `vast_non_finite` should the network fail.
+    """
+    if track.model_hash != model.face_model_hash:
+        raise VastError(
+            "vast_model_mismatch",
+            f"the track of `{track.source}` was made with another face model than the style model",
+        )
+    if ppg is not None and ppg.model_hash != model.acoustic_model_hash:
+        raise VastError(
+            "vast_model_mismatch",
+            f"the speech of `{track.source}` was taken with another acoustic model than the style model",
+        )
+    if not track.valid.any():
+        raise VastError("vast_face_lost", f"`{track.source}` has no frame with a face to take a style from")
+    chosen = _spread(track.n_frames)
+    valid = track.valid[chosen]
+    if not valid.any():  # the pieces missed the few frames that show the face
+        chosen = np.flatnonzero(track.valid)[:MAX_FRAMES]
+        valid = track.valid[chosen]
+    if ppg is not None and len(ppg.values) == 0:
+        ppg = None
+    speech = (
+        np.zeros((len(chosen), model.config.n_ppg), np.float32)
+        if ppg is None
+        else ppg.at_video(0, track.n_frames)[chosen]
+    )
+    with torch.inference_mode():
+        posterior = model.encoder(
+            torch.from_numpy(track.expression[chosen])[None],
+            torch.from_numpy(speech)[None],
+            torch.tensor([0.0 if ppg is None else 1.0]),
+            torch.from_numpy(valid.astype(np.float32))[None],
+        )
+        seed = model.enhancer.flow_seed(posterior.h)
+        vector, _ = model.enhancer(posterior.mean, seed)
+    if not bool(torch.isfinite(vector).all()):
+        raise VastError("vast_non_finite", f"the style encoder gave values that are not numbers for `{track.source}`")
+    return Style(
+        mean=posterior.mean[0].numpy(),
+        log_std=posterior.log_std[0].numpy(),
+        flow_seed=seed[0].numpy(),
+        vector=vector[0].numpy(),
+        source=track.source,
+        n_frames=int(valid.sum()),
+        speech_known=ppg is not None,
+        model_hash=model.hash,
+    )
+
+
+def _spread(n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Frames to use: all, or evenly spread pieces of `PIECE` frames that add up to `MAX_FRAMES`."""
+    if n_frames <= MAX_FRAMES:
+        return np.arange(n_frames, dtype=np.int64)
+    starts = np.linspace(0, n_frames - PIECE, MAX_FRAMES // PIECE).astype(np.int64)
+    return (starts[:, None] + np.arange(PIECE)).reshape(-1)
+
+
+def draw(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0) -> Style:
+    """Another style of the same prompt: z0 drawn from its posterior, through the flow.
+
+    Args:
+        style: of `encode_style`.
+        model: the model that made it.
+        seed: the same seed gives the same style.
+        temperature: factor on sigma; 0 gives the style itself.
+
+    Raises:
+        VastError: `vast_model_mismatch`.
+    """
+    if style.model_hash != model.hash:
+        raise VastError("vast_model_mismatch", f"the style of `{style.source}` was made with another model")
+    noise = np.random.default_rng(seed).standard_normal(len(style.mean)).astype(np.float32)
+    z0 = torch.from_numpy(style.mean + np.float32(temperature) * np.exp(style.log_std) * noise)
+    with torch.inference_mode():
+        vector, _ = model.enhancer(z0[None], torch.from_numpy(style.flow_seed)[None])
+    return dataclasses.replace(style, vector=vector[0].numpy())
+
+
+def draw_prior(size: int, *, seed: int) -> Array:
+    """A style of nobody: s [size] from the prior N(0, I)."""
+    drawn: Array = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+    return drawn
+
+
+def interpolate(neutral: Array, vector: Array, strength: float) -> Array:
+    """Style at a strength: 0 is `neutral` [d_s] (the avatar's own), 1 is `vector` [d_s], beyond 1 goes further."""
+    result: Array = (neutral + np.float32(strength) * (vector - neutral)).astype(np.float32)
+    return result
+
+
+def mix(vectors: list[Array], weights: list[float]) -> Array:
+    """Weighted mean of style vectors, [d_s] each; the weights are divided by their sum.
+
+    Raises:
+        VastError: `vast_option_invalid` if the weights do not fit.
+    """
+    if not vectors or len(vectors) != len(weights) or not all(np.isfinite(weights)) or sum(weights) <= 0:
+        raise VastError("vast_option_invalid", "weights of styles must be numbers, one a style, with a positive sum")
+    share = np.asarray(weights, np.float64) / sum(weights)
+    mixed: Array = np.einsum("k,kd->d", share, np.stack(vectors)).astype(np.float32)
+    return mixed
