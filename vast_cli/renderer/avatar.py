@@ -83,7 +83,7 @@ class Avatar:
             "region": list(self.region),
             "network": asdict(self.network.config),
             "limit": self.expression_range.limit,
-            "bandwidth": [self.texture.lower.bandwidth, self.texture.upper.bandwidth],
+            "gamma": [self.texture.lower.gamma, self.texture.upper.gamma],
             "neutral_model": self.neutral_model,
             "footage": None if self.footage is None else [self.footage.width, self.footage.height],
         }
@@ -117,9 +117,12 @@ class Avatar:
             tensors |= {
                 f"{name}.components": np.round(region.components / scale[:, None, None, None]).astype(np.int8),
                 f"{name}.scale": scale.astype(np.float32),
-                f"{name}.coefficients": region.coefficients,
-                f"{name}.pose": region.pose,
-                f"{name}.shapes": region.shapes.astype(np.float16),
+                f"{name}.middle": region.middle,
+                f"{name}.directions": region.directions,
+                f"{name}.bounds": region.bounds,
+                f"{name}.centres": region.centres,
+                f"{name}.weights": region.weights,
+                f"{name}.offset": region.offset,
             }
         for key, value in self.plate.state_dict().items():
             array = value.cpu().numpy()
@@ -163,15 +166,18 @@ class Avatar:
         _load(plate, {k.removeprefix("plate."): v for k, v in t.items() if k.startswith("plate.")})
         _load(network, {k.removeprefix("network."): v for k, v in t.items() if k.startswith("network.")})
         regions = []
-        for name, bandwidth in zip(("lower", "upper"), header["bandwidth"], strict=True):
+        for name, gamma in zip(("lower", "upper"), header["gamma"], strict=True):
             components = t[f"{name}.components"].astype(np.float32) * t[f"{name}.scale"][:, None, None, None]
             regions.append(
                 Region(
                     components=components,
-                    coefficients=t[f"{name}.coefficients"].astype(np.float32),
-                    pose=t[f"{name}.pose"].astype(np.float32),
-                    shapes=t[f"{name}.shapes"].astype(np.float32),
-                    bandwidth=float(bandwidth),
+                    middle=t[f"{name}.middle"],
+                    directions=t[f"{name}.directions"],
+                    bounds=t[f"{name}.bounds"],
+                    centres=t[f"{name}.centres"],
+                    weights=t[f"{name}.weights"],
+                    offset=t[f"{name}.offset"],
+                    gamma=float(gamma),
                 )
             )
         footage = None

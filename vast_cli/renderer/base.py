@@ -13,7 +13,12 @@ from vast_cli.renderer.texture import Texture, drape
 
 @torch.inference_mode()
 def paint(
-    scene: Scene, texture: Texture, plate: Plate, *, background: Array | None = None, exclude: int | None = None
+    scene: Scene,
+    texture: Texture,
+    plate: Plate,
+    *,
+    background: Array | None = None,
+    mixed: tuple[Array, Array] | None = None,
 ) -> Array:
     """Base pictures of a run of frames.
 
@@ -23,7 +28,7 @@ def paint(
         plate: the portrait without a face that is right; over footage it fills the hull, so that nothing of the
             footage's own mouth or jaw is left.
         background: footage in the box, [n, size, size, 3], levels of 255; None for a whole portrait.
-        exclude: in training, the run's first frame (see `Region.mix`).
+        mixed: in training, coefficients of the lower and upper face as if these frames had not been seen.
 
     Returns:
         [n, size, size, 3], float32, levels of 255.
@@ -31,11 +36,9 @@ def paint(
     below: Array = (255 * plates.paint(plate, scene.plate)).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if background is not None:
         below = background + scene.hull[..., None] * (below - background)
-    pictures = texture.paint(
-        texture.lower.mix(scene.lower, scene.pose, exclude=exclude),
-        texture.upper.mix(scene.upper, scene.pose, exclude=exclude),
-    )
-    return drape(pictures, scene.mesh, np.ascontiguousarray(below))
+    if mixed is None:
+        mixed = texture.lower.mix(scene.lower, scene.pose), texture.upper.mix(scene.upper, scene.pose)
+    return drape(texture.paint(*mixed), scene.mesh, np.ascontiguousarray(below))
 
 
 def network_input(base: Array, scene: Scene, region: tuple[int, int, int, int]) -> Tensor:

@@ -1,16 +1,32 @@
 """Fit an avatar's texture: unwrap the footage over the mesh, reduce it to principal components."""
 
+import dataclasses
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vast_cli.renderer.geometry import Array
-from vast_cli.renderer.texture import Region, Texture, bandwidth_of
+from vast_cli.renderer.texture import Region, Texture, kernel
 
 Image = NDArray[np.uint8]
 
 MAX_FRAMES = 1500  # evenly spread; more adds nothing to components, and memory
-RIDGE = 10.0  # frames of weight that pull the pose's share towards none
+RIDGE = 0.03  # of the kernel regression; .03-.3 differ by .1 dB
+N_DIRECTIONS = 20  # of shape
+BOUND = 2.0  # standard deviations of the footage along each
+WIDTH = 16.0  # square width of the kernel over the median square distance of frames
+GUARD = 12  # frames on either side that a frame's appearance must not be learned from when G trains on it
+
+
+@dataclass(frozen=True)
+class FittedTexture:
+    """A texture, and coefficients [n, k] of the frames it was fitted to as if they and their neighbours were unseen."""
+
+    texture: Texture
+    lower: Array
+    upper: Array
 
 
 class Unwrapper:
@@ -91,10 +107,10 @@ def fit_texture(
     pose: Array,
     lower_weight: Array,
     unwrapper: Unwrapper,
-    n_lower: int = 48,
-    n_upper: int = 24,
-) -> Texture:
-    """Fit mean, components and coefficients.
+    n_lower: int = 32,  # 60 and 40 give the same figures
+    n_upper: int = 20,
+) -> FittedTexture:
+    """Fit mean, components and regression.
 
     Args:
         frames: [n, size, size, 3], the renderer box of the footage.
@@ -112,26 +128,61 @@ def fit_texture(
     mean = colours.mean(0)
     colours -= mean
     weight = unwrapper.values(lower_weight.astype(np.float32))[:, None]
-    regions = []
-    # no pose for the lower face: pose goes along with speech, and lips would follow the template's head instead of the
-    # mesh (another person's lip gap re-tracked: r .929 with it, .966 without, before G)
-    for share, shapes, n_components, shaded in (
-        (weight, lower_shapes, n_lower, 0.0),
-        (1 - weight, upper_shapes, n_upper, 1.0),
-    ):
+    regions, unseen = [], []
+    for share, shapes, n_components in ((weight, lower_shapes, n_lower), (1 - weight, upper_shapes, n_upper)):
         components, coefficients = _principal((colours * share).reshape(len(chosen), -1), n_components)
-        posed = pose[chosen].astype(np.float64)
-        per_pose = shaded * np.linalg.solve(posed.T @ posed + RIDGE * np.eye(6), posed.T @ coefficients)
-        regions.append(
-            Region(
-                components=unwrapper.picture(components.reshape(len(components), -1, 3)),
-                coefficients=(coefficients - posed @ per_pose).astype(np.float32),
-                pose=per_pose.astype(np.float32),
-                shapes=shapes[chosen],
-                bandwidth=bandwidth_of(shapes[chosen]),
-            )
-        )
-    return Texture(unwrapper.picture(mean), *regions)
+        pictures = unwrapper.picture(components.reshape(len(components), -1, 3))
+        region, known = _region(pictures, coefficients, shapes, pose, chosen)
+        regions.append(region)
+        unseen.append(known)
+    lower, upper = (u.astype(np.float32) for u in unseen)
+    return FittedTexture(Texture(unwrapper.picture(mean), *regions), lower, upper)
+
+
+def _region(
+    pictures: Array, coefficients: NDArray[np.float64], shapes: Array, pose: Array, chosen: NDArray[np.int64]
+) -> tuple[Region, NDArray[np.float64]]:
+    """Fit the regression of one region; also the coefficients of all frames as if they were unseen."""
+    middle = shapes[chosen].mean(0)
+    _, sd, directions = np.linalg.svd((shapes[chosen] - middle) / np.sqrt(len(chosen)), full_matrices=False)
+    empty = Region(
+        components=pictures,
+        middle=middle,
+        directions=np.ascontiguousarray(directions[:N_DIRECTIONS].T),
+        bounds=(BOUND * sd[:N_DIRECTIONS]).astype(np.float32),
+        centres=np.zeros((0, 0), np.float32),
+        weights=np.zeros((0, 0), np.float32),
+        offset=coefficients.mean(0).astype(np.float32),
+        gamma=0.0,
+    )
+    known = empty.conditions(shapes, pose)
+    centres = known[chosen]
+    gamma = 1 / (WIDTH * _median_square_distance(centres))
+    inverse = np.linalg.inv(kernel(centres, centres, gamma) + RIDGE * np.eye(len(chosen)))
+    weights = inverse @ (coefficients - empty.offset)
+    region = dataclasses.replace(empty, centres=centres, weights=weights.astype(np.float32), gamma=gamma)
+    return region, empty.offset + _unseen(kernel(known, centres, gamma), inverse, weights, chosen)
+
+
+def _unseen(
+    kernels: NDArray[np.float64], inverse: NDArray[np.float64], weights: NDArray[np.float64], chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What the regression gives for each frame with its surroundings left out; exact, without fitting again.
+
+    With the centres B left out, the other weights are w - K^-1[:, B] (K^-1[B, B])^-1 w[B], and those of B are 0.
+    """
+    result = np.empty((len(kernels), weights.shape[1]))
+    for frame, row in enumerate(kernels):
+        left = np.flatnonzero(np.abs(chosen - frame) <= GUARD)
+        change = np.linalg.solve(inverse[np.ix_(left, left)], weights[left])
+        result[frame] = row @ weights - (row @ inverse[:, left]) @ change
+    return result
+
+
+def _median_square_distance(points: Array) -> float:
+    some = points[:: max(1, len(points) // 300)].astype(np.float64)
+    square = (some**2).sum(1)[:, None] + (some**2).sum(1) - 2 * some @ some.T
+    return max(float(np.median(square[np.triu_indices(len(some), 1)])), 1e-6)
 
 
 def _principal(rows: Array, n_components: int) -> tuple[Array, NDArray[np.float64]]:
