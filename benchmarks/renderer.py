@@ -26,8 +26,9 @@ from vast_cli.face import FaceModel, MeshRasteriser, track_video
 from vast_cli.records import FaceTrack
 from vast_cli.renderer import Avatar, Renderer, scene
 from vast_cli.renderer.geometry import Box
-from vast_cli.renderer.render import crop_to_box, speech_windows
-from vast_cli.training import renderer as training
+from vast_cli.renderer.render import crop_to_box
+from vast_cli.training import footage as material_of
+from vast_cli.training.renderer import fit_renderer
 from vast_cli.training.texture import Unwrapper
 
 Array = NDArray[np.float32]
@@ -35,7 +36,7 @@ Image = NDArray[np.uint8]
 Pictures = Sequence[Image]
 
 SIZE = 256  # all measures are taken in a picture of this side
-NEAREST, HALF_WAY, MOST = 6, 13, 60  # soft nearest, docs/renderer.md section 8
+NEAREST, HALF_WAY, MOST = 6, 13, 60  # of the soft nearest mixture
 DRIVEN = 250  # frames of the driver
 COLUMNS = ("SSIM whole", "SSIM box", "ssim_mouth", "mouth dB", "hull dB", "gradient", "flicker")
 
@@ -85,7 +86,7 @@ class Judge:
         self.mouths = [mouth_box(points) for points in lips]
 
     def measure(self, painted: Pictures) -> list[float]:
-        """SSIM whole, SSIM box, `ssim_mouth`, mouth and hull PSNR, gradient ratio, flicker (docs/renderer.md, 5)."""
+        """SSIM whole, SSIM box, `ssim_mouth`, mouth and hull PSNR, gradient ratio, flicker."""
         rows, boxed = [], []
         for k, picture in enumerate(painted):
             ours = crop_to_box(picture, self.box)
@@ -115,7 +116,7 @@ class Bench:
     avatar: Avatar
     pictures: list[Image]
     track: FaceTrack
-    material: training.Material
+    material: material_of.Material
     n_train: int
     face: FaceModel
     rasteriser: MeshRasteriser
@@ -131,7 +132,7 @@ class Bench:
 
     def paint(self, expression: Array, part: slice, speech: Array, *, detail: str = "full") -> list[Image]:
         """The avatar with some expressions in the poses and, over footage, the background of the frames `part`."""
-        footage = None if self.avatar.footage is None else training._keep(self.pictures[part])
+        footage = None if self.avatar.footage is None else material_of.keep(self.pictures[part])
         avatar = dataclasses.replace(self.avatar, footage=footage)
         painter = Renderer(
             avatar,
@@ -190,7 +191,7 @@ def posed_mean(bench: Bench) -> tuple[Array, Array]:
 
 
 def soft_nearest(bench: Bench, below: Array) -> Array:
-    """The textured mesh of docs/renderer.md section 8: mixed training textures of the nearest lip shapes, no network."""
+    """A floor: training textures of the nearest lip shapes, mixed and drawn over the mesh, no network."""
     unwrapper = Unwrapper(bench.rasteriser.topology.uv, bench.rasteriser.triangles, SIZE)
     material, count = bench.material, bench.n_train
     points = material.vertices[:count, : scene.N_SURFACE]
@@ -306,7 +307,8 @@ def driving(bench: Bench, driver: Path) -> None:
     for name, frame in (("open", opened), ("closed", closed)):
         both = gaps([pairs[name][0]] * 30 + [pairs[name][1]] * 30, bench)[0]
         print(
-            f"pose of the {name} frame: gap {both[:30].mean():.1f} with the open, {both[30:].mean():.1f} with the closed mouth"
+            f"pose of the {name} frame: gap {both[:30].mean():.1f} with the open mouth, "
+            f"{both[30:].mean():.1f} with the closed one"
         )
         hull = np.concatenate([run.hull for run in bench.material.scene])[frame] > 0
         ours = [crop_to_box(p, bench.avatar.subject.box).astype(int) for p in pairs[name]]
@@ -361,7 +363,7 @@ def main() -> None:
     bundle = options.bundle or options.work / options.footage.stem
     if options.bundle is None:
         used = time.process_time()
-        report = training.fit_renderer(
+        report = fit_renderer(
             options.footage, bundle, name=options.footage.stem, portrait=options.portrait,
             seconds=60 * options.minutes, holdout=options.holdout, compute=compute, work=options.work, box=box,
         )  # fmt: skip
@@ -369,9 +371,9 @@ def main() -> None:
     avatar = Avatar.load(bundle)
     face, rasteriser = FaceModel.load(), MeshRasteriser()
     tell = lambda stage, done, total: None  # noqa: E731
-    track, pictures = training._watch(options.footage, face, "largest", tell)
-    ppg = training._listen(options.footage, tell)
-    material = training.measure(
+    track, pictures = material_of.watch(options.footage, face, "largest", tell)
+    ppg = material_of.listen(options.footage, tell)
+    material = material_of.measure(
         track, pictures, avatar.subject, model=face, rasteriser=rasteriser, ppg=ppg, progress=tell
     )
     n_train = len(pictures) - round(options.holdout * len(pictures))

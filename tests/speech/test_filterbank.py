@@ -1,4 +1,4 @@
-"""Filter banks: the grid of docs/speech.md, section 1."""
+"""Filter banks: the grid of the card."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Find faces in a picture: MediaPipe's short-range detector at 128 px (docs/face.md, section 2)."""
+"""Find faces in a picture: MediaPipe's short-range detector at 128 px."""
 
 from dataclasses import dataclass
 from pathlib import Path

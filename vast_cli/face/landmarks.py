@@ -1,4 +1,4 @@
-"""478 landmarks of a face: MediaPipe's attention mesh, cut in two TFLite graphs (docs/face.md, section 2).
+"""478 landmarks of a face: MediaPipe's attention mesh, cut in two TFLite graphs.
 
 LiteRT cannot load the whole graph because of three custom operations; these (cut a 16 x 16 patch of the feature map
 around lips and eyes, turn the heads' answers back) are numpy here. Against the one-graph original: 5e-5 px.

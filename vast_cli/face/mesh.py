@@ -1,4 +1,4 @@
-"""Mesh images M: what the face model's meshes look like to the renderer (paper 3.4; channels are ours, docs/face.md).
+"""Mesh images M: what the face model's meshes look like to the renderer (paper 3.4; channels are ours).
 
 Channels: NCC colour (each vertex has its canonical x, y, z as colour, the same for all persons and frames), mouth
 interior, eye openings, irises. The mesh covers mouth and eyes with triangles, so these need channels of their own.

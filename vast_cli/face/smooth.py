@@ -1,4 +1,4 @@
-"""Savitzky-Golay filters over time for what must not shiver (docs/face.md, section 3).
+"""Savitzky-Golay filters over time for what must not shiver.
 
 Offline, so nothing is causal: the pose takes 9 frames of a parabola (second difference of the angles 0.58 / 0.72 / 0.31
 to 0.15 / 0.20 / 0.09 degrees), the weak components 5 (blinks stay: flattened by 0.15 %IOD). The strong ones stay raw,

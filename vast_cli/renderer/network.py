@@ -6,8 +6,8 @@ convolution starts at zero gives the residual. So G begins as the identity on th
 convolutions nor a random shuffle leave checkerboards in the mouth.
 
 The recurrent layer's gates see the frame, not the state (a quasi-recurrent layer): the state is a weighted mean of what
-frames offered, so it cannot drift. With gates that saw the state, trained on 6 frames, the error on obama_long rose from
-4.6 to 7.0 levels within 60 frames of use.
+frames offered, so it cannot drift. With gates that saw the state, trained on 6 frames, the error on obama_long rose
+from 4.6 to 7.0 levels within 60 frames of use.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Frames of the footage, unwrapped over the mesh's texture plane, are reduced to a mean and principal components, apart
 for the lower and the upper face (one mixture for both would blink with the mouth). At use their coefficients come from
 a kernel regression on the shape of the lips or the eyes and the head's pose, which carries shading. Against a soft
-mixture of the nearest frames (docs/renderer.md) on obama's held-out tenth, over footage: mouth 30.6 dB for 29.8,
+mixture of the nearest frames on obama's held-out tenth, over footage: mouth 30.6 dB for 29.8,
 `ssim_mouth` .911 for .896, hull 34.1 dB for 33.3. Mean, components and regression are fitted: weights, not frames.
 """
 

@@ -1,4 +1,4 @@
-"""Log-mel filter banks at 50 frames/s: the input of the acoustic network (paper 4.1, grid in docs/speech.md)."""
+"""Log-mel filter banks at 50 frames/s: the input of the acoustic network (paper 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean normalisation of the filter banks: takes microphone and loudness out of the features (docs/speech.md)."""
+"""Mean normalisation of the filter banks: takes microphone and loudness out of the features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train the acoustic network: filter banks to phones, frame by frame (paper 4.1, docs/speech.md)."""
+"""Train the acoustic network: filter banks to phones, frame by frame (paper 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data of the acoustic network: labelled features, cached once, and their augmentation (docs/speech.md 2-5)."""
+"""Data of the acoustic network: labelled features, cached once, and their augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frame accuracy of the acoustic network on held-out corpora (docs/speech.md 4 and 6)."""
+"""Frame accuracy of the acoustic network on held-out corpora."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learn the face model's expression basis and neutral operator from tracked clips (docs/face.md, section 4).
+"""Learn the face model's expression basis and neutral operator from tracked clips.
 
 Everything comes from one matrix: the covariance C of stabilised meshes around their clip's mean. Split PCA: the lower
 face's rows are the PCA of w * D, the upper face's of (1 - w) * D, so their covariances are W C W. Mirrored copies of
@@ -268,7 +268,7 @@ def mouth_offset(rows: Floats, sd: Floats, mouth: NDArray[np.int64], *, iod: flo
 def neutral_operator(expression: Floats, model: FaceModel) -> tuple[Floats, Floats]:
     """Factors of G = S_e (S_i + S_e)^-1, the expression in what a clip's anchor differs from the mean face.
 
-    S_e is the covariance within clips and between the clips of a person; without the latter (docs/face.md has 2 x
+    S_e is the covariance within clips and between the clips of a person; without the latter (a first version had 2 x
     within clips) neutral meshes of an unseen actor's emotions lay 14 % further apart, compared with those of different
     persons. S_i is the covariance between identities: 80 components and a floor.
     """

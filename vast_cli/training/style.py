@@ -35,7 +35,7 @@ CHECK_EVERY = 300  # steps between dev figures
 AS_GOOD = 0.01  # of r on dev: less than chance makes between two checks
 REFINE_AT = 0.25  # share of the steps after which the offsets of sounds are measured anew with the net itself
 KL_WARM_UP = 0.2  # share of the steps over which the KL comes in
-PERSON_NOISE = 0.5  # of the sd between persons, added to the prompt's mean expression (design, section 5)
+PERSON_NOISE = 0.5  # of the sd between persons, added to the prompt's mean expression
 
 
 def train_style(
