@@ -26,7 +26,7 @@ from vast_cli.face import FaceModel, MeshRasteriser, track_video
 from vast_cli.records import FaceTrack
 from vast_cli.renderer import Avatar, Renderer, scene
 from vast_cli.renderer.geometry import Box
-from vast_cli.renderer.render import crop_to_box
+from vast_cli.renderer.render import crop_to_box, speech_windows
 from vast_cli.training import footage as material_of
 from vast_cli.training.renderer import fit_renderer
 from vast_cli.training.texture import Unwrapper
@@ -283,7 +283,9 @@ def driving(bench: Bench, driver: Path) -> None:
     n = min(DRIVEN, track.n_frames, bench.n_train)
     part = slice(0, n)
     expression = track.expression[part]
-    painted = bench.paint(expression, part, np.zeros((n, 11, 40), np.float32))
+    ppg = material_of.listen(driver, lambda stage, done, total: None)
+    heard = np.zeros((n, 11, 40), np.float32) if ppg is None else speech_windows(ppg, 0, n)
+    painted = bench.paint(expression, part, heard)
     gap, width = gaps(painted, bench)
     identity = bench.avatar.subject.identity
     wanted = bench.face.lip_gap(identity, expression)
