@@ -55,7 +55,7 @@ def acoustic(
         files.check_output(output, overwrite=overwrite)
         from vast_cli.training.acoustic import train_acoustic
 
-        report = train_acoustic(corpus, output, work=work, seed=seed)
+        report = train_acoustic(corpus, output, work=work / "acoustic", seed=seed)
         ui.result([output], report)
 
 

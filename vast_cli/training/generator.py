@@ -39,6 +39,8 @@ ADVERSARIAL_FROM = 0.35  # of the time
 SPEECH_DROPOUT = 0.25  # windows whose speech is unknown: footage and prompts may have no sound
 NOISE_SD = 1.5  # levels of 255, on the base picture: prediction's errors must not become shimmer
 EMA = 0.998
+STRAY = 0.5  # how far the texture's coefficients are led astray in training, of their standard deviation
+CALM = 0.8  # correlation of neighbouring frames in that
 SAVE_EVERY_S = 60.0
 
 
@@ -58,12 +60,15 @@ def paint_bases(
     top, bottom, left, right = avatar.region
     inputs, truth, weight = [], [], []
     done, n = 0, len(fitted.lower)  # frames held out are unseen anyway
+    # G must trust the mesh more than the texture: for mouths that the footage never showed the texture is wrong
+    strayed = STRAY * _wander(len(material.frames), fitted.lower.std(0))
+    strayed[n:] = 0
     lower = np.concatenate([fitted.lower, avatar.texture.lower.mix(material.lower[n:], material.pose[n:])])
     upper = np.concatenate([fitted.upper, avatar.texture.upper.mix(material.upper[n:], material.pose[n:])])
     for run in material.scene:
         part = slice(done, done + len(run))
         background = None if portrait else material.frames[part].astype(np.float32)
-        unseen = lower[part], upper[part]
+        unseen = lower[part] + strayed[part], upper[part]
         picture = base.paint(run, avatar.texture, avatar.plate, background=background, mixed=unseen)
         layers = base.network_input(np.clip(picture, 0, 255), run, avatar.region)[0]
         inputs.append((255 * layers).round().to(torch.uint8).numpy())
@@ -73,6 +78,15 @@ def paint_bases(
         done += len(run)
         progress("textured mesh", done, len(material.frames))
     return Bases(np.concatenate(inputs), np.concatenate(truth), np.concatenate(weight))
+
+
+def _wander(n: int, scale: Array) -> Array:
+    """Noise that changes slowly over n frames, of standard deviation `scale` [k]: [n, k]."""
+    random = np.random.default_rng(0)
+    steps = random.standard_normal((n, len(scale))) * np.sqrt(1 - CALM**2)
+    for t in range(1, n):
+        steps[t] += CALM * steps[t - 1]
+    return (steps * scale).astype(np.float32)
 
 
 class Trainer:

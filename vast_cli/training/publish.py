@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vast_cli import files
 
+DATA = "Apache-2.0; trained partly on clips for research only or of unclear rights, see its card"
+
 # name -> file, kind, licence, card
 SHIPPED: dict[str, tuple[str, str, str, str]] = {
     "face_detection_short_range": (
@@ -23,8 +25,8 @@ SHIPPED: dict[str, tuple[str, str, str, str]] = {
     "topology": ("topology.npz", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "index_sets": ("index_sets.json", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "face_model": ("face_model.safetensors", "model", "Apache-2.0 AND MIT", "face_model.card.md"),
-    "acoustic": ("acoustic.safetensors", "network", "Apache-2.0", "acoustic.card.md"),
-    "style": ("style.safetensors", "network", "Apache-2.0", "style.card.md"),
+    "acoustic": ("acoustic.safetensors", "network", DATA, "acoustic.card.md"),
+    "style": ("style.safetensors", "network", DATA, "style.card.md"),
 }
 
 
