@@ -45,9 +45,9 @@ def sounds(shared: Path) -> list[Path]:
 
 
 def cut(sound: Path, seconds: float, out: Path) -> Path:
-    """The first seconds of a sound between two half seconds of digital silence."""
+    """The first seconds of a sound between two seconds of digital silence."""
     target = out / f"{sound.stem}.wav"
-    graph = f"[0:a]atrim=0:{seconds},adelay=500:all=1,apad=pad_dur=0.5[a]"
+    graph = f"[0:a]atrim=0:{seconds},adelay=1000:all=1,apad=pad_dur=1[a]"
     arguments = [
         find_ffmpeg(),
         "-y",
@@ -83,10 +83,14 @@ def main() -> None:
         audio = cut(sound, arguments.seconds, arguments.out)
         row: dict[str, object] = {"prompt": f"{clip.parent.name}/{clip.name}", "audio": sound.name}
         try:
+            # what `--prompt` does, in two steps, so that the style is at hand for the measures
+            manner, _ = pipeline.encode_prompt(clip, models)
+            style = arguments.out / f"{name}.style"
+            manner.save(style)
             request = pipeline.RenderRequest(
                 audio=audio,
                 avatar="obama",
-                prompt=clip,
+                style=style,
                 output=arguments.out / f"{name}.mp4",
                 overwrite=True,
                 allow_silence=True,
@@ -96,13 +100,13 @@ def main() -> None:
             with media.VideoReader(result.output) as reader:
                 frames = list(reader)
             ppg = pipeline.extract_speech(audio, models)
-            manner, _ = pipeline.encode_prompt(clip, models)
             vector = pipeline.style_vector(manner, avatar, models, strength=1.0)
             motion = np.concatenate(
                 [run for run, _ in pipeline.expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)]
             )
-            gap = models.face_model.lip_gap(avatar.identity, motion)
-            quiet = ppg.at_video()[:, 0] > 0.9
+            gap = models.face_model.lip_gap(avatar.subject.identity, motion)
+            rest = np.r_[gap[2:15], gap[-15:-2]]  # away from the sound: people open their lips before they speak
+            spoken = gap[25:-25]
             row |= {
                 "frames": len(frames),
                 "right_length": len(frames) == ppg.n_frames,
@@ -110,9 +114,10 @@ def main() -> None:
                 "duration_s": float(info.duration_s),
                 "seconds": round(result.seconds, 2),
                 "limited_share": round(result.limited_share, 3),
-                "gap_in_silence": round(float(gap[quiet].mean()), 2) if quiet.any() else None,
-                "gap_in_speech": round(float(gap[~quiet].mean()), 2) if (~quiet).any() else None,
-                "gap_sd_in_speech": round(float(gap[~quiet].std()), 2) if (~quiet).any() else None,
+                "gap_at_rest": round(float(rest.mean()), 2),
+                "largest_gap_at_rest": round(float(rest.max()), 2),
+                "gap_in_speech": round(float(spoken.mean()), 2),
+                "gap_sd_in_speech": round(float(spoken.std()), 2),
             }
             strips += [frames[i] for i in np.linspace(8, len(frames) - 8, SHEET_COLUMNS).astype(int)]
         except VastError as error:
