@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from vast_cli import assets, media, speech
 from vast_cli.errors import VastError
-from vast_cli.face import FaceChoice, FaceModel, MeshRasteriser, track_video
+from vast_cli.face import FaceModel, MeshRasteriser, track_video
+from vast_cli.pipeline import face_choice
 from vast_cli.records import FaceTrack, Posteriorgram
 from vast_cli.renderer import scene
 from vast_cli.renderer.avatar import Footage
@@ -53,7 +54,7 @@ class Material:
 def watch(footage: Path, model: FaceModel, face: str, tell: Progress) -> tuple[FaceTrack, list[Image]]:
     """Track the face and keep the frames; footage for a renderer is minutes at most."""
     pictures: list[Image] = []
-    choice: FaceChoice = face if face in ("largest", "left", "right") else int(face)  # type: ignore[assignment]
+    choice = face_choice(face)
     with media.VideoReader(footage) as reader:
 
         def frames() -> Iterator[Image]:
