@@ -32,7 +32,7 @@ from vast_cli import (
     style,
     timebase,
 )
-from vast_cli.errors import VastError
+from vast_cli.errors import Exit, VastError
 from vast_cli.records import Array, FaceTrack, Motion, Posteriorgram, Style
 from vast_cli.streams import prefetch
 
@@ -189,18 +189,22 @@ def encode_prompt(
 
 def _speech_of_prompt(prompt: Path, models: Models) -> Posteriorgram | None:
     """The prompt's speech from its first picture on; a sound that cannot be used is as good as none."""
+    network = models.acoustic_model
+    with media.VideoReader(prompt) as reader:
+        start_s = reader.start_s
     try:
-        with media.VideoReader(prompt) as reader:
-            start_s = reader.start_s
-        return speech.extract_ppg(media.read_audio(prompt, start_s=start_s), models.acoustic_model, where=prompt.name)
+        return speech.extract_ppg(media.read_audio(prompt, start_s=start_s), network, where=prompt.name)
     except VastError as error:
+        if error.exit != Exit.DATA:  # a prompt may lack usable sound, the machine may not lack anything
+            raise
         log.info("the sound of `%s` is not used: %s", prompt, error.message)
         return None
 
 
-def write_preview(video: Path, track: FaceTrack, output: Path, *, overwrite: bool, progress: Progress = silent) -> None:
+def write_preview(
+    video: Path, track: FaceTrack, output: Path, models: Models, *, overwrite: bool, progress: Progress = silent
+) -> None:
     """The video with the tracked mesh drawn over it."""
-    models = Models()
     with (
         media.VideoReader(video) as reader,
         media.VideoWriter(

@@ -24,7 +24,6 @@ N_VERTICES = 478  # MediaPipe face mesh with irises
 N_EXPRESSION = 233  # paper 3: X in R^{N x 233}
 N_STRONG = 85  # speech-strongly-related components, the first ones (paper 3.3)
 N_WEAK = N_EXPRESSION - N_STRONG  # speech-weakly-related components
-N_IDENTITY = 80
 N_PHONES = 40
 
 Dims = tuple[int | str, ...]  # a string is a free length, equal strings are equal lengths

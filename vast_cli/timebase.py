@@ -4,8 +4,6 @@ Video frame k is the instant k / 25 s. PPG frame j covers [0.02 j, 0.02 j + 0.04
 Audio is counted in samples at 16 kHz. Every count is exact integer arithmetic: no drift at any length.
 """
 
-from fractions import Fraction
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +22,6 @@ def video_frames(n_samples: int) -> int:
 def ppg_frames(n_samples: int) -> int:
     """Posteriorgram frames of `n_samples` of 16 kHz audio: every sample lies in a frame, the last is zero padded."""
     return -(-n_samples // PPG_SHIFT)
-
-
-def samples_of(duration: Fraction | float) -> int:
-    """Samples at 16 kHz of a duration in seconds."""
-    return round(duration * SAMPLE_RATE)
 
 
 def seconds(frame: int) -> float:

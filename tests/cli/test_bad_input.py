@@ -106,6 +106,15 @@ def test_corrupt_weights(vast: Vast, output: Path, speech: Path, prompt: Path, t
     assert name in done.stderr
 
 
+def test_corrupt_weights_are_not_taken_for_a_prompt_without_sound(vast: Vast, prompt: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(ROOT / "weights", weights)
+    (weights / "acoustic.safetensors").write_bytes(b"damaged")
+    output = tmp_path / "out.style"
+    done = vast("encode-style", prompt, "-o", output, VAST_WEIGHTS=str(weights))
+    refused(done, 69, "vast_asset_corrupt", output=output)
+
+
 def test_corrupt_avatar(vast: Vast, output: Path, speech: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     shutil.copytree(ROOT / "weights", weights)

@@ -55,7 +55,6 @@ class Ui:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._lines: dict[str, float] = {}
-        self._started = time.monotonic()
 
     def note(self, text: str) -> None:
         """A sentence for people."""

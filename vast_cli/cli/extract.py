@@ -34,10 +34,11 @@ def extract(
 
         from vast_cli import pipeline
 
-        track = pipeline.extract_track(video, pipeline.Models(), which=face, progress=ui.progress)
+        models = pipeline.Models()
+        track = pipeline.extract_track(video, models, which=face, progress=ui.progress)
         track.save(target, overwrite=overwrite)
         if preview is not None:
-            pipeline.write_preview(video, track, preview, overwrite=overwrite, progress=ui.progress)
+            pipeline.write_preview(video, track, preview, models, overwrite=overwrite, progress=ui.progress)
         ui.note(f"{int(track.valid.sum())} of {track.n_frames} frames show the face")
         paths = [target] if preview is None else [target, preview]
         ui.result(

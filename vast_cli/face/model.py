@@ -180,10 +180,6 @@ class FaceModel:
         offset = (anchor - self.v_bar).reshape(-1)
         return (self.mean_expression_left @ (self.mean_expression_right @ offset)).reshape(-1, 3)
 
-    def identity_code(self, identity: Array) -> Array:
-        """80 numbers that describe an identity: [478, 3] -> [80]. A description only; the mesh itself is used."""
-        return self.identity_basis @ (identity - self.v_bar).reshape(-1)
-
     # --- measures ---------------------------------------------------------------------------------------------------
 
     def lip_gap(self, identity: Array, expression: Array) -> Array:
