@@ -165,6 +165,22 @@ def speech_share(ppg: Posteriorgram) -> float:
     return speech.speech_share(ppg)
 
 
+def plot_speech(audio: Path, ppg: Posteriorgram, target: Path, *, overwrite: bool = False) -> bool:
+    """Draw what is heard under the waveform as PNG; gives whether all of the sound is on it (5 minutes at most).
+
+    Raises:
+        VastError: as `extract_speech` for the sound; `vast_output_exists`, `vast_write_failed` ... for the picture.
+    """
+    blocks, n = [], 0
+    for block in media.read_audio(audio):
+        blocks.append(block)
+        n += len(block)
+        if n >= speech.DRAWN_S * timebase.SAMPLE_RATE:
+            break
+    media.write_png(target, speech.draw_posteriorgram(ppg, np.concatenate(blocks)), overwrite=overwrite)
+    return len(ppg.values) <= speech.DRAWN_S * timebase.PPG_RATE
+
+
 def encode_prompt(
     prompt: Path, models: Models, *, which: str = "largest", progress: Progress = silent
 ) -> tuple[Style, list[str]]:

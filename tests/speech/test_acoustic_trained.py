@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, is_speech_present, speech_share
-from vast_cli.training.acoustic_corpus import bundled, frame_labels
-from vast_cli.training.acoustic_scores import emu_scores, merge_table
+from vast_cli.training.acoustic_corpus import sounds
+from vast_cli.training.acoustic_scores import CHANNELS, evaluate_acoustic, labelled, shares, through
 
 FLOORS = {"so762": 0.59, "libri": 0.62, "kokoro": 0.74}  # speech frames, near vowels merged
 

@@ -10,7 +10,9 @@ import torch
 from vast_cli.speech import SIL, AcousticConfig, extract_ppg, load_acoustic_model
 from vast_cli.speech.filterbank import log_mel
 from vast_cli.training import acoustic
-from vast_cli.training.acoustic_corpus import IGNORE, Crops, Utterances, frame_labels, resample
+from vast_cli.training.acoustic_batches import Crops
+from vast_cli.training.acoustic_corpus import IGNORE, Utterances, frame_labels
+from vast_cli.training.sound_effects import resample
 
 TINY = AcousticConfig(hidden=32, dilations=(1, 2))
 
@@ -94,6 +96,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch
         acoustic.fit(data, held_out, tmp_path / "b.safetensors", work=tmp_path / "b", **settings)
     assert not (tmp_path / "b.safetensors").exists()
     acoustic.fit(data, held_out, tmp_path / "b.safetensors", work=tmp_path / "b", **settings)
-    assert calls == 17 + 15  # from step 10 on
+    assert calls == 17 + 15  # batches from step 10 on
     one, two = (load_acoustic_model(tmp_path / f"{name}.safetensors").state_dict() for name in "ab")
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -7,6 +7,7 @@ import typer
 
 from vast_cli import files
 from vast_cli.cli import console, options
+from vast_cli.errors import VastError
 
 
 def ppg(
@@ -14,6 +15,13 @@ def ppg(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Posteriorgram file; default: NAME.ppg here.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Picture (.png) of the phones under the waveform, 10 s a line, 5 minutes at most."),
+    ] = None,
+    allow_silence: Annotated[
+        bool, typer.Option("--allow-silence/--no-allow-silence", help="Go on with sound without speech.")
+    ] = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     progress: options.Progress = options.ProgressMode.auto,
@@ -24,20 +32,33 @@ def ppg(
 ) -> None:
     """Write what is spoken as probabilities of 40 phones, 50 times a second.
 
-    vast ppg speech.wav -o speech.ppg
+    vast ppg speech.wav -o speech.ppg --plot speech.png
     """
     with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
         target = output or Path(audio.stem + ".ppg")
         files.check_input(audio)
         files.check_output(target, overwrite=overwrite)
+        if plot is not None:
+            if plot.suffix.lower() != ".png":
+                raise VastError("vast_option_invalid", f"`--plot {plot}` is no .png file", hint="name it NAME.png")
+            files.check_output(plot, overwrite=overwrite)
 
         from vast_cli import pipeline
 
         record = pipeline.extract_speech(audio, pipeline.Models(), progress=ui.progress)
+        pipeline.check_speech(record, audio, allow_silence=allow_silence)
+        if plot is not None and not pipeline.plot_speech(audio, record, plot, overwrite=overwrite):
+            ui.note(f"`{plot}` shows the first 5 minutes")
         record.save(target, overwrite=overwrite)
         share = pipeline.speech_share(record)
         ui.note(f"{len(record.values)} frames, {100 * share:.0f} % speech")
         ui.result(
-            [target],
-            {"ppg": str(target), "n_frames": len(record.values), "n_samples": record.n_samples, "speech_share": share},
+            [target, *([plot] if plot else [])],
+            {
+                "ppg": str(target),
+                "plot": str(plot) if plot else None,
+                "n_frames": len(record.values),
+                "n_samples": record.n_samples,
+                "speech_share": share,
+            },
         )

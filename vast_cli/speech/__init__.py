@@ -4,14 +4,17 @@
 """
 
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticConfig, AcousticModel
+from vast_cli.speech.picture import DRAWN_S, draw_posteriorgram
 from vast_cli.speech.ppg import extract_ppg, is_speech_present, speech_share, stream_ppg
 from vast_cli.speech.weights import load_acoustic_model, save_acoustic_model
 
 __all__ = [
     "CLASSES",
+    "DRAWN_S",
     "SIL",
     "AcousticConfig",
     "AcousticModel",
+    "draw_posteriorgram",
     "extract_ppg",
     "is_speech_present",
     "load_acoustic_model",

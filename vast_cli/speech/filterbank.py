@@ -6,6 +6,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from vast_cli.timebase import PPG_SHIFT as SHIFT
@@ -21,7 +22,7 @@ Floats = NDArray[np.float32]
 
 
 @lru_cache(maxsize=1)
-def mel_weights() -> NDArray[np.float64]:
+def mel_weights() -> Floats:
     """Triangles of the filter bank, [513, 80], peak 1 without area norm, HTK mel scale."""
 
     def mel(hz: float) -> float:
@@ -32,14 +33,14 @@ def mel_weights() -> NDArray[np.float64]:
     bins = np.fft.rfftfreq(FFT_SIZE, 1.0 / SAMPLE_RATE)[:, None]
     left, peak, right = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
     rise, fall = (bins - left) / (peak - left), (right - bins) / (right - peak)
-    weights: NDArray[np.float64] = np.maximum(0.0, np.minimum(rise, fall))
+    weights = np.maximum(0.0, np.minimum(rise, fall)).astype(np.float32)
     weights.setflags(write=False)
     return weights
 
 
 @lru_cache(maxsize=1)
-def _hann() -> NDArray[np.float64]:
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
+def _hann() -> Floats:
+    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)  # periodic
     window.setflags(write=False)
     return window
 
@@ -72,8 +73,9 @@ def _frames(samples: Floats, count: int) -> Floats:
     if count == 0:
         return np.zeros((0, N_MELS), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:count]
-    power = np.abs(np.fft.rfft(windows * _hann(), FFT_SIZE, axis=1)) ** 2  # double precision
-    features: Floats = np.log(np.maximum(power @ mel_weights(), LOG_FLOOR)).astype(np.float32)
+    spectrum = scipy.fft.rfft(windows * _hann(), FFT_SIZE, axis=1)  # single precision, which numpy < 2 does not have
+    power = spectrum.real**2 + spectrum.imag**2
+    features: Floats = np.log(np.maximum(power @ mel_weights(), np.float32(LOG_FLOOR)))
     return features
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from vast_cli.speech.filterbank import Floats
 
@@ -33,12 +34,12 @@ def windowed_mean(
         [len(rows), 80], depends on rows t - W ... t + W only.
     """
     low, high = max(0, rows.start - half_window), min(len(features), rows.stop + half_window)
-    near = features[low:high].astype(np.float64)
+    near = features[low:high]
     level = near.mean(axis=1)
+    peak = maximum_filter1d(level, 2 * half_window + 1, mode="nearest")[rows.start - low : rows.stop - low, None]
     inside = np.abs(np.arange(low, high)[None, :] - np.arange(rows.start, rows.stop)[:, None]) <= half_window
-    peak = np.where(inside, level, -np.inf).max(axis=1, keepdims=True)
-    weight = (inside & (level > peak - gate)).astype(np.float64)
-    total: NDArray[np.float64] = prior_frames * mean.astype(np.float64) + weight @ near
+    weight = (inside & (level > peak - gate)).astype(np.float32)
+    total = prior_frames * mean.astype(np.float64) + weight @ near
     result: NDArray[np.float64] = total / (prior_frames + weight.sum(axis=1, keepdims=True))
     return result
 

@@ -17,8 +17,19 @@ from tqdm import tqdm
 
 from vast_cli.files import atomic_write
 from vast_cli.speech.acoustic import AcousticConfig, AcousticModel
-from vast_cli.speech.weights import save_acoustic_model
-from vast_cli.training.acoustic_corpus import IGNORE, SHARES, SPEEDS, Crops, Utterances, cached
+from vast_cli.speech.weights import load_acoustic_model, save_acoustic_model
+from vast_cli.streams import prefetch
+from vast_cli.training.acoustic_batches import Crops
+from vast_cli.training.acoustic_corpus import (
+    CONDITIONS,
+    IGNORE,
+    MORE_SHARES,
+    SHARES,
+    Utterances,
+    cached,
+    segments_of,
+    table_of,
+)
 from vast_cli.training.acoustic_scores import corpus_scores
 
 log = logging.getLogger(__name__)
@@ -37,24 +48,34 @@ def train_acoustic(
     corpus: Path,
     output: Path,
     *,
-    steps: int = 12_000,
+    more: Path | None = None,
+    realigned: Path | None = None,
+    steps: int = 24_000,
     seed: int = 0,
     batch: int = 24,
     config: AcousticConfig = CONFIG,
     work: Path = Path("build/acoustic"),
+    cache: Path | None = None,
+    start: Path | None = None,
+    share: float = 1.0,
     threads: int = 1,
     restart: bool = False,
 ) -> dict[str, float]:
-    """Train on the corpora of `corpus` and write the averaged (EMA) weights to `output`.
+    """Train on the corpora of `corpus` and `more` and write the averaged (EMA) weights to `output`.
 
     Goes on from the last checkpoint in `work` if one with the same settings is there, also after `kill -9`; every
     batch depends on (seed, step) only, so the result is that of a run without a break.
 
     Args:
         corpus: folder of the speech corpora, with the labelled clips in `../video`.
+        more: folder of further corpora (`speech_sources`, `synthetic_speech`); those that are there are used.
+        realigned: folder of tables with better phone borders (`realign`), used where there is one for a corpus.
         output: weight file, safetensors.
         steps: optimiser steps; one step is `batch` crops of 2.56 s.
-        work: cache of features, checkpoint, and `log.jsonl` with one line a check, `latest.safetensors`.
+        work: checkpoint, and `log.jsonl` with one line a check, `latest.safetensors`.
+        cache: features, `work/cache` if not given.
+        start: weights to start from instead of chance.
+        share: of the training utterances, 0 ... 1, for learning curves.
         threads: of torch; one core runs 6 - 12 steps/s.
         restart: begin anew even if there is a checkpoint.
 
@@ -62,12 +83,36 @@ def train_acoustic(
         Held-out figures: `speech_merged` of the corpora `VALIDATION`, and their mean `val`.
     """
     torch.set_num_threads(threads)
-    cache = work / "cache"
-    corpora = [(cached(corpus, name, "train", cache, speed=speed), SHARES[name]) for name in SHARES for speed in SPEEDS]
-    held_out = {name: cached(corpus, name, "val", cache) for name in VALIDATION}
+    corpora = training_corpora(corpus, more, realigned, cache or work / "cache", share)
+    held_out = {name: cached(corpus, name, "val", cache or work / "cache") for name in VALIDATION}
     return fit(
-        corpora, held_out, output, config=config, steps=steps, seed=seed, batch=batch, work=work, restart=restart
-    )
+        corpora, held_out, output,
+        config=config, steps=steps, seed=seed, batch=batch, work=work, start=start, restart=restart,
+    )  # fmt: skip
+
+
+def training_corpora(
+    corpus: Path, more: Path | None, realigned: Path | None, cache: Path, share: float = 1.0
+) -> list[tuple[Utterances, float]]:
+    """Every corpus in every condition, with the weight of an hour of it."""
+    named = [(corpus, name, weight) for name, weight in SHARES.items()]
+    if more is not None:
+        named += [(more, name, weight) for name, weight in MORE_SHARES.items() if table_of(more, name).exists()]
+    found = []
+    for root, name, weight in named:
+        better = realigned / f"{name}.npz" if realigned else None
+        segments = segments_of(better) if better and better.exists() else None
+        for condition in CONDITIONS:
+            utterances = cached(root, name, "train", cache, condition=condition, segments=segments)
+            found.append((part_of(utterances, share), weight * condition.share))
+    return found
+
+
+def part_of(utterances: Utterances, share: float) -> Utterances:
+    """The first `share` of the utterances: whole speakers, as the tables are sorted by them."""
+    n = max(1, round(share * len(utterances)))
+    end = utterances.pointer[n]
+    return Utterances(utterances.features[:end], utterances.labels[:end], utterances.pointer[: n + 1])
 
 
 def fit(
@@ -80,6 +125,7 @@ def fit(
     seed: int,
     batch: int,
     work: Path,
+    start: Path | None = None,
     restart: bool = False,
 ) -> dict[str, float]:
     """The loop of `train_acoustic` on utterances that are in memory."""
@@ -87,6 +133,8 @@ def fit(
     torch.manual_seed(seed)
     model = AcousticModel(config)
     model.mean.copy_(torch.from_numpy(training_mean(corpora)))
+    if start is not None:
+        model.load_state_dict(load_acoustic_model(start).state_dict())
     averaged = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(_groups(model), lr=PEAK_RATE, betas=(0.9, 0.98))
     crops = Crops(corpora, model.mean.numpy().copy(), gate=config.gate)
@@ -95,6 +143,7 @@ def fit(
     first = 0 if restart else _resume(checkpoint, settings, model, averaged, optimiser)
     # avx512_bf16 makes a step 3 times faster (docs); without it autocast would be several times slower
     bf16 = _has_bf16_instructions()
+    batches = prefetch(crops.batch(np.random.default_rng([seed, step]), batch) for step in range(first, steps))
     losses: list[float] = []
     figures: dict[str, float] = {}
     began = time.monotonic()
@@ -105,7 +154,7 @@ def fit(
             group["lr"] = rate
         for block in model.blocks:
             block.dropout = DROPOUT if step >= DROPOUT_FROM * steps else 0.0
-        x, y = crops.batch(np.random.default_rng([seed, step]), batch)
+        x, y = next(batches)
         torch.manual_seed(seed * 1_000_003 + step)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = model(torch.from_numpy(x))

@@ -1,4 +1,4 @@
-"""Frame accuracy of the acoustic network on held-out corpora."""
+"""Frame accuracy of the acoustic network on sounds it never heard, as they are and through noise and telephones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy as np
 import torch
 
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
-from vast_cli.speech.weights import load_acoustic_model
-from vast_cli.training.acoustic_corpus import IGNORE, Utterances, cached, emu
+from vast_cli.speech.filterbank import log_mel
+from vast_cli.training.acoustic_corpus import IGNORE, Utterances, emu, frame_labels, segments_of, sounds, table_of
+from vast_cli.training.sound_effects import add_noise, telephone
 
 TESTS = ("so762", "libri", "kokoro", "grid_s1")
+CHANNELS = ("clean", "noise20", "noise10", "telephone")
 NEAR_VOWELS = (("IY", "IH"), ("EH", "AE"), ("AH", "ER", "UH"), ("AA", "AO"))
+Scores = dict[str, float]
+Labelled = Iterator[tuple[np.ndarray, np.ndarray]]  # sound [n]; [T, 40] bool, classes that count as right
 
 
 def merge_table() -> np.ndarray:
@@ -25,62 +29,86 @@ def merge_table() -> np.ndarray:
 
 
 def evaluate_acoustic(
-    weights: Path, corpus: Path, *, work: Path = Path("build/acoustic")
-) -> dict[str, dict[str, float]]:
-    """Scores of a weight file on the test corpora: {corpus: {all, speech, merged, speech_merged}}.
+    model: AcousticModel, corpus: Path, *, channels: tuple[str, ...] = CHANNELS
+) -> tuple[dict[str, dict[str, Scores]], np.ndarray]:
+    """Scores on the test corpora, {corpus: {channel: {all, speech, merged, speech_merged}}}, and the confusions.
 
     `emu` counts every class of its accept sets as right; the others are labelled by the aligner.
+
+    Returns:
+        The scores, and [40, 40] counts of clean frames of all corpora but `emu`: true class, heard class.
     """
-    model = load_acoustic_model(weights)
-    scores = {"emu": emu_scores(model, corpus)}
-    for name in TESTS:
-        scores[name] = corpus_scores(model, cached(corpus, name, "test", work / "cache"))
-    return scores
+    table: dict[str, dict[str, Scores]] = {}
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    for name in ("emu", *TESTS):
+        for channel in channels:
+            pairs = [
+                (classify(model, log_mel(through(channel, audio, k))), accepted)
+                for k, (audio, accepted) in enumerate(labelled(corpus, name))
+            ]
+            guess, accepted = (np.concatenate(part) for part in zip(*pairs, strict=True))
+            table.setdefault(name, {})[channel] = shares(guess, accepted)
+            if channel == "clean" and name != "emu":
+                counted = accepted.any(axis=1)
+                np.add.at(confusion, (accepted[counted].argmax(axis=1), guess[counted]), 1)
+    return table, confusion
 
 
-def predictions(model: AcousticModel, utterances: Utterances) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Best class and label of each frame, utterance by utterance."""
-    for i in range(len(utterances)):
-        features, labels = utterances[i]
-        if len(labels):
-            yield classify(model, features.astype(np.float32)), labels
+def labelled(corpus: Path, name: str) -> Labelled:
+    """Test sounds with the classes that count as right in each frame; none where the label is to be ignored."""
+    if name == "emu":
+        for audio, accepts in emu(corpus):
+            yield audio, np.array([[c in accept for c in CLASSES] for accept in accepts])
+        return
+    segments = segments_of(table_of(corpus, name))
+    for i, audio in sounds(corpus, name, "test"):
+        y = frame_labels(*segments.of(i), -(-len(audio) // 320))
+        yield audio, y[:, None] == np.arange(len(CLASSES))
+
+
+def through(channel: str, audio: np.ndarray, seed: int) -> np.ndarray:
+    """Sound as it is, with white noise 20 or 10 dB below, or through a telephone (8 kHz, mu-law)."""
+    if channel.startswith("noise"):
+        return add_noise(audio, float(channel.removeprefix("noise")), np.random.default_rng(seed))
+    return telephone(audio) if channel == "telephone" else audio
 
 
 @torch.no_grad()
 def classify(model: AcousticModel, features: np.ndarray) -> np.ndarray:
     """Best class of each frame of one sound, [T, 80] -> [T]."""
     x = model.normalise(features, range(len(features)))
-    return model.eval()(torch.from_numpy(x)[None])[0].argmax(1).numpy()
+    guess: np.ndarray = model.eval()(torch.from_numpy(x)[None])[0].argmax(1).numpy()
+    return guess
 
 
-def corpus_scores(model: AcousticModel, utterances: Utterances) -> dict[str, float]:
-    """Share of frames that are right: all, and speech only (label is not SIL), with and without merging."""
-    pairs = list(predictions(model, utterances))
-    guess, truth = np.concatenate([p for p, _ in pairs]), np.concatenate([t for _, t in pairs])
-    guess, truth = guess[truth != IGNORE], truth[truth != IGNORE]
-    table = merge_table()
-    right, merged, speech = guess == truth, table[guess] == table[truth], truth != SIL
+def shares(guess: np.ndarray, accepted: np.ndarray) -> Scores:
+    """Shares of frames that are right: all, and speech only (SIL is not accepted), with and without merging.
+
+    Args:
+        guess: [T] classes.
+        accepted: [T, 40] bool; frames that accept nothing are left out.
+    """
+    counted = accepted.any(axis=1)
+    guess, accepted = guess[counted], accepted[counted]
+    groups = merge_table()
+    merged = np.stack([accepted[:, groups == g].any(axis=1) for g in groups], axis=1)
+    rows = np.arange(len(guess))
+    right, near, speech = accepted[rows, guess], merged[rows, guess], ~accepted[:, SIL]
     return {
         "all": float(right.mean()),
         "speech": float(right[speech].mean()),
-        "merged": float(merged.mean()),
-        "speech_merged": float(merged[speech].mean()),
+        "merged": float(near.mean()),
+        "speech_merged": float(near[speech].mean()),
     }
 
 
-def emu_scores(model: AcousticModel, corpus: Path) -> dict[str, float]:
-    """The same on the hand labels: right is what the accept set holds."""
-    table = merge_table()
-    right, merged, speech = [], [], []
-    for features, accepts in emu(corpus):
-        for k, accept in zip(classify(model, features), accepts, strict=True):
-            right.append(CLASSES[k] in accept)
-            merged.append(table[k] in {table[CLASSES.index(c)] for c in accept if c in CLASSES})
-            speech.append("SIL" not in accept)
-    r, m, s = np.array(right), np.array(merged), np.array(speech)
-    return {
-        "all": float(r.mean()),
-        "speech": float(r[s].mean()),
-        "merged": float(m.mean()),
-        "speech_merged": float(m[s].mean()),
-    }
+def corpus_scores(model: AcousticModel, utterances: Utterances) -> Scores:
+    """The same on cached features."""
+    guess, truth = [], []
+    for i in range(len(utterances)):
+        features, labels = utterances[i]
+        if len(labels):
+            guess.append(classify(model, features.astype(np.float32)))
+            truth.append(labels)
+    y = np.concatenate(truth)
+    return shares(np.concatenate(guess), (y[:, None] == np.arange(len(CLASSES))) & (y[:, None] != IGNORE))

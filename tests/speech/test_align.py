@@ -1,0 +1,68 @@
+"""Labels from text and sound, and their second alignment by the network."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vast_cli.speech.acoustic import CLASSES, SIL
+from vast_cli.training.align import align, arpabet, words
+from vast_cli.training.realign import viterbi, was_there
+from vast_cli.training.speech_bundle import Spoken, write_corpus
+
+
+def test_words_are_what_a_dictionary_holds() -> None:
+    assert words("Don't -- he said, “stop”; it’s 'now'!") == ["don't", "he", "said", "stop", "it's", "now"]
+
+
+@pytest.mark.parametrize(
+    ("ipa", "phones"),
+    [("ɹᵻsˈaɪɾɚ", "R IH S AY T ER"), ("wɪðˈæl", "W IH DH AE L"), ("dʒˈuːdʒə", "JH UW JH AH"), ("ʘa", "")],
+)
+def test_ipa_becomes_classes(ipa: str, phones: str) -> None:
+    assert " ".join(arpabet(ipa)) == phones
+
+
+def test_the_best_path_finds_borders_and_leaves_out_a_pause() -> None:
+    truth = [1] * 5 + [2] * 4 + [SIL] * 6 + [3] * 5
+    scores = np.log(np.eye(5)[truth] * 0.9 + 0.02)
+    phones = np.array([SIL, 1, SIL, 2, SIL, 3])
+    starts = viterbi(scores[:, phones].astype(np.float32), phones)
+    assert starts is not None and starts.tolist() == [-1, 0, -1, 5, 9, 15]
+
+
+def test_a_phone_lasts_two_steps_and_too_little_sound_has_no_path() -> None:
+    phones = np.array([1, 2, 3])
+    scores = np.log(np.eye(5)[[1, 1, 1, 1, 3, 3, 3]] * 0.9 + 0.02)[:, phones].astype(np.float32)
+    starts = viterbi(scores, phones)
+    assert starts is not None and (np.diff([*starts, 7]) >= 2).all()
+    assert viterbi(scores[:5], phones) is None
+
+
+def test_old_borders_are_found_at_each_step() -> None:
+    assert was_there(np.array([0, 40, 60]), 6).argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    import soundfile
+
+    from vast_cli.training.acoustic_corpus import PLAIN, cached, sounds
+
+    audio, _ = soundfile.read(speech_data / "example.flac", dtype="float32")
+    text = "the floor more than anything else showed the great age of the room"
+    found = align(audio, text)
+    assert found is not None
+    names = [CLASSES[p] for p in found.phones if p != SIL]
+    assert names[:5] == ["DH", "AH", "F", "L", "AO"] and names[-3:] == ["R", "UW", "M"]
+    assert (np.diff(found.ms.astype(int)) > 0).all() and found.ms[-1] < 1000 * len(audio) / 16_000
+    assert align(audio, "xqzvv" if not shutil.which("espeak-ng") else "") is None
+
+    report = write_corpus(tmp_path, "mine", [Spoken("a", "s", text, audio), Spoken("b", "s", "", audio)])
+    assert report["utterances"] == 1 and report["dropped"] == 1
+    (row, back), *rest = sounds(tmp_path, "mine", "train")
+    assert row == 0 and not rest
+    np.testing.assert_allclose(back, audio, atol=1e-4)
+    kept = cached(tmp_path, "mine", "train", tmp_path / "cache", condition=PLAIN)
+    assert len(kept) == 1 and set(np.unique(kept.labels)) <= set(range(40))

@@ -1,0 +1,128 @@
+"""Where each phone of a known text is spoken: labels of the acoustic network (forced alignment by pocketsphinx)."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import numpy as np
+
+from vast_cli.speech.acoustic import CLASSES, SIL
+from vast_cli.speech.filterbank import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+FRAME_MS = 10.0
+OFFSET_MS = 7.8  # frame s lies at 10 s + 7.8 ms; found on hand labels, 0 costs 4 points of accuracy
+BEAM = 1e-80  # as good as no pruning: these sentences are short
+IDS = {name: i for i, name in enumerate(CLASSES)}
+# IPA of espeak-ng en-us to our classes, for words the dictionary lacks; longest match first
+IPA = dict(
+    pair.split("=")
+    for pair in (
+        "eɪ=EY aɪ=AY aʊ=AW ɔɪ=OY oʊ=OW tʃ=CH dʒ=JH əl=AH.L ɑː=AA ɔː=AO oː=AO iː=IY uː=UW ɜː=ER i=IY ɪ=IH ᵻ=IH e=EH ɛ=EH "
+        "æ=AE a=AE ɑ=AA ɔ=AO o=OW ʊ=UH u=UW ʌ=AH ə=AH ɐ=AH ɚ=ER ɜ=ER p=P b=B t=T d=D k=K ɡ=G f=F v=V θ=TH ð=DH s=S z=Z "
+        "ʃ=SH ʒ=ZH h=HH m=M n=N ŋ=NG l=L ɹ=R r=R w=W j=Y ɾ=T ʔ=T x=K"
+    ).split()
+)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Phones of one utterance, each until the next begins."""
+
+    phones: np.ndarray  # [n] uint8, ids of `CLASSES`
+    ms: np.ndarray  # [n] uint32, start of each in ms from the first sample
+    confidence: float  # mean acoustic score of a speech frame, log domain, larger is better
+
+
+def words(text: str) -> list[str]:
+    """Words as the dictionary has them: lower case, apostrophes kept, other signs dropped."""
+    return re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower().replace("’", "'"))
+
+
+@functools.cache
+def _decoder():  # type: ignore[no-untyped-def]
+    from pocketsphinx import Decoder
+
+    # bestpath=False: with the default, 6 of 10 files end in "Failed to stop utterance processing"
+    return Decoder(lm=None, bestpath=False, beam=BEAM, wbeam=1e-60, pbeam=BEAM, remove_noise=False, loglevel="FATAL")
+
+
+def unknown_words(text: str) -> list[str]:
+    """Words of `text` that the dictionary lacks, each once."""
+    return [word for word in dict.fromkeys(words(text)) if _decoder().lookup_word(word) is None]
+
+
+def guess_pronunciations(text: str) -> None:
+    """Add the words that the dictionary lacks as espeak-ng would say them; without that program they stay unknown."""
+    espeak = shutil.which("espeak-ng")
+    for word in unknown_words(text) if espeak else []:
+        said = subprocess.run([espeak, "-q", "-v", "en-us", "--ipa", word], capture_output=True, text=True, check=True)
+        phones = arpabet(said.stdout.strip())
+        if phones:
+            _decoder().add_word(word, " ".join(phones), False)
+
+
+def arpabet(ipa: str) -> list[str]:
+    """Classes of an English word in IPA; empty if a sign is unknown."""
+    ipa = re.sub(r"[ˈˌː\u0329 ]", lambda m: "ː" if m[0] == "ː" else "", ipa)
+    phones: list[str] = []
+    while ipa:
+        sign = next((ipa[:n] for n in (2, 1) if ipa[:n] in IPA), None)
+        if sign is None:
+            if ipa[0] != "ː":
+                return []
+            sign = "ː"
+        phones += IPA[sign].split(".") if sign in IPA else []
+        ipa = ipa[len(sign) :]
+    return phones
+
+
+def align(audio: np.ndarray, text: str) -> Alignment | None:
+    """Align `text` with sound [n] at 16 kHz; None if a word is unknown or the text does not fit the sound.
+
+    A word may be any of its pronunciations, and a pause may stand between any two.
+    """
+    guess_pronunciations(text)
+    if not words(text) or unknown_words(text):
+        return None
+    pcm = (audio * 32767).clip(-32768, 32767).astype(np.int16).tobytes()
+    decoder = _decoder()
+    try:
+        decoder.set_align_text(" ".join(words(text)))
+        _run(decoder, pcm)  # finds the words
+        decoder.set_alignment()
+        _run(decoder, pcm)  # then their phones
+        found = decoder.get_alignment()
+    except RuntimeError:  # no path through the text
+        return None
+    if found is None:
+        return None
+    phones, starts, score, frames = [], [], 0.0, 0
+    for word in found:
+        for phone in word:
+            silent = phone.name not in IDS or phone.name == "SIL"
+            phones.append(SIL if silent else IDS[phone.name])
+            starts.append(max(0, round(FRAME_MS * phone.start + OFFSET_MS)) if phone.start else 0)
+            if not silent:
+                score += phone.score
+                frames += phone.duration
+    if not frames:
+        return None
+    end = FRAME_MS * (len(audio) / SAMPLE_RATE * 100)
+    last = round(FRAME_MS * (phone.start + phone.duration) + OFFSET_MS)
+    if last < end - FRAME_MS and phones[-1] != SIL:
+        phones.append(SIL)
+        starts.append(last)
+    return Alignment(np.array(phones, np.uint8), np.array(starts, np.uint32), score / frames)
+
+
+def _run(decoder, pcm: bytes) -> None:  # type: ignore[no-untyped-def]
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()

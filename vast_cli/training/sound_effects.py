@@ -1,0 +1,69 @@
+"""What happens to sound on its way to a microphone and through a wire: copies to train on and to test with."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import numpy as np
+
+from vast_cli.speech.filterbank import SAMPLE_RATE
+
+TELEPHONE_HZ = (300.0, 3400.0)
+
+
+def resample(samples: np.ndarray, speed: Fraction) -> np.ndarray:
+    """Play faster or slower (pitch and formants move too) by cutting or filling the spectrum: no aliasing."""
+    if speed == 1:
+        return samples
+    # an even length without large prime factors keeps the FFT quick
+    n_in = max(1, -(-len(samples) // 1980)) * 1980
+    n_out = int(n_in / speed)
+    spectrum = np.fft.rfft(samples, n_in)
+    out = np.fft.irfft(spectrum[: n_out // 2 + 1], n_out) * (n_out / n_in)
+    return out[: int(len(samples) / speed)].astype(np.float32)
+
+
+def add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """White noise `snr_db` below the mean power of the samples that sound (30 dB below the loudest 20 ms or more)."""
+    frames = samples[: len(samples) // 320 * 320].reshape(-1, 320).astype(np.float64)
+    power = (frames**2).mean(axis=1) if len(frames) else np.array([float((samples**2).mean())])
+    level = power[power > power.max() * 1e-3].mean() if power.max() > 0 else 0.0
+    noise = rng.standard_normal(len(samples)) * np.sqrt(level * 10 ** (-snr_db / 10))
+    return (samples + noise).astype(np.float32)
+
+
+def band_limit(samples: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """Keep low ... high Hz, edges a tenth of an octave wide."""
+    n = -(-len(samples) // 1980) * 1980
+    hz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
+    rise = np.clip(1 + np.log2(np.maximum(hz, 1.0) / low_hz) * 10, 0, 1) if low_hz > 0 else 1.0
+    fall = np.clip(1 - np.log2(np.maximum(hz, 1.0) / high_hz) * 10, 0, 1)
+    return np.fft.irfft(np.fft.rfft(samples, n) * rise * fall, n)[: len(samples)].astype(np.float32)
+
+
+def telephone(samples: np.ndarray, *, gsm: bool = False) -> np.ndarray:
+    """A phone line: 300 - 3,400 Hz, 8 kHz, 8 bit mu-law (G.711) or GSM 06.10, and back to 16 kHz."""
+    import soundfile
+
+    narrow = resample(band_limit(samples, *TELEPHONE_HZ), Fraction(2))
+    peak = float(np.abs(narrow).max(initial=1e-9))
+    file = io.BytesIO()
+    soundfile.write(file, 0.5 * narrow / peak, 8_000, format="WAV", subtype="GSM610" if gsm else "ULAW")
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    wide = resample(decoded * (2 * peak), Fraction(1, 2))
+    return np.pad(wide, (0, max(0, len(samples) - len(wide))))[: len(samples)]
+
+
+def reverberate(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A room: the direct sound, then noise that dies away (RT60 .15 - .7 s, 0 - 15 dB below the direct sound)."""
+    rt60, ratio = rng.uniform(0.15, 0.7), 10 ** (-rng.uniform(0, 15) / 20)
+    n = int(rt60 * SAMPLE_RATE)
+    tail = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
+    tail[: int(rng.uniform(0.002, 0.02) * SAMPLE_RATE)] = 0
+    tail *= ratio / np.sqrt((tail**2).sum())
+    tail[0] = 1.0
+    size = -(-(len(samples) + n) // 1980) * 1980
+    out = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)[: len(samples)]
+    return out.astype(np.float32)
