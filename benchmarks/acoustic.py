@@ -79,11 +79,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, default=Path("../shared/data/speech"))
     parser.add_argument("--weights", type=Path, help="the shipped ones if not given")
+    parser.add_argument("--timit", type=Path, help="folder of TIMIT sentences with hand labels (`nltk` has 160)")
     parser.add_argument("--picture", type=Path, default=Path("build/confusion.png"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     model = load_acoustic_model(args.weights or assets.find("acoustic"))
-    table, confusion = evaluate_acoustic(model, args.corpus)
+    table, confusion = evaluate_acoustic(model, args.corpus, timit=args.timit)
     print(f"{'test':10}{'channel':12}{'all':>8}{'speech':>8}{'merged':>8}{'speech, merged':>16}")
     for name, rows in table.items():
         for channel in CHANNELS:

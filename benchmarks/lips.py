@@ -4,7 +4,7 @@
 
 Speakers of `talk` (val) were never seen in training; `grid_s1` (val) is a speaker seen in training, in other sentences.
 `lrcar` (val) are Arabic words of 1.2 s by speakers that were never seen: another language than most of the training.
-Style: of the other half of the clip (talk) or of another clip of the speaker (grid_s1, lrcar). The sound is corrected for its
+Style: of the other half of the clip (talk) or of another clip of the speaker (others). The sound is corrected for its
 constant offset, never by looking at the prediction. Pearson's r of the inner-lip gap over frames, mean over clips.
 """
 

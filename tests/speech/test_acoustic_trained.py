@@ -1,39 +1,41 @@
 """What the shipped network knows, on sound it never heard: floors below the figures of its card."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, is_speech_present, speech_share
 from vast_cli.training.acoustic_corpus import sounds
-from vast_cli.training.acoustic_scores import CHANNELS, evaluate_acoustic, labelled, shares, through
+from vast_cli.training.acoustic_scores import labelled, shares, through
 
-FLOORS = {"so762": 0.59, "libri": 0.62, "kokoro": 0.74}  # speech frames, near vowels merged
-
-
-@pytest.mark.parametrize("corpus", FLOORS)
-def test_unseen_speakers_are_understood(trained_model: AcousticModel, speech_data: Path, corpus: str) -> None:
-    table, right = merge_table(), []
-    for k, (audio, phone, ms) in enumerate(bundled(speech_data, corpus, "test")):
-        if k == 40:
-            break
-        guess = extract_ppg([audio], trained_model).values.argmax(axis=1)
-        truth = frame_labels(phone, ms, len(guess))
-        counted = (truth != 255) & (truth != 0)
-        right.append(table[guess[counted]] == table[truth[counted]])
-    assert np.concatenate(right).mean() > FLOORS[corpus]
+FLOORS = {"emu": 0.68, "so762": 0.59, "libri": 0.62, "kokoro": 0.74}  # near vowels merged; emu all frames, else speech
+LOSS = {"noise20": 0.06, "noise10": 0.13, "telephone": 0.11}  # what a channel may cost, on the mean of those corpora
 
 
-def test_hand_labels_are_met(trained_model: AcousticModel, speech_data: Path) -> None:
-    assert emu_scores(trained_model, speech_data)["merged"] > 0.68
+def accuracy(model: AcousticModel, speech_data: Path, corpus: str, channel: str) -> float:
+    """Of 40 utterances at most."""
+    guess, accepted = [], []
+    for k, (audio, right) in enumerate(islice(labelled(speech_data, corpus), 40)):
+        guess.append(extract_ppg([through(channel, audio, k)], model).values.argmax(axis=1))
+        accepted.append(right)
+    found = shares(np.concatenate(guess), np.concatenate(accepted))
+    return found["merged" if corpus == "emu" else "speech_merged"]
+
+
+def test_unseen_speakers_are_understood_also_through_noise_and_telephone(
+    trained_model: AcousticModel, speech_data: Path
+) -> None:
+    clean = {corpus: accuracy(trained_model, speech_data, corpus, "clean") for corpus in FLOORS}
+    assert all(clean[corpus] > floor for corpus, floor in FLOORS.items()), clean
+    for channel, loss in LOSS.items():
+        lost = np.mean([clean[corpus] - accuracy(trained_model, speech_data, corpus, channel) for corpus in FLOORS])
+        assert lost < loss, (channel, lost)
 
 
 def test_loudness_does_not_change_what_is_heard(trained_model: AcousticModel, speech_data: Path) -> None:
     same = []
-    for k, (audio, _, _) in enumerate(bundled(speech_data, "libri", "test")):
-        if k == 6:
-            break
+    for _, audio in islice(sounds(speech_data, "libri", "test"), 6):
         a, b = (extract_ppg([g * audio], trained_model).values.argmax(axis=1) for g in (1.0, 0.1))
         same.append(a == b)
     assert np.concatenate(same).mean() > 0.9  # the prior of the mean keeps some of the 20 dB

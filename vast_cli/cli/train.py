@@ -42,6 +42,10 @@ def face_model(
 def acoustic(
     corpus: Annotated[Path, typer.Option(help="Folder of the labelled corpora.")],
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("acoustic.safetensors"),
+    more: Annotated[
+        Path | None, typer.Option(help="Folder of further corpora, made as the card of the network says.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     work: Annotated[Path, typer.Option(help="Folder of checkpoints and features.")] = WORK,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
@@ -49,13 +53,13 @@ def acoustic(
 ) -> None:
     """Train the network that turns sound into phonetic posteriorgrams.
 
-    vast train acoustic --corpus ../shared/data/speech
+    vast train acoustic --corpus ../shared/data/speech --more build/speech
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
         from vast_cli.training.acoustic import train_acoustic
 
-        report = train_acoustic(corpus, output, work=work / "acoustic", seed=seed)
+        report = train_acoustic(corpus, output, more=more, work=work / "acoustic", seed=seed, threads=threads)
         ui.result([output], report)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +83,7 @@ def _draw_line(image: Image, values: Floats, sound: Floats, start_s: float) -> N
             _write(image, f"{start_s + second:.0f} s", (x - 8, top + len(ROWS) * CELL + 14), 0.36)
     heard = values.argmax(axis=1)
     borders = [0, *(np.flatnonzero(np.diff(heard)) + 1), n]
-    spoken = [a for a, b in zip(borders[:-1], borders[1:], strict=True) if heard[a] != SIL and b - a >= 2]
+    spoken = [a for a, b in pairwise(borders) if heard[a] != SIL and b - a >= 2]
     for k, a in enumerate(spoken):  # single frames are left out, there is no room for their names
         _write(image, CLASSES[heard[a]], (LEFT + a * PX, TOP - 8 + (k % 3) * 11), 0.32)
 

@@ -50,7 +50,7 @@ def train_acoustic(
     *,
     more: Path | None = None,
     realigned: Path | None = None,
-    steps: int = 24_000,
+    steps: int = 26_000,
     seed: int = 0,
     batch: int = 24,
     config: AcousticConfig = CONFIG,

@@ -44,7 +44,7 @@ class Crops:
         mean = np.zeros((size, N_MELS), np.float32)
         count = np.zeros(size, np.float32)
         for b, k in enumerate(np.searchsorted(self.cumulative, rng.random(size))):
-            if rng.random() < 0.03:  # nothing but silence or noise
+            if rng.random() < 0.04:  # nothing but silence, noise or music
                 noise = self.noise[rng.integers(len(self.noise))]
                 raw[b], labels[b], mean[b], count[b] = noise, SIL, noise.mean(axis=0), rng.integers(20, 600)
                 continue
@@ -130,19 +130,40 @@ def _active_means(utterances: Utterances, gate: float) -> tuple[np.ndarray, np.n
     return means, counts
 
 
-def _noises(rng: np.random.Generator, count: int = 200, seconds: float = 2.56) -> np.ndarray:
-    """Sounds without speech, [count, T, 80]: digital zeros and coloured noise of 0 ... -90 dB, some with hum."""
+def _noises(rng: np.random.Generator, count: int = 240, seconds: float = 2.56) -> np.ndarray:
+    """Sounds without speech, [count, T, 80]: zeros, coloured noise of 0 ... -90 dB, noise with hum, chords."""
     n = int(seconds * SAMPLE_RATE)
     out = []
     for k in range(count):
         noise = np.zeros(n)
-        if k % 5:
+        if k % 6:
             spectrum = np.fft.rfft(rng.standard_normal(n))
             spectrum *= np.maximum(np.arange(len(spectrum)), 100.0) ** -rng.uniform(-0.2, 1.2)
             noise = np.fft.irfft(spectrum, n)
             noise *= 10 ** (rng.uniform(-90, -15) / 20) / noise.std()
-            if k % 5 == 1:
-                hz = rng.choice([50, 60, 100, 120])
-                noise += 3 * noise.std() * np.sin(2 * np.pi * hz * np.arange(n) / SAMPLE_RATE)
+        if k % 6 == 1:
+            hz = rng.choice([50, 60, 100, 120])
+            noise += 3 * noise.std() * np.sin(2 * np.pi * hz * np.arange(n) / SAMPLE_RATE)
+        if k % 6 == 2:
+            noise = 10 ** (rng.uniform(-40, -6) / 20) * _chords(rng, n) + 0.1 * noise
         out.append(log_mel(noise.astype(np.float32)))
     return np.stack(out)
+
+
+def _chords(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Music of a kind: notes of one to four voices with harmonics that die away, [n], peak near 1."""
+    sound, t = np.zeros(n), np.arange(n) / SAMPLE_RATE
+    for _ in range(int(rng.integers(1, 5))):
+        start = 0.0
+        while start < n / SAMPLE_RATE:
+            length, pitch = rng.uniform(0.15, 0.9), 440 * 2 ** (rng.integers(-36, 25) / 12)
+            inside = (t >= start) & (t < start + length)
+            after = t[inside] - start
+            envelope = np.minimum(after / 0.01, 1) * np.exp(-after * rng.uniform(0, 6))
+            for k in range(1, 1 + int(rng.integers(1, 12))):
+                if k * pitch < SAMPLE_RATE / 2:
+                    level = rng.uniform(0.3, 1) * k ** -rng.uniform(0.5, 2)
+                    sound[inside] += level * envelope * np.sin(2 * np.pi * k * pitch * after + rng.uniform(0, 6.3))
+            start += length
+    peak = np.abs(sound).max()
+    return sound / peak if peak > 0 else sound

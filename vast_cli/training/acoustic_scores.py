@@ -12,6 +12,7 @@ from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
 from vast_cli.speech.filterbank import log_mel
 from vast_cli.training.acoustic_corpus import IGNORE, Utterances, emu, frame_labels, segments_of, sounds, table_of
 from vast_cli.training.sound_effects import add_noise, telephone
+from vast_cli.training.timit import sentences
 
 TESTS = ("so762", "libri", "kokoro", "grid_s1")
 CHANNELS = ("clean", "noise20", "noise10", "telephone")
@@ -29,26 +30,27 @@ def merge_table() -> np.ndarray:
 
 
 def evaluate_acoustic(
-    model: AcousticModel, corpus: Path, *, channels: tuple[str, ...] = CHANNELS
+    model: AcousticModel, corpus: Path, *, channels: tuple[str, ...] = CHANNELS, timit: Path | None = None
 ) -> tuple[dict[str, dict[str, Scores]], np.ndarray]:
     """Scores on the test corpora, {corpus: {channel: {all, speech, merged, speech_merged}}}, and the confusions.
 
-    `emu` counts every class of its accept sets as right; the others are labelled by the aligner.
+    `emu`, and `timit` where its folder is given, have labels by hand, which may accept several classes; the aligner
+    labelled the others.
 
     Returns:
-        The scores, and [40, 40] counts of clean frames of all corpora but `emu`: true class, heard class.
+        The scores, and [40, 40] counts of clean frames of the corpora that the aligner labelled: true class, heard class.
     """
     table: dict[str, dict[str, Scores]] = {}
     confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
-    for name in ("emu", *TESTS):
+    for name in (*(("timit",) if timit else ()), "emu", *TESTS):
         for channel in channels:
             pairs = [
                 (classify(model, log_mel(through(channel, audio, k))), accepted)
-                for k, (audio, accepted) in enumerate(labelled(corpus, name))
+                for k, (audio, accepted) in enumerate(labelled(timit if timit and name == "timit" else corpus, name))
             ]
             guess, accepted = (np.concatenate(part) for part in zip(*pairs, strict=True))
             table.setdefault(name, {})[channel] = shares(guess, accepted)
-            if channel == "clean" and name != "emu":
+            if channel == "clean" and name in TESTS:
                 counted = accepted.any(axis=1)
                 np.add.at(confusion, (accepted[counted].argmax(axis=1), guess[counted]), 1)
     return table, confusion
@@ -56,6 +58,9 @@ def evaluate_acoustic(
 
 def labelled(corpus: Path, name: str) -> Labelled:
     """Test sounds with the classes that count as right in each frame; none where the label is to be ignored."""
+    if name == "timit":
+        yield from ((audio, accepted) for audio, _, accepted in sentences(corpus))
+        return
     if name == "emu":
         for audio, accepts in emu(corpus):
             yield audio, np.array([[c in accept for c in CLASSES] for accept in accepts])

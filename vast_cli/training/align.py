@@ -24,9 +24,9 @@ IDS = {name: i for i, name in enumerate(CLASSES)}
 IPA = dict(
     pair.split("=")
     for pair in (
-        "eɪ=EY aɪ=AY aʊ=AW ɔɪ=OY oʊ=OW tʃ=CH dʒ=JH əl=AH.L ɑː=AA ɔː=AO oː=AO iː=IY uː=UW ɜː=ER i=IY ɪ=IH ᵻ=IH e=EH ɛ=EH "
-        "æ=AE a=AE ɑ=AA ɔ=AO o=OW ʊ=UH u=UW ʌ=AH ə=AH ɐ=AH ɚ=ER ɜ=ER p=P b=B t=T d=D k=K ɡ=G f=F v=V θ=TH ð=DH s=S z=Z "
-        "ʃ=SH ʒ=ZH h=HH m=M n=N ŋ=NG l=L ɹ=R r=R w=W j=Y ɾ=T ʔ=T x=K"
+        "eɪ=EY aɪ=AY aʊ=AW ɔɪ=OY oʊ=OW tʃ=CH dʒ=JH əl=AH.L ɑː=AA ɔː=AO oː=AO iː=IY uː=UW ɜː=ER i=IY ɪ=IH ᵻ=IH e=EH "
+        "ɛ=EH æ=AE a=AE ɑ=AA ɔ=AO o=OW ʊ=UH u=UW ʌ=AH ə=AH ɐ=AH ɚ=ER ɜ=ER p=P b=B t=T d=D k=K ɡ=G f=F v=V θ=TH ð=DH "
+        "s=S z=Z ʃ=SH ʒ=ZH h=HH m=M n=N ŋ=NG l=L ɹ=R r=R w=W j=Y ɾ=T ʔ=T x=K"
     ).split()
 )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vast_cli.training.sound_effects import resample
 from vast_cli.training.align import unknown_words, words
+from vast_cli.training.sound_effects import resample
 from vast_cli.training.speech_bundle import Spoken, write_corpus
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from vast_cli.speech.acoustic import CLASSES
 # labels of TIMIT that are not our classes in lower case; several where dictionaries differ
 ACCEPT = {
     "h#": "SIL", "pau": "SIL", "epi": "SIL", "q": "SIL T", "ix": "IH AH", "ax": "AH IH", "ax-h": "AH IH", "axr": "ER",
-    "ux": "UW", "hv": "HH", "el": "L AH", "en": "N AH", "em": "M AH", "eng": "NG", "nx": "N", "dx": "T D", "ao": "AO AA",
+    "ux": "UW",
+    "hv": "HH", "el": "L AH", "en": "N AH", "em": "M AH", "eng": "NG", "nx": "N", "dx": "T D", "ao": "AO AA",
 }  # fmt: skip
 STOPS = {"b": "B", "d": "D JH", "g": "G", "p": "P", "t": "T CH", "k": "K"}  # a closure is part of what follows it
 
