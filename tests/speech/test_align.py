@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vast_cli.speech.acoustic import CLASSES, SIL
+from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
 from vast_cli.training.align import align, arpabet, words
 from vast_cli.training.realign import viterbi, was_there
 from vast_cli.training.speech_bundle import Spoken, write_corpus
@@ -66,3 +66,39 @@ def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) 
     np.testing.assert_allclose(back, audio, atol=1e-4)
     kept = cached(tmp_path, "mine", "train", tmp_path / "cache", condition=PLAIN)
     assert len(kept) == 1 and set(np.unique(kept.labels)) <= set(range(40))
+
+
+def test_borders_move_to_where_the_network_hears_them(
+    tmp_path: Path, random_model: AcousticModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vast_cli.training import realign as module
+    from vast_cli.training.acoustic_corpus import segments_of, sounds
+
+    (tmp_path / "mine").mkdir()
+    audio = np.zeros(16_000, np.float32)
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "mine" / "mine_000.flac", audio, 16_000)
+    phones, late = np.array([SIL, 3, 7, SIL], np.uint8), np.array([0, 340, 560, 840], np.uint32)
+    one = {
+        "split": np.array(["train"]),
+        "conf": np.array([-9.0]),
+        "bundle": np.zeros(1, int),
+        "start": np.zeros(1, int),
+    }
+    np.savez(
+        tmp_path / "mine.npz",
+        **one, length=np.array([16_000]), seg_ptr=np.array([0, 4]), seg_phone=phones, seg_ms=late,
+    )  # fmt: skip
+
+    def knows(model: AcousticModel, sound: np.ndarray) -> np.ndarray:
+        centre = 10.0 * np.arange(99) + 20.0
+        truth = phones[np.searchsorted([0, 300, 500, 800], centre, side="right") - 1]
+        return np.log(np.eye(40)[truth] * 0.999 + 1e-5).astype(np.float32)
+
+    monkeypatch.setattr(module, "log_posteriors", knows)
+    moved = module.realign(random_model, tmp_path, "mine", tmp_path / "new" / "mine.npz")
+    found = segments_of(tmp_path / "new" / "mine.npz")
+    assert found.phone.tolist() == phones.tolist()
+    np.testing.assert_allclose(found.ms, [0, 300, 500, 800], atol=10)
+    assert 40 < moved < 60
+    assert len(list(sounds(tmp_path, "mine", "train"))) == 1

@@ -45,6 +45,9 @@ def acoustic(
     more: Annotated[
         Path | None, typer.Option(help="Folder of further corpora, made as the card of the network says.")
     ] = None,
+    realign: Annotated[
+        bool, typer.Option("--realign", help="Train, align the labels with the result, and train once more.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     work: Annotated[Path, typer.Option(help="Folder of checkpoints and features.")] = WORK,
     seed: options.Seed = 0,
@@ -57,9 +60,10 @@ def acoustic(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.acoustic import train_acoustic
+        from vast_cli.training.acoustic import train_acoustic, train_twice
 
-        report = train_acoustic(corpus, output, more=more, work=work / "acoustic", seed=seed, threads=threads)
+        train = train_twice if realign else train_acoustic
+        report = train(corpus, output, more=more, work=work / "acoustic", seed=seed, threads=threads)
         ui.result([output], report)
 
 

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from vast_cli.training.acoustic_corpus import (
     table_of,
 )
 from vast_cli.training.acoustic_scores import corpus_scores
+from vast_cli.training.realign import realign
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,27 @@ def training_corpora(
             utterances = cached(root, name, "train", cache, condition=condition, segments=segments)
             found.append((part_of(utterances, share), weight * condition.share))
     return found
+
+
+def train_twice(corpus: Path, output: Path, *, more: Path | None, work: Path, **settings: Any) -> dict[str, float]:
+    """Train, let the network align the phones of its own training data once more, and train anew on those labels.
+
+    Args:
+        work: `first.safetensors`, `realigned/` and the checkpoints of both trainings.
+        settings: of `train_acoustic`.
+    """
+    first = work / "first.safetensors"
+    if not first.exists():
+        train_acoustic(corpus, first, more=more, work=work / "first", cache=work / "cache", **settings)
+    model = load_acoustic_model(first)
+    for root, names in ((corpus, SHARES), (more, MORE_SHARES)):
+        for name in names if root is not None else ():
+            target = work / "realigned" / f"{name}.npz"
+            if table_of(root, name).exists() and not target.exists():
+                realign(model, root, name, target)
+    return train_acoustic(
+        corpus, output, more=more, realigned=work / "realigned", work=work / "second", cache=work / "cache", **settings
+    )
 
 
 def part_of(utterances: Utterances, share: float) -> Utterances:

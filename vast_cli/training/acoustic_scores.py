@@ -38,7 +38,7 @@ def evaluate_acoustic(
     labelled the others.
 
     Returns:
-        The scores, and [40, 40] counts of clean frames of the corpora that the aligner labelled: true class, heard class.
+        The scores, and [40, 40] counts of clean frames of the corpora `TESTS`: true class, heard class.
     """
     table: dict[str, dict[str, Scores]] = {}
     confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
