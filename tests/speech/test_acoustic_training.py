@@ -59,6 +59,19 @@ def test_a_batch_depends_on_its_number_only() -> None:
     assert set(np.unique(y)) <= {*range(9), IGNORE}
 
 
+def test_noise_is_in_the_frames_and_not_only_in_their_mean() -> None:
+    crops = Crops([(tones(20, 0), 1.0)], np.full(80, -5.0, np.float32), gate=7.0)
+    contrast = []  # of the tone over the other bands, nats
+    for step in range(12):
+        x, y = crops.batch(np.random.default_rng([1, step]), 16)
+        for frames, labels in zip(x, y, strict=True):
+            sounding = frames[(labels != SIL) & (labels != IGNORE)]
+            if len(sounding) > 20:
+                contrast.append(3.0 * np.median(sounding.max(axis=1) - np.median(sounding, axis=1)))
+    clean, noisy = np.percentile(contrast, [80, 10])
+    assert noisy < clean - 3.0, (clean, noisy)
+
+
 @pytest.mark.train
 def test_the_loss_falls_and_tones_are_told_apart(tmp_path: Path) -> None:
     torch.set_num_threads(1)

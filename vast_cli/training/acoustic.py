@@ -59,6 +59,7 @@ def train_acoustic(
     work: Path = Path("build/acoustic"),
     cache: Path | None = None,
     start: Path | None = None,
+    peak_rate: float = PEAK_RATE,
     share: float = 1.0,
     threads: int = 1,
     restart: bool = False,
@@ -77,6 +78,7 @@ def train_acoustic(
         work: checkpoint, and `log.jsonl` with one line a check, `latest.safetensors`.
         cache: features, `work/cache` if not given.
         start: weights to start from instead of chance.
+        peak_rate: of the optimiser, after the warm-up.
         share: of the training utterances, 0 ... 1, for learning curves.
         threads: of torch; one core runs 6 - 12 steps/s.
         restart: begin anew even if there is a checkpoint.
@@ -89,7 +91,7 @@ def train_acoustic(
     held_out = {name: cached(corpus, name, "val", cache or work / "cache") for name in VALIDATION}
     return fit(
         corpora, held_out, output,
-        config=config, steps=steps, seed=seed, batch=batch, work=work, start=start, restart=restart,
+        config=config, steps=steps, seed=seed, batch=batch, work=work, start=start, peak_rate=peak_rate, restart=restart,
     )  # fmt: skip
 
 
@@ -149,6 +151,7 @@ def fit(
     batch: int,
     work: Path,
     start: Path | None = None,
+    peak_rate: float = PEAK_RATE,
     restart: bool = False,
 ) -> dict[str, float]:
     """The loop of `train_acoustic` on utterances that are in memory."""
@@ -159,7 +162,7 @@ def fit(
     if start is not None:
         model.load_state_dict(load_acoustic_model(start).state_dict())
     averaged = copy.deepcopy(model).requires_grad_(False)
-    optimiser = torch.optim.AdamW(_groups(model), lr=PEAK_RATE, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(_groups(model), lr=peak_rate, betas=(0.9, 0.98))
     crops = Crops(corpora, model.mean.numpy().copy(), gate=config.gate)
     settings = f"{config.to_json()} {steps} {seed} {batch} {sum(len(u) for u, _ in corpora)}"
     checkpoint = work / "checkpoint.pt"
@@ -172,7 +175,7 @@ def fit(
     began = time.monotonic()
     bar = tqdm(range(first, steps), initial=first, total=steps, desc="acoustic", unit="step", mininterval=5)
     for step in bar:
-        rate = PEAK_RATE * min((step + 1) / WARM_UP, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.002)
+        rate = peak_rate * min((step + 1) / WARM_UP, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.002)
         for group in optimiser.param_groups:
             group["lr"] = rate
         for block in model.blocks:

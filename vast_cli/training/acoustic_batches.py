@@ -81,11 +81,11 @@ class Crops:
         colour = rng.normal(0, [2.3, 0.7, 0.4, 0.3], (size, 4)) @ self.basis
         both += colour[:, None].astype(np.float32)
         raw, mean = both[:, :t], both[:, t]
-        # background noise under 60 % of the crops, -3 ... 40 dB below the loudest frames in the mean over the bands:
+        # background noise under half of the crops, -3 ... 40 dB below the loudest frames in the mean over the bands:
         # white noise 10 dB below speech in power lies at 0 there; it rises towards the wide high bands
         level = np.sort(raw.mean(axis=2), axis=1)
         loud, active = level[:, -t // 20], raw.mean(axis=2) > level[:, -1:] - 7.0
-        noisy = np.flatnonzero(rng.random(size) < 0.6)
+        noisy = np.flatnonzero(rng.random(size) < 0.5)
         below = rng.uniform(-3, 40, len(noisy)) * np.log(10) / 10
         shape = self.white + rng.normal(0, [0.0, 1.2, 0.6, 0.4], (len(noisy), 4)) @ self.basis
         floor = (loud[noisy] - below)[:, None] + shape
@@ -95,6 +95,7 @@ class Crops:
         heard = after.mean(axis=2)
         heard = heard > heard.max(axis=1, keepdims=True) - 7.0  # noise fills pauses, and then they count, too
         moved = _mean_over(after, heard) - _mean_over(before, active[noisy])
+        raw[noisy] = after
         mean[noisy] += moved
         raw = np.maximum(raw, np.log(LOG_FLOOR))
         # normalisation: the true one, one that heard little, or the training mean only

@@ -28,7 +28,7 @@ VIDEO_SETS = ("talk", "mead", "grid")  # avatar/ repeats sounds of talk/; grid_s
 # comes from `speech_sources` and `synthetic_speech` and is used where it is there.
 SHARES = {"so762": 1.0, "libri": 2.0, "ww": 0.5, "sti": 0.5, "kokoro": 1.0, "video": 2.0}
 MORE_SHARES = {
-    "libri5": 1.0, "cathy": 0.5, "lj": 0.7, "vctk": 0.7, "cv": 2.0, "keywords": 0.15, "digits": 0.3, "synthetic": 0.7,
+    "libri5": 1.0, "cathy": 0.5, "lj": 0.7, "vctk": 0.7, "cv": 2.0, "keywords": 0.15, "digits": 0.3, "synthetic": 1.0,
 }  # fmt: skip
 
 
