@@ -20,6 +20,13 @@ def test_equals_the_formula() -> None:
         np.testing.assert_allclose(got, (2.0 * G + f[kept].sum(axis=0)) / (2.0 + len(kept)), rtol=1e-5, atol=1e-5)
 
 
+def test_the_running_mean_is_that_of_the_past() -> None:
+    f = np.random.default_rng(3).normal(0, 3, (30, 80)).astype(np.float32)
+    for t, got in enumerate(windowed_mean(f, G, range(30), half_window=6, prior_frames=2.0, gate=100.0, ahead=0)):
+        past = f[max(0, t - 6) : t + 1]
+        np.testing.assert_allclose(got, (2.0 * G + past.sum(axis=0)) / (2.0 + len(past)), rtol=1e-5, atol=1e-5)
+
+
 def test_silence_before_speech_does_not_move_the_mean() -> None:
     speech = np.random.default_rng(1).normal(-2, 1, (200, 80)).astype(np.float32)
     padded = np.concatenate([np.full((250, 80), -23.0, np.float32), speech])

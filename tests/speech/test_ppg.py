@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vast_cli.errors import VastError
-from vast_cli.speech import SIL, AcousticModel, extract_ppg, is_speech_present, speech_share
+from vast_cli.speech import SIL, AcousticModel, extract_ppg, is_speech_present, speech_share, stream_ppg
+from vast_cli.speech.filterbank import log_mel
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
@@ -39,13 +40,33 @@ def test_any_blocks_give_the_whole(random_model: AcousticModel, size: int) -> No
 def test_streamed_windows_equal_one_pass_of_the_network(random_model: AcousticModel) -> None:
     import torch
 
-    from vast_cli.speech.filterbank import log_mel
-
     samples = sound(47.13)
     features = log_mel(samples)
     x = random_model.normalise(features, range(len(features)))
     whole = random_model(torch.from_numpy(x)[None])[0].softmax(dim=1).numpy()
     np.testing.assert_allclose(extract_ppg([samples], random_model).values, whole, atol=1e-4)
+
+
+def test_a_running_mean_answers_from_the_first_half_second_on(random_model: AcousticModel) -> None:
+    import torch
+
+    samples, given = sound(31.4), 0
+
+    def arriving() -> Iterator[np.ndarray]:
+        nonlocal given
+        for block in cut(samples, 1_600):
+            given += len(block)
+            yield block
+
+    parts, lag = [], []
+    for part in stream_ppg(arriving(), random_model, ahead=0, hop=10):
+        parts.append(part)
+        lag.append(given / 16_000 - 0.02 * sum(map(len, parts)))
+    assert max(lag) < 0.02 * random_model.context + 0.2 + 0.2 + 0.1  # context, one hop, one read, one block
+    features = log_mel(samples)
+    x = random_model.normalise(features, range(len(features)), ahead=0)
+    whole = random_model(torch.from_numpy(x)[None])[0].softmax(dim=1).numpy()
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
 
 
 def test_what_comes_later_than_the_bound_changes_nothing(random_model: AcousticModel) -> None:

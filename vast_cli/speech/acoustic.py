@@ -117,10 +117,12 @@ class AcousticModel(nn.Module):
         """Frames on each side that an output depends on; even, so that blocks start on whole steps."""
         return 2 * (1 + sum(self.config.dilations))
 
-    def normalise(self, features: Floats, rows: range) -> Floats:
+    def normalise(self, features: Floats, rows: range, *, ahead: int | None = None) -> Floats:
         """What the network reads: rows of log-mel features [T, 80] less the windowed mean (`normalise.normalise`)."""
         c, mean = self.config, self.mean.cpu().numpy()
-        return normalise(features, mean, rows, half_window=c.half_window, prior_frames=c.prior_frames, gate=c.gate)
+        return normalise(
+            features, mean, rows, half_window=c.half_window, prior_frames=c.prior_frames, gate=c.gate, ahead=ahead
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits of normalised features.

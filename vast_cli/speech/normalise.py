@@ -12,15 +12,22 @@ SCALE = 3.0  # the sd of log bands over speech is near 3; a constant, so that qu
 
 
 def windowed_mean(
-    features: Floats, mean: Floats, rows: range, *, half_window: int, prior_frames: float, gate: float
+    features: Floats,
+    mean: Floats,
+    rows: range,
+    *,
+    half_window: int,
+    prior_frames: float,
+    gate: float,
+    ahead: int | None = None,
 ) -> NDArray[np.float64]:
     """Mean of the *sounding* frames around each row, drawn towards the training mean.
 
-    m_t = (K g + sum_i w_ti f_i) / (K + sum_i w_ti),  w_ti = 1 where |i - t| <= W and level_i > peak_t - D;
+    m_t = (K g + sum_i w_ti f_i) / (K + sum_i w_ti),  w_ti = 1 where t - W <= i <= t + A and level_i > peak_t - D;
     level = mean over the bands, peak_t = the highest level in the window. The gate D makes the mean forget pauses:
-    ten seconds of digital zeros before a sentence do not move it. A centred window instead of the running mean of the
-    study: sound comes from files, so 6 s ahead can be had; short sounds get the mean of the whole, which scores best,
-    hours stay bounded, and a microphone may change on the way.
+    ten seconds of digital zeros before a sentence do not move it. Sound mostly comes from files, so W = 6 s
+    ahead can be had, too (A = W): short sounds get the mean of the whole, which scores best, hours stay bounded, and a
+    microphone may change on the way. A = 0 is the running mean, for sound that is still coming in.
 
     Args:
         features: [T, 80], log-mel frames; frames beyond the ends of the sound do not exist, not even as zeros.
@@ -29,24 +36,43 @@ def windowed_mean(
         half_window: W in frames.
         prior_frames: K, weight of g in frames.
         gate: D in nats of mean log power.
+        ahead: A in frames, W if not given.
 
     Returns:
-        [len(rows), 80], depends on rows t - W ... t + W only.
+        [len(rows), 80], depends on rows t - W ... t + A only.
     """
-    low, high = max(0, rows.start - half_window), min(len(features), rows.stop + half_window)
+    ahead = half_window if ahead is None else ahead
+    low, high = max(0, rows.start - half_window), min(len(features), rows.stop + ahead)
     near = features[low:high]
     level = near.mean(axis=1)
-    peak = maximum_filter1d(level, 2 * half_window + 1, mode="nearest")[rows.start - low : rows.stop - low, None]
-    inside = np.abs(np.arange(low, high)[None, :] - np.arange(rows.start, rows.stop)[:, None]) <= half_window
+    away = np.arange(low, high)[None, :] - np.arange(rows.start, rows.stop)[:, None]
+    inside = (-half_window <= away) & (away <= ahead)
+    peak = _highest(level, rows.start - low, rows.stop - low, half_window, ahead)[:, None]
     weight = (inside & (level > peak - gate)).astype(np.float32)
     total = prior_frames * mean.astype(np.float64) + weight @ near
     result: NDArray[np.float64] = total / (prior_frames + weight.sum(axis=1, keepdims=True))
     return result
 
 
+def _highest(level: Floats, start: int, stop: int, before: int, ahead: int) -> Floats:
+    """Highest of level[t - before : t + ahead + 1] for t = start ... stop - 1, as far as there are values."""
+    padded = np.concatenate([np.full(before, -np.inf, np.float32), level, np.full(ahead, -np.inf, np.float32)])
+    size = before + ahead + 1
+    # the origin moves the filter's window from around t to t ... t + size - 1
+    peaks: Floats = maximum_filter1d(padded, size, mode="constant", cval=-np.inf, origin=-(size // 2))
+    return peaks[start:stop]
+
+
 def normalise(
-    features: Floats, mean: Floats, rows: range, *, half_window: int, prior_frames: float, gate: float
+    features: Floats,
+    mean: Floats,
+    rows: range,
+    *,
+    half_window: int,
+    prior_frames: float,
+    gate: float,
+    ahead: int | None = None,
 ) -> Floats:
     """Features less their windowed mean over `SCALE`: [len(rows), 80], what the network reads."""
-    m = windowed_mean(features, mean, rows, half_window=half_window, prior_frames=prior_frames, gate=gate)
+    m = windowed_mean(features, mean, rows, half_window=half_window, prior_frames=prior_frames, gate=gate, ahead=ahead)
     return ((features[rows.start : rows.stop] - m) / SCALE).astype(np.float32)

@@ -91,7 +91,8 @@ def train_acoustic(
     held_out = {name: cached(corpus, name, "val", cache or work / "cache") for name in VALIDATION}
     return fit(
         corpora, held_out, output,
-        config=config, steps=steps, seed=seed, batch=batch, work=work, start=start, peak_rate=peak_rate, restart=restart,
+        config=config, steps=steps, seed=seed, batch=batch, work=work,
+        start=start, peak_rate=peak_rate, restart=restart,
     )  # fmt: skip
 
 

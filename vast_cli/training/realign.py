@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 STEP_MS = 10.0  # two passes of the network, half a frame apart
 SHORTEST = 2  # steps of a phone, 20 ms
-TRUST = 4.0  # nats a step that the old borders weigh: best on hand labels; without, the network moves them too far
+TRUST = 1.0  # nats a step that the old borders weigh; found on hand labels (card of the network)
 PRIOR = 0.5  # power of the class prior that the posteriors are divided by
 
 

@@ -84,9 +84,8 @@ def fit_renderer(
     track, pictures = watch(footage, model, face, tell)
     n_train = len(pictures) - round(holdout * len(pictures))
     person = describe(track, model, rasteriser, portrait=portrait, box=box, n_train=n_train)
-    material = measure(
-        track, pictures, person, model=model, rasteriser=rasteriser, ppg=listen(footage, tell), progress=tell
-    )
+    heard = listen(footage, tell)
+    material = measure(track, pictures, person, model=model, rasteriser=rasteriser, ppg=heard, progress=tell)
     lower_weight = np.clip(1.6 * model.w_mouth[:N_SURFACE] - 0.1, 0, 1)
     fitted = slice(0, n_train)
     unwrapper = Unwrapper(
@@ -145,7 +144,8 @@ def fit_renderer(
         n_train=n_train,
         seconds=seconds,
         compute=compute,
-        work=work,
+        # another acoustic network says the same with other posteriors: G must not go on from what it learned with it
+        work=work / (heard.model_hash if heard else "mute"),
         seed=seed,
         progress=tell,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ACCEPT = {
     "ux": "UW",
     "hv": "HH", "el": "L AH", "en": "N AH", "em": "M AH", "eng": "NG", "nx": "N", "dx": "T D", "ao": "AO AA",
 }  # fmt: skip
+HEADER = 1_024  # bytes of NIST SPHERE before the samples
 STOPS = {"b": "B", "d": "D JH", "g": "G", "p": "P", "t": "T CH", "k": "K"}  # a closure is part of what follows it
 
 
@@ -22,11 +24,14 @@ def sentences(folder: Path) -> Iterator[tuple[np.ndarray, str, np.ndarray]]:
     """Sound at 16 kHz, text, and [T, 40] bool: classes accepted in each frame of 20 ms.
 
     Args:
-        folder: `DIALECT-SPEAKER/SENTENCE.{wav,phn,txt}`, sound with a header of 1,024 bytes.
+        folder: `DIALECT-SPEAKER/SENTENCE.{wav,phn,txt}`, sound as NIST SPHERE.
     """
     for table in sorted(folder.glob("dr*/*.phn")):
-        raw = table.with_suffix(".wav").read_bytes()[1024:]
-        audio = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2").astype(np.float32) / 32768
+        raw = table.with_suffix(".wav").read_bytes()
+        count = re.search(rb"sample_count -i (\d+)", raw[:HEADER])
+        if count is None or len(raw) != HEADER + 2 * int(count[1]):
+            continue  # some copies went through a text filter: line ends are gone, samples are shifted by bytes
+        audio = np.frombuffer(raw[HEADER:], "<i2").astype(np.float32) / 32768
         rows = [line.split() for line in table.read_text().splitlines()]
         starts = np.array([int(row[0]) for row in rows]) / 16_000
         accepted = [_accepted([row[2] for row in rows], k) for k in range(len(rows))]
