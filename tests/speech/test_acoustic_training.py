@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from vast_cli.speech import SIL, AcousticConfig, extract_ppg, load_acoustic_model
+from vast_cli.speech import (
+    SIL,
+    AcousticConfig,
+    AcousticModel,
+    extract_ppg,
+    load_acoustic_model,
+    save_acoustic_model,
+)
 from vast_cli.speech.filterbank import log_mel
 from vast_cli.training import acoustic
 from vast_cli.training.acoustic_batches import Crops
@@ -70,6 +77,38 @@ def test_noise_is_in_the_frames_and_not_only_in_their_mean() -> None:
                 contrast.append(3.0 * np.median(sounding.max(axis=1) - np.median(sounding, axis=1)))
     clean, noisy = np.percentile(contrast, [80, 10])
     assert noisy < clean - 3.0, (clean, noisy)
+
+
+def test_the_second_training_reads_the_labels_that_the_first_network_aligned(
+    tmp_path: Path, random_model: AcousticModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, more, work = tmp_path / "corpus", tmp_path / "more", tmp_path / "work"
+    for table in (corpus / "so762.npz", corpus / "libri.npz", more / "cathy.npz", more / "unheard-of.npz"):
+        table.parent.mkdir(exist_ok=True)
+        table.touch()
+    trainings, aligned = [], []
+
+    def train(corpus: Path, output: Path, **settings: object) -> dict[str, float]:
+        trainings.append((output, settings.get("realigned"), settings["work"], settings["steps"]))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        save_acoustic_model(random_model, output)
+        return {"val": 0.5}
+
+    def align(model: AcousticModel, root: Path, name: str, output: Path) -> float:
+        aligned.append((root, name))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.touch()
+        return 0.0
+
+    monkeypatch.setattr(acoustic, "train_acoustic", train)
+    monkeypatch.setattr(acoustic, "realign", align)
+    for _ in range(2):  # the second call finds what the first one left
+        assert acoustic.train_twice(corpus, tmp_path / "a.safetensors", more=more, work=work, steps=7) == {"val": 0.5}
+    first, second = (work / "first.safetensors", None, work / "first", 7), (
+        tmp_path / "a.safetensors", work / "realigned", work / "second", 7
+    )  # fmt: skip
+    assert trainings == [first, second, second]
+    assert aligned == [(corpus, "so762"), (corpus, "libri"), (more, "cathy")]
 
 
 @pytest.mark.train
