@@ -102,11 +102,13 @@ SOURCES = {
     ),
     "keywords": Source(
         "manashmandal/DeadSimpleSpeechRecognizer",
-        "881b36a6",
-        "CC BY 4.0 (Speech Commands)",
+        "881b36a63bc9d449f60bc83ebcd2e7c5209a4761",
+        "MIT (repository); Speech Commands: CC BY 4.0",
         folder_is_word,
     ),
-    "digits": Source("Jakobovski/free-spoken-digit-dataset", "26eb9aaf", "CC BY-SA 4.0", digits),
+    "digits": Source(
+        "Jakobovski/free-spoken-digit-dataset", "26eb9aaf76e81b692f806f9140c2d2777410d7a1", "CC BY-SA 4.0", digits
+    ),
 }
 MAX_S = 40.0
 
