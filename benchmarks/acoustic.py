@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from vast_cli import assets
-from vast_cli.media import load_audio
+from vast_cli.media import load_audio, write_png
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, load_acoustic_model
 from vast_cli.timebase import SAMPLE_RATE
 from vast_cli.training.acoustic_corpus import sounds
 from vast_cli.training.acoustic_scores import CHANNELS, evaluate_acoustic
 from vast_cli.training.sound_effects import add_noise
 
-FONT, DARK, BAR = cv2.FONT_HERSHEY_SIMPLEX, (60, 50, 40), (170, 110, 50)
+FONT, DARK, BAR = cv2.FONT_HERSHEY_SIMPLEX, (40, 50, 60), (50, 110, 170)
 
 
 def confusion_picture(confusion: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def main() -> None:
     print_languages(model, args.corpus)
     print_speed(model)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(args.picture), confusion_picture(confusion))
+    write_png(args.picture, confusion_picture(confusion))
     print(f"confusions: {args.picture}")
     if args.json:
         args.json.write_text(json.dumps({"scores": table, "confusion": confusion.tolist()}))

@@ -6,12 +6,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vast_cli.speech.filterbank import Floats
-from vast_cli.speech.normalise import normalise
+from vast_cli.speech.normalise import SCALE, windowed_mean
 
 CLASSES = tuple(
     "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
@@ -118,11 +119,12 @@ class AcousticModel(nn.Module):
         return 2 * (1 + sum(self.config.dilations))
 
     def normalise(self, features: Floats, rows: range, *, ahead: int | None = None) -> Floats:
-        """What the network reads: rows of log-mel features [T, 80] less the windowed mean (`normalise.normalise`)."""
+        """What the network reads: rows of log-mel features [T, 80] less their windowed mean, over `SCALE`."""
         c, mean = self.config, self.mean.cpu().numpy()
-        return normalise(
+        m = windowed_mean(
             features, mean, rows, half_window=c.half_window, prior_frames=c.prior_frames, gate=c.gate, ahead=ahead
         )
+        return ((features[rows.start : rows.stop] - m) / SCALE).astype(np.float32)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits of normalised features.

@@ -61,18 +61,3 @@ def _highest(level: Floats, start: int, stop: int, before: int, ahead: int) -> F
     # the origin moves the filter's window from around t to t ... t + size - 1
     peaks: Floats = maximum_filter1d(padded, size, mode="constant", cval=-np.inf, origin=-(size // 2))
     return peaks[start:stop]
-
-
-def normalise(
-    features: Floats,
-    mean: Floats,
-    rows: range,
-    *,
-    half_window: int,
-    prior_frames: float,
-    gate: float,
-    ahead: int | None = None,
-) -> Floats:
-    """Features less their windowed mean over `SCALE`: [len(rows), 80], what the network reads."""
-    m = windowed_mean(features, mean, rows, half_window=half_window, prior_frames=prior_frames, gate=gate, ahead=ahead)
-    return ((features[rows.start : rows.stop] - m) / SCALE).astype(np.float32)

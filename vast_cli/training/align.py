@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import re
 import shutil
 import subprocess
@@ -13,8 +12,6 @@ import numpy as np
 
 from vast_cli.speech.acoustic import CLASSES, SIL
 from vast_cli.speech.filterbank import SAMPLE_RATE
-
-log = logging.getLogger(__name__)
 
 FRAME_MS = 10.0
 OFFSET_MS = 7.8  # frame s lies at 10 s + 7.8 ms; found on hand labels, 0 costs 4 points of accuracy

@@ -14,8 +14,6 @@ from pathlib import Path
 from vast_cli.training.acoustic_corpus import decode
 from vast_cli.training.speech_bundle import Spoken, write_corpus
 
-log = logging.getLogger(__name__)
-
 # speakers of the test and val splits of the corpus `libri`
 HELD_OUT = set(
     "1970 2033 2196 2391 3080 322 367 5192 5456 6078 6181 6209 8238 8324 887 "

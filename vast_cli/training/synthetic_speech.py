@@ -15,8 +15,6 @@ from vast_cli.training.align import unknown_words, words
 from vast_cli.training.sound_effects import resample
 from vast_cli.training.speech_bundle import Spoken, write_corpus
 
-log = logging.getLogger(__name__)
-
 RATE = 24_000  # of Kokoro
 TO_16K = Fraction(3, 2)
 TEST_VOICES = {"af_heart", "am_michael", "bf_emma", "bm_george", "jm_kumo", "zf_xiaoxiao"}  # of the corpus `kokoro`
