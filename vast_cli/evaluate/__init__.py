@@ -1,0 +1,1 @@
+"""Honest measurement: measures with their controls, reports, comparisons, rating studies (`docs` of each module)."""

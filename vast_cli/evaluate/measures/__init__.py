@@ -1,0 +1,1 @@
+"""One file a measure or family of measures."""

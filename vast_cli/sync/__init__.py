@@ -1,0 +1,1 @@
+"""LagSync: does the mouth fit the sound, and how many frames is it late?"""
