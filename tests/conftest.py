@@ -1,6 +1,7 @@
 """Shared by all tests: where real clips lie, a command line run as a process, small media made on the fly."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# a shell without job control hands an ignored SIGINT to what it starts in the background, and that to its children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
