@@ -1,0 +1,127 @@
+"""The two towers: five mouth pictures and the sound of the same 0.2 s, as points on one sphere."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FRAMES = 5  # pictures a window
+SOUNDS = 20  # log-mel frames a window
+
+
+@dataclass(frozen=True)
+class LagSyncConfig:
+    """Sizes, saved in the weights' header.
+
+    Args:
+        channels: of the picture's convolutions; each halves the picture.
+        lip: numbers a picture is told by.
+        hidden: width of the sound tower and of both last layers.
+        dims: of the embeddings.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64, 96, 128)
+    lip: int = 128
+    hidden: int = 192
+    dims: int = 96
+
+    def __post_init__(self) -> None:
+        # headers come from outside: bounds before memory is taken
+        sizes = (self.lip, self.hidden, self.dims, *self.channels)
+        if not all(isinstance(n, int) and 1 <= n <= 2_048 for n in sizes) or not 1 <= len(self.channels) <= 5:
+            raise ValueError(f"impossible LagSync network: {self}")
+
+    @classmethod
+    def from_header(cls, fields: dict[str, Any]) -> "LagSyncConfig":
+        """Read a header; raises `KeyError`, `TypeError` or `ValueError` on what cannot be one."""
+        return cls(**{**fields, "channels": tuple(fields["channels"])})
+
+    def to_header(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class PictureNet(nn.Module):
+    """One mouth picture to `lip` numbers; brightness and contrast are taken out first."""
+
+    def __init__(self, config: LagSyncConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inner = 1
+        for k, outer in enumerate(config.channels):
+            size = 5 if k == 0 else 3
+            layers += [
+                nn.Conv2d(inner, outer, size, stride=2, padding=size // 2, bias=False),
+                nn.BatchNorm2d(outer),
+                nn.ReLU(),
+            ]
+            inner = outer
+        self.body = nn.Sequential(*layers)
+        self.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        side = 96 // 2 ** len(config.channels)
+        self.leave = nn.Linear(inner * side * side, config.lip)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[n, 96, 96], any scale -> [n, lip]."""
+        mean = pictures.mean(dim=(1, 2), keepdim=True)
+        spread = pictures.std(dim=(1, 2), keepdim=True)
+        x = ((pictures - mean) / (spread + 1e-3))[:, None]
+        x = self.body(x.contiguous(memory_format=torch.channels_last))
+        result: Tensor = self.leave(x.flatten(1))
+        return result
+
+
+class MouthTower(nn.Module):
+    """Five pictures in a row to a point of the sphere."""
+
+    def __init__(self, config: LagSyncConfig) -> None:
+        super().__init__()
+        self.picture = PictureNet(config)
+        self.norm = nn.LayerNorm(config.lip)
+        self.join = nn.Sequential(
+            nn.Linear(FRAMES * config.lip, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.dims)
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Runs of pictures [b, n, 96, 96] -> [b, n - 4, dims]."""
+        b, n = pictures.shape[:2]
+        return self.embed(self.picture(pictures.flatten(0, 1)).reshape(b, n, -1))
+
+    def embed(self, lips: Tensor) -> Tensor:
+        """What `picture` told of runs of frames, [b, n, lip] -> [b, n - 4, dims]."""
+        told = self.norm(lips).unfold(1, FRAMES, 1).transpose(2, 3).flatten(2)
+        return F.normalize(self.join(told).float(), dim=-1)
+
+
+class SoundTower(nn.Module):
+    """Twenty log-mel frames to a point of the sphere: three convolutions in time and two layers over what is left."""
+
+    def __init__(self, config: LagSyncConfig, n_mels: int = 40) -> None:
+        super().__init__()
+        h = config.hidden
+        self.body = nn.Sequential(
+            nn.Conv1d(n_mels, h, 3, padding=1),
+            nn.GELU(),
+            nn.Conv1d(h, h, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv1d(h, h, 3, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.join = nn.Sequential(nn.Linear(h * SOUNDS // 4, h), nn.GELU(), nn.Linear(h, config.dims))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """[n, 20, 40] -> [n, dims]."""
+        x = self.body(windows.transpose(1, 2))
+        return F.normalize(self.join(x.flatten(1)).float(), dim=-1)
+
+
+class LagSyncNet(nn.Module):
+    """Both towers."""
+
+    def __init__(self, config: LagSyncConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mouth = MouthTower(config)
+        self.sound = SoundTower(config)
