@@ -1,0 +1,71 @@
+"""`vast styles`: look into the space of styles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vast_cli import files
+from vast_cli.cli import console, options
+from vast_cli.errors import VastError
+
+app = typer.Typer(no_args_is_help=True, help="Look into the space of styles: a map.", pretty_exceptions_enable=False)
+
+
+@app.callback()
+def styles() -> None:
+    """Look into the space of styles: a map."""
+
+
+@app.command("map")
+def map_command(
+    clips: Annotated[list[Path], typer.Argument(help="Videos, tracks, style files, or folders of them.")],
+    labels: Annotated[
+        Path, typer.Option(help="CSV table: path or stem, label, and speaker and source if known; an index.csv fits.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture (.png).")] = Path("styles.png"),
+    window: Annotated[
+        float | None, typer.Option(min=0.4, help="Cut clips into equal parts no shorter than so many seconds.")
+    ] = None,
+    face: options.Face = "largest",
+    seed: Annotated[int, typer.Option(min=0, envvar="VAST_SEED", help="Of t-SNE, baseline and shuffles.")] = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Draw style codes as a map, with figures that say whether labels lie apart.
+
+    The picture is t-SNE and no evidence; silhouette, nearest neighbour and linear probe are taken on the codes
+    themselves, against shuffled labels, mean and sd of the expressions, and an untrained encoder.
+
+    vast styles map clips/ --labels emotion.csv -o map.png
+    """
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        if output.suffix.lower() != ".png":
+            raise VastError("vast_option_invalid", f"`{output}` is no .png file", hint="name it NAME.png")
+        files.check_input(labels)
+        for clip in clips:
+            if not clip.is_dir():
+                files.check_input(clip)
+        files.check_output(output, overwrite=overwrite)
+
+        from vast_cli.evaluate import style_map
+        from vast_cli.evaluate.style_picture import FIGURES, TITLES, cell
+
+        made = style_map.map_styles(clips, labels, window_s=window, which=face, seed=seed, progress=ui.progress)
+        style_map.write(made, output, overwrite=overwrite)
+        for warning in made.codes.warnings:
+            ui.warn(warning)
+        if not (json or quiet):
+            table = Table("on the codes (shuffled)", *FIGURES.values(), box=None)
+            for name, title in TITLES.items():
+                table.add_row(title, *(cell(made.figures[name][figure]) for figure in FIGURES))
+            ui.stop()
+            Console(stderr=True, highlight=False, width=160).print(table)
+        ui.result([output], made.document() | {"picture": str(output)})
