@@ -1,0 +1,35 @@
+// The page is put together, and the keyboard works.
+const list = clipList();
+document.getElementById("page").append(
+  header(),
+  h("main", {}, summary(), list.node),
+  h("footer", {}, `Made by ${data.version ?? "vast"} (${data.schema ?? "vast.evaluate/1"}). The page holds everything it shows, asks no network and remembers nothing.`),
+);
+document.title = data.title;
+
+const current = () => shown.find((row) => row.node.contains(document.activeElement));
+
+function move(step) {
+  const at = shown.indexOf(current());
+  const next = shown[at < 0 ? (step > 0 ? 0 : shown.length - 1) : clamp(at + step, 0, shown.length - 1)];
+  next?.focus();
+  next?.node.scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const on = event.target;
+  if (on.matches?.("input, select, textarea")) {
+    if (event.key === "Escape") on.blur();
+    return;
+  }
+  const row = current();
+  if (event.key === "j") move(1);
+  else if (event.key === "k") move(-1);
+  else if (event.key === "/") list.search.focus();
+  else if (event.key === " " && row?.isOpen() && !on.matches("video, summary, .moment")) row.player.toggle();
+  else return;
+  event.preventDefault();
+});
+
+addEventListener("beforeprint", () => [...waiting.keys()].filter((node) => node.matches(".strip, .sheet")).forEach(wake));

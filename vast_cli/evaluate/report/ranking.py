@@ -1,0 +1,137 @@
+"""Which clips to look at first: failed checks, then how far a clip falls behind the others of its set."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from vast_cli.evaluate.report.words import family_of
+
+MIN_CLIPS = 4  # with fewer values nobody can say what is usual
+CAP = 6.0  # spreads; one figure gone wild must not outweigh everything else
+NOTABLE = 1.0  # spreads from which a measure is named as a cause
+MAD_TO_SD = 1.4826  # of a normal distribution
+MEAN_TO_SD = 1.2533
+LEAST_SPREAD = 0.05  # of the way from floor to ceiling: smaller differences are not a spread
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rank:
+    """How a clip stands in its set.
+
+    Attributes:
+        error: the clip could not be measured at all.
+        fails: failed checks.
+        warns: warnings.
+        behind: per measure, robust standard deviations behind the set's median, 0..`CAP`; only what was measured.
+    """
+
+    error: bool
+    fails: int
+    warns: int
+    behind: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """Warnings, plus how far the worst measure of each family falls behind."""
+        worst: dict[str, float] = {}
+        for name, spreads in self.behind.items():
+            family = family_of(name)
+            worst[family] = max(worst.get(family, 0.0), spreads)
+        return self.warns + sum(worst.values())
+
+    @property
+    def key(self) -> tuple[bool, int, float]:
+        """Sorts the best first."""
+        return (self.error, self.fails, self.score)
+
+    @property
+    def causes(self) -> list[str]:
+        """The measures that put it there, worst first."""
+        found = [name for name, spreads in self.behind.items() if spreads >= NOTABLE]
+        return sorted(found, key=lambda name: (-self.behind[name], name))
+
+
+def rank_clips(document: Document) -> list[Rank]:
+    """A rank for every clip, in the document's order.
+
+    A measure counts if it has a direction, was not found unreliable on this set, and has `MIN_CLIPS` values. What is
+    better than usual earns nothing: a sharp picture does not make up for lost sync.
+    """
+    clips: Sequence[Document] = document.get("clips") or []
+    behind: list[dict[str, float]] = [{} for _ in clips]
+    for name, measure in (document.get("measures") or {}).items():
+        if measure.get("valid") is False and measure.get("value") is not None:
+            continue
+        losses = [loss(clip, name, measure) for clip in clips]
+        for index, spreads in _spreads(losses, least=_least_spread(measure)).items():
+            behind[index][name] = spreads
+    ranks = []
+    for clip, spreads_of in zip(clips, behind, strict=True):
+        levels = [flag.get("level") for flag in clip.get("flags") or []]
+        ranks.append(Rank(bool(clip.get("error")), levels.count("fail"), levels.count("warn"), spreads_of))
+    return ranks
+
+
+def worst_first(ranks: Sequence[Rank]) -> list[int]:
+    """Indices of clips, the worst first; equals keep their order."""
+    return sorted(range(len(ranks)), key=lambda index: ranks[index].key, reverse=True)
+
+
+def loss(clip: Document, name: str, measure: Document) -> float | None:
+    """How bad a clip's value is, in the measure's unit: more is worse. None without a value or a direction."""
+    value = number((clip.get("measures") or {}).get(name, {}).get("value"))
+    better = measure.get("better")
+    if value is None:
+        return None
+    if better == "higher":
+        return -value
+    if better == "lower":
+        return value
+    target = target_of(clip, name, measure)
+    return None if target is None else abs(value - target)
+
+
+def target_of(clip: Document, name: str, measure: Document) -> float | None:
+    """The value a measure should have, where it should have one: the truth's, 1 or 0."""
+    better = measure.get("better")
+    if better == "nearer_1":
+        return 1.0
+    if better == "nearer_0":
+        return 0.0
+    if better != "nearer_truth":
+        return None
+    own = (clip.get("measures") or {}).get(name, {}).get("controls") or {}
+    for candidate in (own.get("truth"), own.get("reencoded"), measure.get("ceiling")):
+        if (found := number(candidate)) is not None:
+            return found
+    return None
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _spreads(losses: Sequence[float | None], *, least: float) -> dict[int, float]:
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < MIN_CLIPS:
+        return {}
+    middle = median(known)
+    away = [abs(loss - middle) for loss in known]
+    spread = max(MAD_TO_SD * median(away) or MEAN_TO_SD * fmean(away), least)
+    if spread <= 0:
+        return {index: 0.0 for index, loss in enumerate(losses) if loss is not None}
+    return {
+        index: min(max((loss - middle) / spread, 0.0), CAP) for index, loss in enumerate(losses) if loss is not None
+    }
+
+
+def _least_spread(measure: Document) -> float:
+    floor, ceiling = number(measure.get("floor")), number(measure.get("ceiling"))
+    return 0.0 if floor is None or ceiling is None else LEAST_SPREAD * abs(ceiling - floor)

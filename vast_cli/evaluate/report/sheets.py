@@ -1,0 +1,153 @@
+"""Contact sheets of a clip: moments at even times, the truth under the output, mouths under both."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli.errors import VastError
+from vast_cli.evaluate.report.ranking import number
+from vast_cli.media import VideoReader, contact_sheet
+from vast_cli.timebase import FPS
+
+Image = NDArray[np.uint8]
+
+MOMENTS = 10  # columns of a sheet
+WIDTH = 144  # px of a cell
+HEIGHTS = (72, 216)  # px, least and most; whatever does not fit is letterboxed
+MOUTH_HEIGHT = 84  # px of a mouth's cell
+GREY = 118  # of what has no picture
+QUALITY = 82  # of the JPEG
+RATES = (1, 5, FPS)  # all divide FPS: pictures at these rates are pictures of the 25 fps stream
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One picture with a row for each of `rows` and a column for each of `times`.
+
+    Attributes:
+        jpeg: the picture.
+        rows: (name, top, height) of each row, px; names are `output`, `truth`, `output mouth`, `truth mouth`.
+        times: seconds of each column.
+        width: px of a cell.
+        gap: px between cells.
+        size: (width, height) of the picture.
+    """
+
+    jpeg: bytes
+    rows: list[tuple[str, int, int]]
+    times: list[float]
+    width: int
+    gap: int
+    size: tuple[int, int]
+
+    def layout(self) -> dict[str, Any]:
+        """What the page needs to cut the picture into cells."""
+        rows = [{"name": name, "top": top, "height": height} for name, top, height in self.rows]
+        return {"rows": rows, "times": self.times, "width": self.width, "gap": self.gap, "size": list(self.size)}
+
+
+def make_sheet(clip: Mapping[str, Any]) -> Sheet:
+    """The sheet of a clip of the document; a truth that cannot be read is left out.
+
+    A clip may give `mouth_box` and `reference_mouth_box`, [left, top, right, bottom] in pixels of the upright picture.
+
+    Raises:
+        VastError: the output is gone or cannot be decoded.
+    """
+    output = Path(str(clip["output"]))
+    with VideoReader(output) as reader:
+        duration_s = reader.duration_s or number(clip.get("duration_s")) or 0.0
+        height = round(np.clip(WIDTH * reader.height / reader.width, *HEIGHTS))
+    rate, picks = _moments(duration_s)
+    box = _box(clip.get("mouth_box"))
+    faces, mouths = _rows(output, rate=rate, picks=picks, height=height, box=box)
+    rows = [("output", faces), ("output mouth", mouths)]
+    if clip.get("reference"):
+        try:
+            other = _box(clip.get("reference_mouth_box")) or box
+            truth = _rows(Path(str(clip["reference"])), rate=rate, picks=picks, height=height, box=other)
+            rows[1:1] = [("truth", truth[0])]
+            rows.append(("truth mouth", truth[1]))
+        except VastError:
+            pass  # the page says of every file that is gone that it is
+    return _join([(name, cells) for name, cells in rows if cells], times=[pick / rate for pick in picks])
+
+
+def encode_jpeg(picture: Image) -> bytes:
+    """RGB [H, W, 3] as JPEG."""
+    whole, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not whole:
+        raise VastError("vast_write_failed", "a contact sheet cannot be encoded as JPEG")
+    return bytes(data)
+
+
+def _moments(duration_s: float) -> tuple[int, list[int]]:
+    """A rate to read at, and the pictures to take: the middles of even parts."""
+    # a lower rate spares converting pictures nobody looks at
+    rate = next((rate for rate in RATES if duration_s * rate >= 4 * MOMENTS), FPS)
+    total = max(round(duration_s * rate), 1)
+    count = min(MOMENTS, total)
+    return rate, [int((column + 0.5) * total / count) for column in range(count)]
+
+
+def _rows(
+    path: Path, *, rate: int, picks: Sequence[int], height: int, box: tuple[int, int, int, int] | None
+) -> tuple[list[Image], list[Image]]:
+    blank = np.full((height, WIDTH, 3), GREY, np.uint8)
+    faces, mouths = [blank] * len(picks), [blank[:MOUTH_HEIGHT]] * len(picks)
+    for column, frame in _pictures(path, rate, picks, max_side=None if box else 2 * max(WIDTH, height)):
+        faces[column] = _fit(frame, WIDTH, height)
+        if box is not None:
+            left, top, right, bottom = box
+            mouth = frame[max(top, 0) : bottom, max(left, 0) : right]
+            if mouth.size:
+                mouths[column] = _fit(mouth, WIDTH, MOUTH_HEIGHT)
+    return faces, mouths if box is not None else []
+
+
+def _pictures(path: Path, rate: int, picks: Sequence[int], *, max_side: int | None) -> Iterator[tuple[int, Image]]:
+    wanted = {pick: column for column, pick in enumerate(picks)}
+    with VideoReader(path, rate, max_side=max_side) as reader:
+        for index, frame in enumerate(reader):
+            if index in wanted:
+                yield wanted[index], frame
+            if index >= picks[-1]:
+                break
+
+
+def _fit(picture: Image, width: int, height: int) -> Image:
+    """The whole picture in the middle of a cell."""
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    cell = np.full((height, width, 3), GREY, np.uint8)
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    cell[top : top + size[1], left : left + size[0]] = small
+    return cell
+
+
+def _join(rows: list[tuple[str, list[Image]]], *, times: list[float]) -> Sheet:
+    strips, places, top = [], [], 0
+    for name, cells in rows:
+        strip = contact_sheet(cells, len(cells))
+        places.append((name, top, len(strip)))
+        strips.append(strip)
+        top += len(strip)
+    picture = np.concatenate(strips)
+    gap = (picture.shape[1] - WIDTH * len(times)) // max(len(times) - 1, 1)
+    return Sheet(encode_jpeg(picture), places, times, WIDTH, gap, (picture.shape[1], picture.shape[0]))
+
+
+def _box(value: object) -> tuple[int, int, int, int] | None:
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        return None
+    sides = [number(side) for side in value]
+    if any(side is None for side in sides):
+        return None
+    left, top, right, bottom = (round(side) for side in sides if side is not None)
+    return (left, top, right, bottom) if right > left and bottom > top else None

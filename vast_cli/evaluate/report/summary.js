@@ -1,0 +1,181 @@
+// The set as a whole: what was looked at, and every measure between its floor and its ceiling.
+const SPAN = 0.25; // shown beyond floor and ceiling, in skill
+
+function header() {
+  const set = data.set ?? {};
+  const length = data.clips.reduce((sum, clip) => sum + (clip.duration_s ?? 0), 0);
+  const facts = [
+    seconds(length),
+    set.frames && plural(set.frames, "frame"),
+    set.speakers && plural(set.speakers, "speaker"),
+    set.fps && `${set.fps} fps`,
+    set.crop && `crop ${set.crop} px`,
+    data.seed !== null && data.seed !== undefined && `seed ${data.seed}`,
+    data.version,
+  ];
+  return h(
+    "header",
+    { class: "top" },
+    h("h1", {}, data.title),
+    h("p", { class: "facts" }, facts.filter(Boolean).map((fact) => h("span", {}, String(fact)))),
+    tiles(),
+  );
+}
+
+function tiles() {
+  const count = (test) => data.clips.filter(test).length;
+  const of = (state) => data.measures.filter((measure) => measure.state === state).length;
+  const rows = [
+    [count((clip) => clip.rank.error), "could not be measured", "fail"],
+    [count((clip) => clip.rank.fails > 0), "with failed checks", "fail"],
+    [count((clip) => !clip.rank.fails && !clip.rank.error && clip.rank.warns > 0), "with warnings only", "warn"],
+    [count((clip) => !isProblem(clip)), "without remark", "ok"],
+    [of("ok"), "measures to rely on", "ok"],
+    [of("unreliable"), "unreliable", "fail"],
+    [of("missing"), "not measured", "none"],
+  ];
+  const tile = ([number, text, kind]) =>
+    h("div", { class: `tile ${number ? kind : "none"}` }, h("dd", {}, number), h("dt", {}, text));
+  return h(
+    "div",
+    { class: "tiles" },
+    h("dl", { "aria-label": "clips" }, h("p", { class: "of" }, "Clips"), rows.slice(0, 4).map(tile)),
+    h("dl", { "aria-label": "measures" }, h("p", { class: "of" }, "Measures"), rows.slice(4).map(tile)),
+  );
+}
+
+function summary() {
+  const shown = data.measures.filter((measure) => measure.state !== "missing");
+  const missing = data.measures.filter((measure) => measure.state === "missing");
+  const heads = ["Measure", "Value", "95 % interval", "n", "Floor to ceiling", "Controls"];
+  const classes = ["", "num", "num", "num", "", ""];
+  return h(
+    "section",
+    { "aria-labelledby": "measures-title" },
+    h("h2", { id: "measures-title" }, "Measures"),
+    shown.length > 0 &&
+      h(
+        "table",
+        { class: "summary" },
+        h("thead", {}, h("tr", {}, heads.map((head, index) => h("th", { scope: "col", class: classes[index] }, head)))),
+        families(shown).map(([family, rows]) =>
+          h(
+            "tbody",
+            {},
+            h("tr", { class: "family" }, h("th", { colspan: heads.length, scope: "rowgroup" }, family)),
+            rows.map(measureRow),
+          ),
+        ),
+      ),
+    shown.length > 0 &&
+      h(
+        "p",
+        { class: "key" },
+        "The dot is the set, the bar its interval, the ticks are the controls on the same clips. ",
+        "Skill is the way from floor (0) to ceiling (1): at the floor stands a result nobody wants, at the ceiling the truth.",
+      ),
+    missing.length > 0 && missingTable(missing),
+  );
+}
+
+function families(list) {
+  const found = new Map();
+  for (const measure of list) found.set(measure.family, [...(found.get(measure.family) ?? []), measure]);
+  return [...found];
+}
+
+function measureRow(measure) {
+  const bad = measure.state === "unreliable";
+  const digits = measure.digits;
+  const interval = measure.ci95 && measure.ci95.every((end) => end !== null);
+  return h(
+    "tr",
+    { class: bad ? "unreliable" : "", "data-measure": measure.name },
+    h(
+      "th",
+      { scope: "row" },
+      h("span", { class: `mark ${bad ? "fail" : "ok"}`, role: "img", "aria-label": bad ? "unreliable" : "valid" }, bad ? "✕" : "✓"),
+      h("span", { class: "name", title: measure.about }, measure.title),
+      h("span", { class: "sub" }, h("code", {}, measure.name), measure.direction && ` ${measure.direction}`),
+      bad && h("span", { class: "reason" }, h("b", {}, "Unreliable: "), measure.reason, "."),
+      bad && measure.hint && h("span", { class: "sub" }, measure.hint),
+    ),
+    h("td", { class: "num value", "data-label": "Value" }, withUnit(figure(measure.value, digits), measure.unit)),
+    h(
+      "td",
+      { class: "num", "data-label": "95 %" },
+      interval ? `${figure(measure.ci95[0], digits)} – ${figure(measure.ci95[1], digits)}` : h("span", { class: "soft" }, "too few clips"),
+    ),
+    h("td", { class: "num", "data-label": "n" }, measure.n ?? "–"),
+    h("td", { class: "scale-cell" }, scale(measure)),
+    h(
+      "td",
+      { class: "controls" },
+      measure.controls.map(([name, value]) => h("span", { class: "control", title: CONTROLS[name] }, h("code", {}, name), " ", figure(value, digits))),
+    ),
+  );
+}
+
+function scale(measure) {
+  const { floor, ceiling, value, ci95, digits } = measure;
+  if (floor === null || ceiling === null || floor === ceiling) return h("span", { class: "soft" }, "has no floor or ceiling");
+  const skill = (number) => (number - floor) / (ceiling - floor);
+  const place = (number) => `${((clamp(skill(number), -SPAN, 1 + SPAN) + SPAN) / (1 + 2 * SPAN)) * 100}%`;
+  const at = skill(value);
+  const beyond = at < -SPAN ? "below" : at > 1 + SPAN ? "above" : "";
+  const ends = ci95 && ci95.every((end) => end !== null) ? [...ci95].sort((a, b) => skill(a) - skill(b)) : null;
+  const text = `skill ${figure(measure.skill ?? at, 2)}`;
+  const dot = beyond === "below" ? "◂" : beyond === "above" ? "▸" : "";
+  const width = ends && `calc(${place(ends[1])} - ${place(ends[0])})`;
+  return h(
+    "div",
+    { class: "scale", role: "img", "aria-label": `${text}; floor ${figure(floor, digits)}, ceiling ${figure(ceiling, digits)}` },
+    h(
+      "div",
+      { class: "track" },
+      h("i", { class: "rail" }),
+      measure.controls.filter(([, control]) => control !== null).map(([name, control]) =>
+        h("i", { class: "tick", title: `${name} ${figure(control, digits)}`, style: { left: place(control) } }),
+      ),
+      ends && h("i", { class: "ci", style: { left: place(ends[0]), width } }),
+      h("i", { class: `dot ${beyond}`, title: text, style: { left: place(value) } }, dot),
+    ),
+    h("div", { class: "ends" }, h("span", {}, figure(floor, digits)), h("b", {}, text), h("span", {}, figure(ceiling, digits))),
+  );
+}
+
+function missingTable(missing) {
+  const row = (measure) =>
+    h(
+      "li",
+      { "data-measure": measure.name },
+      h("span", { class: "name", title: measure.about }, measure.title),
+      h("code", {}, measure.name),
+      h("span", { class: "why" }, h("b", {}, "not measured"), `: ${measure.reason}.`, measure.hint && h("span", { class: "hint" }, ` ${sentence(measure.hint)}`)),
+    );
+  return h(
+    "details",
+    { class: "missing", open: true },
+    h("summary", {}, `Not measured (${missing.length})`),
+    h("ul", {}, missing.map(row)),
+  );
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+const CONTROLS = {
+  reencoded: "the truth through our encoder: as good as it gets",
+  static_mean: "one still picture or face without motion: a result nobody wants",
+  static_first: "the first frame repeated",
+  mouth_swap: "everything true, but the mouth of a second later",
+  delay_2: "the truth, two frames late",
+  delay_5: "the truth, five frames late",
+  other_audio: "the truth with the sound of another clip",
+  reversed: "motion backwards",
+  other_motion: "the motion of another stretch",
+  half_amplitude: "half the motion",
+  jitter: "with white noise on the motion",
+  blur_1: "blurred by 1 px",
+  blur_2: "blurred by 2 px",
+  blur_2_noise_5: "blurred by 2 px, then noise: must not pass as sharp",
+};
