@@ -7,12 +7,12 @@
                         vast_footage_unfit vast_bad_media vast_media_too_large
      66   noinput       vast_input_missing vast_input_unreadable
      69   unavailable   vast_no_ffmpeg vast_asset_missing vast_asset_corrupt vast_avatar_unknown vast_device_unavailable
-                        vast_offline
+                        vast_offline vast_extra_missing
      71   resource      vast_out_of_memory vast_worker_died vast_timeout
      73   cantcreate    vast_output_exists vast_output_unwritable
      74   ioerror       vast_disk_full vast_write_failed vast_encode_failed
      75   locked        vast_locked
-     78   config        vast_preset_unknown vast_record_invalid vast_record_version vast_model_mismatch
+     78   config        vast_manifest_invalid vast_preset_unknown vast_record_invalid vast_record_version vast_model_mismatch
                         vast_option_invalid
 
 Codes and exit statuses are API: only added to. Texts may change at any time.
@@ -89,6 +89,9 @@ KINDS: dict[str, Kind] = {
     "vast_asset_corrupt": Kind(Exit.UNAVAILABLE, "a file that ships with vast was changed", "install vast again"),
     "vast_avatar_unknown": Kind(Exit.UNAVAILABLE, "no such avatar", "`vast avatars list` shows the known ones"),
     "vast_device_unavailable": Kind(Exit.UNAVAILABLE, "the device is not there", "use `--device auto`"),
+    "vast_extra_missing": Kind(
+        Exit.UNAVAILABLE, "an optional package is not installed", "`python -m pip install 'vast-avatar[evaluate]'`"
+    ),
     "vast_offline": Kind(Exit.UNAVAILABLE, "this would need the network", "run without `--offline`"),
     "vast_out_of_memory": Kind(Exit.RESOURCE, "out of memory", "run fewer jobs at once"),
     "vast_worker_died": Kind(Exit.RESOURCE, "a worker process died", "look at its log"),
@@ -99,6 +102,7 @@ KINDS: dict[str, Kind] = {
     "vast_write_failed": Kind(Exit.IOERROR, "writing failed", "check the disk and run again"),
     "vast_encode_failed": Kind(Exit.IOERROR, "the encoder failed", "run with `--debug` to see what ffmpeg said"),
     "vast_locked": Kind(Exit.LOCKED, "another run holds it", "wait for it to end"),
+    "vast_manifest_invalid": Kind(Exit.CONFIG, "faults in a manifest", "mend the rows named; nothing was started"),
     "vast_preset_unknown": Kind(Exit.CONFIG, "no such preset", "see the folder `presets`"),
     "vast_record_invalid": Kind(Exit.CONFIG, "not a valid vast record", "make it again with this version of vast"),
     "vast_record_version": Kind(

@@ -18,6 +18,8 @@ COMMANDS: dict[str, str] = {
     "predict": "vast_cli.cli.predict:predict",
     "fit-renderer": "vast_cli.cli.fit_renderer:fit_renderer",
     "train": "vast_cli.cli.train:app",
+    "evaluate": "vast_cli.cli.evaluate:evaluate",
+    "styles": "vast_cli.cli.styles:app",
     "avatars": "vast_cli.cli.avatars:app",
     "doctor": "vast_cli.cli.doctor:doctor",
     "schema": "vast_cli.cli.schema:schema",

@@ -1,0 +1,192 @@
+"""`vast evaluate`: measures with their controls."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vast_cli import files
+from vast_cli.cli import console, options
+from vast_cli.errors import Exit, VastError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_GIVEN = "Held against"
+_JUDGES = "Judges that you supply"
+
+
+def evaluate(
+    output: Annotated[Path, typer.Argument(help="Video, folder of videos, or table of pairs (.csv, .tsv).")],
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="The true video, or a folder of them with the same names.", rich_help_panel=_GIVEN),
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="The sound spoken, if not the video's own; or a folder.", rich_help_panel=_GIVEN)
+    ] = None,
+    style_reference: Annotated[
+        Path | None, typer.Option(help="The prompt whose manner was asked for; or a folder.", rich_help_panel=_GIVEN)
+    ] = None,
+    footage: Annotated[
+        Path | None,
+        typer.Option(help="Real footage of the person, where there is no true video.", rich_help_panel=_GIVEN),
+    ] = None,
+    style_differs: Annotated[
+        bool,
+        typer.Option(
+            "--style-differs/--same-style",
+            help="The output speaks in another manner than the reference.",
+            rich_help_panel=_GIVEN,
+        ),
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page with pictures, videos and curves.", rich_help_panel="Output")
+    ] = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Exit 4 if a measure of the set is worse, or cannot be measured."),
+    ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls/--no-controls", help="Measure the controls too; without, no figure is valid.")
+    ] = True,
+    face: options.Face = "largest",
+    workers: Annotated[int, typer.Option(min=0, help="Clips at once; 0: one a core.", rich_help_panel="Machine")] = 0,
+    syncnet_weights: Annotated[
+        Path | None, typer.Option(help="`syncnet_v2.model`: gives sync_dist, sync_conf.", rich_help_panel=_JUDGES)
+    ] = None,
+    inception_weights: Annotated[
+        Path | None, typer.Option(help="`pt_inception-2015-12-05-6726825d.pth`: gives fid.", rich_help_panel=_JUDGES)
+    ] = None,
+    lip_reader: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Prints what {video} says: gives wer, cer.", rich_help_panel=_JUDGES),
+    ] = None,
+    emotion_model: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Prints the emotions of {video} as JSON.", rich_help_panel=_JUDGES),
+    ] = None,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Measure videos against the truth, beside controls that show what each figure is worth.
+
+    vast evaluate out.mp4 --reference truth.mp4 --report report/
+
+    vast evaluate out/ --reference truth/ --json > figures.json
+    """  # fmt: skip
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        limits = dict(_limit(text) for text in fail_under or [])
+        if report is not None:
+            files.check_output_folder(report, overwrite=overwrite)
+        from vast_cli.evaluate import engine, manifest
+        from vast_cli.evaluate.outside import Options
+
+        given = {"reference": reference, "audio": audio, "style_reference": style_reference, "footage": footage}
+        pairs = manifest.find_pairs(output, given, style_differs=style_differs)
+        cores = os.cpu_count() or 1
+        settings = engine.Settings(
+            seed=seed,
+            threads=cores if len(pairs) == 1 else 1,
+            controls=controls,
+            styles=any(pair.style_reference for pair in pairs) and len(pairs) > 1,
+            which=face,
+            outside=Options(syncnet_weights, inception_weights, lip_reader, emotion_model),
+        )
+        engine.check_limits(limits)
+        document = engine.evaluate(pairs, settings, workers=min(workers or cores, len(pairs)), progress=ui.progress)
+        paths = []
+        if report is not None:
+            from vast_cli.evaluate.report import write_report
+
+            paths.append(write_report(document, report, overwrite=overwrite))
+        missed = engine.missed_limits(document, limits)
+        if not json:
+            ui.stop()
+            show(ui, document)
+        ui.result(paths, document)
+        failed = [clip for clip in document["clips"] if clip["error"]]
+        for clip in failed:
+            ui.err.print(f"error: {clip['id']}: {clip['error']['message']} [{clip['error']['code']}]", markup=False)
+        if missed:
+            raise typer.Exit(_gate(ui, missed))
+        if failed:
+            raise typer.Exit(int(Exit.PARTIAL))
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, sign, value = text.partition("=")
+    try:
+        if not sign:
+            raise ValueError
+        return name.strip(), float(value)
+    except ValueError:
+        raise VastError(
+            "vast_option_invalid", f"`--fail-under {text}` is not understood", hint="for example ssim_mouth=0.8"
+        ) from None
+
+
+def _gate(ui: console.Ui, missed: list[str]) -> int:
+    error = VastError("vast_gate_failed", "; ".join(missed))
+    ui.err.print(f"[bold red]error:[/] {error.message}", soft_wrap=True)
+    ui.err.print(f"[bold]hint:[/] {error.hint}   [dim]\\[{error.code}][/]")
+    return int(error.exit)
+
+
+def show(ui: console.Ui, document: dict[str, Any]) -> None:
+    """The measures as a table for people, what cannot be measured in one line a reason."""
+    if ui.quiet:
+        return
+    from rich.table import Table
+
+    about = document["set"]
+    ui.note(f"{about['clips']} clips, {about['frames']} frames at {about['fps']} a second")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("measure", "left"), ("value", "right"), ("95 %", "left"), ("n", "right"),
+                           ("skill", "right"), ("best and worst", "left"), ("", "left")):  # fmt: skip
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    missing: dict[str, list[str]] = {}
+    for name, entry in document["measures"].items():
+        if entry["value"] is None:
+            missing.setdefault(f"{entry['reason']}: {entry['hint']}", []).append(name)
+        else:
+            _add(table, name, entry)
+    ui.err.print(table)
+    for why, names in missing.items():
+        ui.note(f"not measured: {', '.join(names)} ({why})")
+    for clip in document["clips"]:
+        for note in clip.get("notes", []) if len(document["clips"]) == 1 else []:
+            ui.note(f"note: {note}")
+    for clip in _worst(document["clips"]):
+        for flag in clip["flags"]:
+            ui.note(f"{flag['level']}: {clip['id']}: {flag['text']}")
+
+
+def _worst(clips: list[dict[str, Any]], limit: int = 10) -> list[dict[str, Any]]:
+    """The clips with most marks, failures first."""
+    marked = [clip for clip in clips if clip["flags"]]
+
+    def weight(clip: dict[str, Any]) -> tuple[int, int]:
+        levels = [flag["level"] for flag in clip["flags"]]
+        return -levels.count("fail"), -len(levels)
+
+    return sorted(marked, key=weight)[:limit]
+
+
+def _add(table: "Table", name: str, entry: dict[str, Any]) -> None:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+    interval = "" if entry["ci95"] is None else f"{number(entry['ci95'][0])} .. {number(entry['ci95'][1])}"
+    ends = [f"{which} {number(entry[which])}" for which in ("ceiling", "floor") if entry[which] is not None]
+    mark = {True: "", None: "no controls", False: "[yellow]not valid here[/]"}[entry["valid"]]
+    skill = "" if entry["skill"] is None else f"{entry['skill']:.2f}"
+    unit = "" if entry["unit"] == "1" else f" {entry['unit']}"
+    table.add_row(name, number(entry["value"]) + unit, interval, str(entry["n"]), skill, ", ".join(ends), mark)

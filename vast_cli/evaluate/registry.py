@@ -1,0 +1,42 @@
+"""All measures. A new one is a file in `measures/` and its name here; documents, tables and pages then list it.
+
+A module has `SPECS` and `read(clip)` for measures of clips, `SET_SPECS`, `collect(clip)` and `pool(collected)` for
+measures that exist for sets only.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from vast_cli.evaluate.clip import Observed
+from vast_cli.evaluate.measures import distribution, diversity, external, integrity, landmarks, person, picture, sync
+from vast_cli.evaluate.reading import Reading, Spec
+
+MODULES: tuple[ModuleType, ...] = (picture, distribution, landmarks, sync, diversity, person, external, integrity)
+
+CLIP_SPECS: dict[str, Spec] = {spec.name: spec for module in MODULES for spec in module.SPECS}
+SET_SPECS: dict[str, Spec] = {
+    spec.name: spec for module in MODULES if hasattr(module, "SET_SPECS") for spec in module.SET_SPECS
+}
+SPECS: dict[str, Spec] = {
+    spec.name: spec for module in MODULES for spec in (*module.SPECS, *getattr(module, "SET_SPECS", ()))
+}
+
+
+def read(clip: Observed) -> dict[str, Reading]:
+    """All measures of a clip."""
+    return {name: told for module in MODULES for name, told in module.read(clip).items()}
+
+
+def collect(clip: Observed) -> dict[str, Any]:
+    """What measures of sets need of a clip."""
+    return {
+        key: value for module in MODULES if hasattr(module, "collect") for key, value in module.collect(clip).items()
+    }
+
+
+def pool(collected: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
+    """All measures of the set."""
+    return {
+        name: told for module in MODULES if hasattr(module, "pool") for name, told in module.pool(collected).items()
+    }
