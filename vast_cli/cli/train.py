@@ -86,3 +86,34 @@ def style(
 
         report = train_style(corpus, output, work=work, seed=seed)
         ui.result([output], report)
+
+
+@app.command()
+def lagsync(
+    corpus: Annotated[Path, typer.Option(help="Folder of clips with its index.csv.")],
+    speech: Annotated[
+        Path | None, typer.Option(help="Folder of the labelled corpora, for the start of the sound tower.")
+    ] = None,
+    more: Annotated[
+        Path | None, typer.Option(help="Folder of further corpora, made as the card of `acoustic` says.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("lagsync.safetensors"),
+    steps: Annotated[int, typer.Option(min=1, help="Steps at most; held-out speakers may end it earlier.")] = 1600,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    work: Annotated[Path, typer.Option(help="Folder of checkpoints, landmarks and crops.")] = WORK,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train the network that tells how well a mouth fits a sound, and at which lag.
+
+    vast train lagsync --corpus ../shared/data/video --speech ../shared/data/speech --more build/speech
+    """
+    with console.run(debug=debug) as ui:
+        files.check_output(output, overwrite=overwrite)
+        from vast_cli.training.lagsync import train_lagsync
+
+        report = train_lagsync(
+            corpus, output, speech=speech, more=more, work=work, seed=seed, steps=steps, threads=threads
+        )
+        ui.result([output], report)

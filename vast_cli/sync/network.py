@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 FRAMES = 5  # pictures a window
 SOUNDS = 20  # log-mel frames a window
+DROPOUT = 0.15  # while training
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ class MouthTower(nn.Module):
         self.picture = PictureNet(config)
         self.norm = nn.LayerNorm(config.lip)
         self.join = nn.Sequential(
-            nn.Linear(FRAMES * config.lip, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.dims)
+            nn.Dropout(DROPOUT),
+            nn.Linear(FRAMES * config.lip, config.hidden),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(config.hidden, config.dims),
         )
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -109,7 +114,13 @@ class SoundTower(nn.Module):
             nn.Conv1d(h, h, 3, stride=2, padding=1),
             nn.GELU(),
         )
-        self.join = nn.Sequential(nn.Linear(h * SOUNDS // 4, h), nn.GELU(), nn.Linear(h, config.dims))
+        self.join = nn.Sequential(
+            nn.Dropout(DROPOUT),
+            nn.Linear(h * SOUNDS // 4, h),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(h, config.dims),
+        )
 
     def forward(self, windows: Tensor) -> Tensor:
         """[n, 20, 40] -> [n, dims]."""

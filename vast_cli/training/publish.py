@@ -27,6 +27,7 @@ SHIPPED: dict[str, tuple[str, str, str, str]] = {
     "face_model": ("face_model.safetensors", "model", "Apache-2.0 AND MIT", "face_model.card.md"),
     "acoustic": ("acoustic.safetensors", "network", DATA, "acoustic.card.md"),
     "style": ("style.safetensors", "network", DATA, "style.card.md"),
+    "lagsync": ("lagsync.safetensors", "network", DATA, "lagsync.card.md"),
 }
 
 

@@ -1,0 +1,145 @@
+"""LagSync on clips that nothing was trained on, with the controls it must order.
+
+    python benchmarks/lagsync.py --corpus ../shared/data/video --work build
+    python benchmarks/lagsync.py --videos out1.mp4 out2.mp4
+
+The first prints a table a set, the second the figures of any videos. Sounds are laid in step by
+`training.corpora.sound_offset_s` first; `raw` is the lag without that.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli import media
+from vast_cli.face import FaceModel, track_landmarks
+from vast_cli.sync import LagScore, LagSync, load_lagsync, mouth_crop, score
+from vast_cli.training import corpora
+from vast_cli.training.lagsync_corpus import Talker, load_talkers, valid_windows
+from vast_cli.training.lagsync_figures import embed
+
+Array = NDArray[np.float32]
+Embedded = tuple[Talker, Array, Array, NDArray[np.bool_]]
+
+SETS = ("talk", "grid", "lrcar", "grid_s1", "mead")
+CONTROLS = ("truth", "delay_2", "delay_5", "other_audio", "reversed", "mouth_1s")
+LATE = 25  # frames, mouth_1s
+LONG = 100  # frames, 4 s
+
+
+def controls(model: LagSync, clip: Embedded, others: Sequence[Embedded]) -> dict[str, LagScore | None]:
+    """The clip against its own sound, and what must do worse."""
+    talker, mouth, sound, valid = clip
+    found = {"truth": score(mouth, sound, valid=valid)}
+    for late in (2, 5):
+        found[f"delay_{late}"] = score(mouth[:-late], sound[late:], valid=valid[:-late])
+    strange = partner(talker, len(sound), others)
+    found["other_audio"] = None if strange is None else score(mouth, strange, valid=valid)
+    reverse = model.embed_mouth(np.ascontiguousarray(talker.crops[::-1, 16:112, 16:112]))
+    found["reversed"] = score(reverse, sound, valid=valid[::-1])
+    found["mouth_1s"] = score(mouth[LATE:], sound[:-LATE], valid=valid[LATE:]) if len(mouth) > 2 * LATE else None
+    return found
+
+
+def partner(talker: Talker, length: int, others: Sequence[Embedded]) -> Array | None:
+    """Sound of another clip of the set, as long: the same speaker's if there is one, else the next that fits."""
+    fitting = [o for o in others if o[0].name != talker.name and len(o[2]) >= length]
+    same = [o for o in fitting if o[0].speaker == talker.speaker]
+    after = [o for o in fitting if o[0].name > talker.name]
+    chosen = (same or after or fitting or [None])[0]
+    if chosen is None:
+        shorter = max((o for o in others if o[0].name != talker.name), key=lambda o: len(o[2]), default=None)
+        return None if shorter is None else shorter[2]
+    return chosen[2][:length]
+
+
+def table(name: str, clips: Sequence[Embedded], model: LagSync) -> None:
+    rows = [controls(model, clip, clips) for clip in clips]
+    keep = [k for k, row in enumerate(rows) if row["truth"] is not None]
+    print(f"\n{name}: {len(keep)} clips, {sum(clips[k][0].n_frames for k in keep) / 1500:.1f} min")
+    print(f"{'':14}{'n':>4}{'lag right':>11}{'within 1':>10}{'margin':>9}{'at0':>9}{'acc':>7}{'pooled lag':>12}")
+    for control in CONTROLS:
+        found = [s for k in keep if (s := rows[k][control]) is not None]
+        if not found:
+            continue
+        target = int(control.split("_")[1]) if control.startswith("delay") else 0
+        right = np.mean([s.lag == target for s in found])
+        near = np.mean([abs(s.lag - target) <= 1 for s in found])
+        acc = [s.acc for s in found if s.acc is not None]
+        pooled = int(np.mean([s.curve - np.median(s.curve) for s in found], axis=0).argmax()) - 15
+        print(
+            f"{control:14}{len(found):4}{right:11.2f}{near:10.2f}{np.mean([s.margin for s in found]):9.3f}"
+            f"{np.mean([s.at0 for s in found]):9.3f}{np.mean(acc) if acc else np.nan:7.2f}{pooled:12}"
+        )
+    against = [(rows[k]["truth"].margin, o.margin) for k in keep if (o := rows[k]["other_audio"]) is not None]
+    print(f"other_audio lower in {np.mean([a > b for a, b in against]):.2f}")
+    follow = [
+        all(row[f"delay_{d}"] is not None and row[f"delay_{d}"].lag == row["truth"].lag + d for d in (2, 5))
+        for row in (rows[k] for k in keep)
+        if abs(row["truth"].lag) <= 10
+    ]
+    print(f"lag moves by exactly 2 and 5 under the delays: {np.mean(follow):.2f}")
+
+
+def print_clips(clips: Sequence[Embedded], index: dict[str, corpora.Clip], model: LagSync) -> None:
+    print(f"\n{'clip':28}{'s':>6}{'offset, ms':>12} {'by':10}{'lag':>4}{'margin':>8}{'other':>8}{'acc':>6}")
+    for clip in clips:
+        talker = clip[0]
+        row = controls(model, clip, clips)
+        truth, other = row["truth"], row["other_audio"]
+        if truth is None:
+            continue
+        offset = 1000 * corpora.sound_offset_s(index[talker.name])
+        by = corpora.sound_offset_by(index[talker.name]) or "-"
+        acc = "" if truth.acc is None else f"{truth.acc:6.2f}"
+        strange = f"{other.margin:8.3f}" if other else f"{'-':>8}"
+        line = f"{talker.name:28}{talker.n_frames / 25:6.1f}{offset:12.0f} {by:10}"
+        print(f"{line}{truth.lag:4}{truth.margin:8.3f}{strange}{acc}")
+
+
+def of_video(video: Path, model: LagSync, face: FaceModel) -> LagScore | None:
+    """Score of any video with its own sound."""
+    with media.VideoReader(video) as reader:
+        track = track_landmarks(reader, face, source=video.name)
+        pairs = zip(reader, track.points, track.present, strict=False)
+        empty = np.zeros((96, 96), np.uint8)
+        crops = np.stack([mouth_crop(frame, points) if seen else empty for frame, points, seen in pairs])
+        samples = media.load_audio(video, start_s=reader.start_s)
+    sound = model.embed_sound(samples, len(crops))
+    return score(model.embed_mouth(crops), sound, valid=valid_windows(track.present, track.cut))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/video"))
+    parser.add_argument("--work", type=Path, default=Path("build"))
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--clips", action="store_true", help="a line for every talk clip")
+    parser.add_argument("--videos", type=Path, nargs="+", help="measure these instead")
+    options = parser.parse_args()
+    model = load_lagsync(options.weights)
+    print(model.name)
+    if options.videos:
+        face = FaceModel.load()
+        for video in options.videos:
+            print(video.name, of_video(video, model, face))
+        return
+    index = {clip.name: clip for clip in corpora.read_index(options.corpus)}
+    chosen = [c for c in index.values() if c.split == "val" and c.has_audio and c.set in SETS]
+    talkers = load_talkers(chosen, options.work / "lagsync" / "crops", landmarks=options.work / "landmarks")
+    clips = [(t, *embed(model, t), t.windows) for t in talkers]
+    for name in SETS:
+        found = [c for c in clips if c[0].set == name]
+        if name == "talk":
+            table("talk, 4 s or more", [c for c in found if c[0].n_frames >= LONG], model)
+        elif found:
+            table(name, found, model)
+    if options.clips:
+        print_clips([c for c in clips if c[0].set == "talk"], index, model)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""LagSync's training: a mouth that follows its sound is learned; a broken run ends as an unbroken one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vast_cli.sync import LagSync
+from vast_cli.sync.network import LagSyncConfig, LagSyncNet
+from vast_cli.training import lagsync as training
+from vast_cli.training.lagsync_batches import Batches, altered_pictures, altered_sound, starts
+from vast_cli.training.lagsync_corpus import Talker, folds, moved
+from vast_cli.training.lagsync_figures import dev_figures
+from vast_cli.training.lagsync_loss import LAGS, SPANS, LagContrast
+
+SMALL = LagSyncConfig(channels=(4, 8, 8, 8, 8), lip=16, hidden=24, dims=12)
+
+
+def talker(k: int, n: int = 160, kind: str = "talk") -> Talker:
+    """A dark mouth that opens with the loudness of the sound."""
+    random = np.random.default_rng(k)
+    opened = np.convolve(random.random(n + 2) < 0.3, np.ones(3) / 3, "valid")[:n]
+    y, x = np.mgrid[0:128, 0:128] - 64.0
+    crops = np.empty((n, 128, 128), np.uint8)
+    for t in range(n):
+        crops[t] = np.where(np.hypot(x / 20, y / (2 + 14 * opened[t])) < 1, 30, 180)
+    shape = np.zeros((n, 42, 2), np.float32)
+    shape[:, :20, 1], shape[:, 20:40, 1] = -8 * opened[:, None], 8 * opened[:, None]
+    sound = random.normal(-6, 0.3, (4 * n, 40)) + 4 * np.repeat(opened, 4)[:, None]
+    return Talker(
+        name=f"{kind}/{k}.mp4",
+        set=kind,
+        speaker=f"{kind}{k}",
+        crops=crops,
+        shape=shape,
+        seen=np.ones(n, np.bool_),
+        fresh=np.arange(n) == 0,
+        sound=sound.astype(np.float32),
+    )
+
+
+def trainer(folder: Path, steps: int = 6) -> training.Trainer:
+    torch.manual_seed(0)
+    clips = [talker(k) for k in range(4)]
+    return training.Trainer(
+        LagSyncNet(SMALL), Batches(clips[:3], size=3, seed=0), clips[3:], folder=folder, steps=steps
+    )
+
+
+@pytest.mark.train
+def test_it_learns_which_sound_opens_the_mouth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "PEAK_RATE", 5e-3)
+    made = trainer(tmp_path, steps=90)
+    before = dev_figures(LagSync(made.average, ""), made.dev)
+    made.run("a")
+    after = dev_figures(LagSync(made.best, ""), made.dev)
+    assert after["talk_acc"] > before["talk_acc"] + 0.2
+    assert (tmp_path / "log.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.train
+def test_a_broken_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CHECK_EVERY", 3)
+    whole = trainer(tmp_path / "whole")
+    whole.run("a")
+    first = trainer(tmp_path / "broken")
+    monkeypatch.setattr(training, "PATIENCE", 0)
+    first.run("a")  # makes the folder and stops before the first step
+    losses = [first._train_step() for _ in range(3)]
+    first._check(np.mean(losses, axis=0), "a", 0.0)
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "CHECK_EVERY", 3)
+    second = trainer(tmp_path / "broken")
+    second.run("a")
+    assert second.step == 6
+    for name, value in whole.average.state_dict().items():
+        torch.testing.assert_close(second.average.state_dict()[name], value)
+
+
+def test_batches_depend_on_seed_and_step_only() -> None:
+    clips = [talker(k) for k in range(3)]
+    one, two = Batches(clips, size=2, seed=1), Batches(clips, size=2, seed=1)
+    one.draw(0)
+    for a, b in zip(vars(one.draw(5)).values(), vars(two.draw(5)).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.draw(5).pictures, one.draw(6).pictures)
+
+
+def test_the_middle_lag_of_a_batch_is_the_sound_of_the_pictures() -> None:
+    batch = Batches([talker(0)], size=3, seed=0, alter=False).draw(0)
+    mouth = (batch.pictures < 100).mean(axis=(2, 3))  # how far it is open
+    for run in range(3):
+        opened = np.convolve(mouth[run], np.ones(5) / 5, "valid")
+        loud = batch.windows[run].mean(axis=(1, 2))
+        fits = [np.corrcoef(opened, loud[o : o + len(opened)])[0, 1] for o in range(LAGS)]
+        assert int(np.argmax(fits)) == 15
+
+
+def test_runs_avoid_lost_faces_and_cuts() -> None:
+    clip = talker(0)
+    clip.seen[50] = False
+    clip.fresh[100] = True
+    for first in starts(clip):
+        assert not first <= 50 < first + 31
+        assert not first < 100 < first + 31
+
+
+def test_alterations_keep_time_and_stay_finite() -> None:
+    clip, random = talker(0), np.random.default_rng(0)
+    for _ in range(10):
+        pictures, shape = altered_pictures(clip.crops[:31], clip.shape[:31], random)
+        assert pictures.shape == (31, 96, 96) and np.isfinite(shape).all()
+        changed = altered_sound(clip.sound, random)
+        assert changed.shape == clip.sound.shape and np.isfinite(changed).all()
+
+
+def test_a_moved_picture_is_late() -> None:
+    clip = talker(0)
+    late = moved(clip, 3)
+    assert late.n_frames == clip.n_frames - 3
+    np.testing.assert_array_equal(late.crops[10], clip.crops[10])
+    np.testing.assert_array_equal(late.sound[40], clip.sound[52])
+
+
+def test_folds_part_speakers() -> None:
+    clips = [talker(k) for k in range(9)] + [talker(k, kind="grid_s1") for k in range(3)]
+    held = []
+    for k in range(4):
+        train, dev = folds(clips, 4, k)
+        assert not {c.speaker for c in train} & {c.speaker for c in dev}
+        assert len(train) + len(dev) == len(clips)
+        held += [c.name for c in dev]
+    assert sorted(held) == sorted(c.name for c in clips if c.set == "talk")
+
+
+def test_the_contrast_is_least_where_mouth_and_sound_agree() -> None:
+    torch.manual_seed(0)
+    sound = torch.nn.functional.normalize(torch.randn(3, max(SPANS) + LAGS - 1, 32), dim=-1)
+    heard, same = torch.ones(sound.shape[:2], dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
+    contrast = LagContrast()
+    losses = [contrast(sound[:, o : o + max(SPANS)], sound, heard, same).item() for o in (15, 14, 10)]
+    assert losses[0] < losses[1] < losses[2]
