@@ -73,6 +73,11 @@ def _runs(text: str) -> list[tuple[str, str]]:
     return [(name, "".join(c for _, c in run)) for name, run in groupby(known, key=lambda pair: pair[0])]
 
 
+def without_font(text: str) -> str:
+    """The characters of `text` that no font here has, each once."""
+    return "".join(dict.fromkeys(c for c in text if c.isprintable() and _font_of(c) is None))
+
+
 def _sized(name: str, size: int) -> Font:
     font = _font(name, size)
     assert font is not None

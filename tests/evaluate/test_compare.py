@@ -1,0 +1,316 @@
+"""Comparisons: every picture in its place and time, nothing cut off, sound in step; sets tested pair by pair."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vast_cli import media
+from vast_cli.cli import app as application
+from vast_cli.errors import VastError
+from vast_cli.evaluate.compare import compare_sets, compare_videos, grid, read_scores, waveform
+from vast_cli.evaluate.compare.scores import read_document
+from vast_cli.timebase import SAMPLE_RATE
+
+Run = Callable[..., None]
+RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 230)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Run) -> Path:
+    """red: 2 s with a tone from 1.0 to 1.2 s; green: 1.2 s at 30 fps, portrait, mute; blue: 2 s, sound from 0.5 s."""
+    folder = tmp_path_factory.mktemp("clips")
+    encode = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+    tone = "aevalsrc='0.5*sin(2000*t)*between(t,1.0,1.2)':s=44100:d=2"
+    ffmpeg("-f", "lavfi", "-i", "color=0xE61414:s=160x120:r=25:d=2", "-f", "lavfi", "-i", tone, *encode, "-c:a", "aac",
+           folder / "red.mp4")  # fmt: skip
+    ffmpeg("-f", "lavfi", "-i", "color=0x14C814:s=90x160:r=30:d=1.2", *encode, folder / "green.mp4")
+    ffmpeg("-f", "lavfi", "-i", "color=0x1414E6:s=320x90:r=12.5:d=2", "-itsoffset", "0.5", "-f", "lavfi", "-i",
+           "aevalsrc='0.5*sin(2000*t)':s=48000:d=0.5", "-map", "0", "-map", "1", *encode, "-c:a", "pcm_s16le",
+           folder / "blue.mov")  # fmt: skip
+    return folder
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    with media.VideoReader(path) as reader:
+        return list(reader)
+
+
+def centre(frame: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
+    y, x = top + height // 2, left + width // 2
+    return frame[y - 5 : y + 5, x - 5 : x + 5].reshape(-1, 3).mean(0)
+
+
+def test_videos_stand_side_by_side_and_the_short_one_is_dimmed(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.mp4"
+    told: list[tuple[str, int, int | None]] = []
+    made = compare_videos(
+        [clips / "red.mp4", clips / "green.mp4"], out, height=128, progress=lambda *step: told.append(step)
+    )
+    frames = frames_of(out)
+    assert len(frames) == made.n_frames == 50 and frames[0].shape == (made.height, made.width, 3)
+    widths = grid.column_widths([160 / 120, 90 / 160], height=128, columns=None)
+    places = grid.make_grid(2, widths, height=128, lines=0, strip=False)
+    red = [centre(frame, *places.place(0), 128, widths[0]) for frame in frames]
+    green = [centre(frame, *places.place(1), 128, widths[1]) for frame in frames]
+    assert np.abs(np.array(red) - RED).max() < 12
+    assert np.abs(np.array(green[:30]) - GREEN).max() < 12  # 1.2 s
+    assert np.abs(np.array(green[31:]) - np.array(GREEN) * 0.4).max() < 12
+    assert [note for note in made.notes if "green" in note and "0.80 s" in note and "dimmed" in note]
+    assert not [note for note in made.notes if "red" in note]
+    assert told[-1] == ("compare", 50, 50)
+
+
+def test_sound_is_in_step_and_as_long_as_the_picture(clips: Path, tmp_path: Path) -> None:
+    pair = [clips / "green.mp4", clips / "red.mp4"]
+    compare_videos(pair, tmp_path / "auto.mp4", height=64)  # the first that has sound
+    sound = media.load_audio(tmp_path / "auto.mp4")
+    loud = np.flatnonzero(np.abs(sound) > 0.25) / SAMPLE_RATE
+    assert abs(len(sound) - 2 * SAMPLE_RATE) <= 16
+    assert loud[0] == pytest.approx(1.0, abs=0.005) and loud[-1] == pytest.approx(1.2, abs=0.005)
+    compare_videos(pair, tmp_path / "none.mp4", height=64, audio="none")
+    assert not media.probe(tmp_path / "none.mp4").has_audio
+
+
+def test_late_and_short_sound_is_padded_on_both_sides(clips: Path, tmp_path: Path) -> None:
+    made = compare_videos(
+        [clips / "red.mp4", clips / "blue.mov"], tmp_path / "c.mp4", height=64, audio="1", show_waveform=True
+    )
+    sound = media.load_audio(tmp_path / "c.mp4")
+    loud = np.flatnonzero(np.abs(sound) > 0.25) / SAMPLE_RATE
+    assert loud[0] == pytest.approx(0.5, abs=0.01) and loud[-1] == pytest.approx(1.0, abs=0.01)
+    assert abs(len(sound) - 2 * SAMPLE_RATE) <= 16
+    assert [note for note in made.notes if note.startswith("the sound ends 1.00 s")]
+
+
+def test_a_longer_sound_makes_the_comparison_longer(clips: Path, tmp_path: Path, ffmpeg: Run) -> None:
+    ffmpeg("-f", "lavfi", "-i", "aevalsrc='0.3*sin(2000*t)':s=22050:d=2.6", tmp_path / "a.wav")
+    made = compare_videos([clips / "red.mp4"] * 2, tmp_path / "c.mp4", height=64, audio=str(tmp_path / "a.wav"))
+    assert made.n_frames == 65 and len(made.notes) == 2
+    assert len(media.load_audio(tmp_path / "c.mp4")) == pytest.approx(2.6 * SAMPLE_RATE, abs=16)
+
+
+def test_playhead_moves_over_the_waveform(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.mp4"
+    compare_videos([clips / "red.mp4"] * 2, out, height=96, show_waveform=True)
+    frames = frames_of(out)
+    strip = frames[0].shape[0] - 72
+    wanted = np.array(waveform.PLAYHEAD)
+
+    def head(frame: np.ndarray) -> float:
+        row = np.abs(frame[strip + 40 : strip + 48].astype(int) - wanted).max(-1).mean(0)
+        return float(row.argmin())
+
+    found = np.array([head(frame) for frame in frames])
+    ideal = waveform.MARGIN + np.arange(50) / 50 * (frames[0].shape[1] - 2 * waveform.MARGIN)
+    assert np.abs(found - ideal).max() <= 4
+
+
+def test_nothing_is_left_behind_and_nothing_overwritten(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "c.mp4"
+    monkeypatch.chdir(tmp_path)
+
+    def interrupt(stage: str, done: int, total: int | None) -> None:
+        if stage == "compare" and done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare_videos([clips / "red.mp4", clips / "blue.mov"], out, height=64, audio="1", progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+    out.write_bytes(b"mine")
+    with pytest.raises(VastError) as caught:
+        compare_videos([clips / "red.mp4"] * 2, out, height=64)
+    assert caught.value.code == "vast_output_exists" and out.read_bytes() == b"mine"
+    with pytest.raises(VastError):
+        compare_videos([out, clips / "red.mp4"], out, height=64, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"labels": ["one"]}, "vast_option_invalid"),
+        ({"audio": "2"}, "vast_option_invalid"),
+        ({"audio": "0"}, "vast_no_audio"),
+        ({"audio": "nothing.wav"}, "vast_input_missing"),
+        ({"height": 8000}, "vast_option_invalid"),
+        ({"columns": 0}, "vast_option_invalid"),
+    ],
+)
+def test_bad_options_are_told(clips: Path, tmp_path: Path, change: dict[str, object], code: str) -> None:
+    with pytest.raises(VastError) as caught:
+        compare_videos([clips / "green.mp4", clips / "red.mp4"], tmp_path / "c.mp4", **({"height": 64} | change))  # type: ignore[arg-type]
+    assert caught.value.code == code and list(tmp_path.iterdir()) == []
+
+
+def test_grid_keeps_cells_apart_and_names_inside() -> None:
+    widths = grid.column_widths([1, 16 / 9, 9 / 16, 4, 1], height=200, columns=None)
+    assert len(widths) == 3 and max(widths) == round(200 * 16 / 9) and min(widths) == 150
+    places = grid.make_grid(5, widths, height=200, lines=2, strip=True)
+    corners = [(*places.place(k), places.cell_width(k)) for k in range(5)]
+    for k, (left, top, width) in enumerate(corners):
+        assert left + width <= places.width and top + 200 + places.caption <= places.height - places.strip
+        for other_left, other_top, other_width in corners[:k]:
+            apart = left >= other_left + other_width or other_left >= left + width
+            assert apart or abs(top - other_top) >= 200 + places.caption
+    picture = grid.draw_caption(places, 2, "a very long label " * 9, ["ssim_mouth 0.9"])
+    assert picture.shape == (places.caption, 150, 3)
+    assert (picture[:, :3] == grid.GROUND).all() and (picture[:, -3:] == grid.GROUND).all()
+    lines = grid.score_lines({"ssim_mouth": 0.91234, "lmd": None, "lag": -2.0}, width=4000, size=14)
+    assert lines == ["ssim_mouth 0.912  ·  lmd –  ·  lag -2"]
+    assert len(grid.score_lines({"ssim_mouth": 0.9, "lmd_mouth": 1.0}, width=150, size=14)) == 2
+
+
+def test_envelope_is_that_of_the_whole_sound_whatever_the_blocks() -> None:
+    sound = np.random.default_rng(0).normal(size=10_001).astype(np.float32)
+    whole = waveform.envelope([sound], n_samples=10_001, columns=97)
+    blocks = waveform.envelope(np.array_split(sound, 23), n_samples=10_001, columns=97)
+    assert (whole == blocks).all() and whole.min() == sound.min() and whole.max() == sound.max()
+    assert waveform.clock(3.2) == "0:03.2" and waveform.clock(59.96) == "1:00.0" and waveform.clock(3723) == "1:02:03"
+
+
+# --- scores and sets ------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, clips: list[dict[str, object]], better: dict[str, str] | None = None) -> Path:
+    measures = {name: {"better": way} for name, way in (better or {}).items()}
+    path.write_text(json.dumps({"schema": "vast.evaluate/1", "measures": measures, "clips": clips}))
+    return path
+
+
+def clip(output: str, **values: float | None) -> dict[str, object]:
+    told = {name: {"value": value, "reason": "no_face" if value is None else None} for name, value in values.items()}
+    return {"output": output, "measures": told}
+
+
+def test_scores_are_matched_by_path_then_by_stem(tmp_path: Path) -> None:
+    document = write(
+        tmp_path / "e.json",
+        [clip("a/x.mp4", lmd=1.0, odd=5.0), clip("b/x.mp4", lmd=2.0), clip("far/y.mp4", lmd=None, ssim_mouth=0.5)],
+    )
+    found = read_scores([document], [Path("b/x.mp4"), Path("y.mov")])
+    assert found == [{"ssim_mouth": None}, {"ssim_mouth": 0.5}]  # of the listed, what any video has
+    assert read_scores([document], [Path("a/x.mp4"), Path("y.mov")], shown=["lmd"]) == [{"lmd": 1.0}, {"lmd": None}]
+    for videos, shown in (([Path("x.mp4")], None), ([Path("z.mp4")], None), ([Path("y.mp4")], ["wer"])):
+        with pytest.raises(VastError) as caught:
+            read_scores([document], videos, shown=shown)
+        assert caught.value.code == "vast_option_invalid"
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    document = read_document(write(tmp_path / "e.json", [clip("x.mp4", a=float("nan"), b=float("inf"), c=True, d=0.0)]))
+    assert document.clips[0].values == {"a": None, "b": None, "c": None, "d": 0.0}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"clips": 3}', '{"clips": [{"output": "x"}]}', '{"clips": [7]}', "[" * 9000]
+)
+def test_other_files_are_no_evaluation(tmp_path: Path, text: str) -> None:
+    (tmp_path / "e.json").write_text(text)
+    with pytest.raises(VastError) as caught:
+        read_document(tmp_path / "e.json")
+    assert caught.value.code == "vast_record_invalid"
+
+
+def two_sets(folder: Path, *, n: int = 12, shift: float = 0.5) -> tuple[Path, Path]:
+    random = np.random.default_rng(0)
+    base, noise = random.normal(3, 1, n), random.normal(0, 0.1, (2, n))
+    gain = 1 + random.normal(0, 0.02, n)
+    a = [clip(f"a/{k}.mp4", lmd=base[k] + noise[0, k], same=base[k], lip_gain=gain[k], lost=None) for k in range(n)] + [
+        clip("a/only.mp4", lmd=99.0)
+    ]
+    worse: list[float | None] = [None, *(base + shift + noise[1])[1:]]
+    b = [clip(f"b/{k}.mp4", lmd=worse[k], same=base[k], lip_gain=gain[k] - 0.4, lost=1.0) for k in range(n)]
+    return write(folder / "a.json", a, {"same": "higher"}), write(folder / "b.json", b)
+
+
+def test_sets_are_compared_clip_by_clip(tmp_path: Path) -> None:
+    made = compare_sets(*two_sets(tmp_path))
+    found = {one.name: one for one in made.measures}
+    assert len(made.common) == 12 and made.only_a == ["only"] and made.only_b == []
+    lmd = found["lmd"]
+    assert lmd.n == 11 and lmd.better == "a" and lmd.difference == pytest.approx(-0.5, abs=0.1)  # a null never counts
+    assert lmd.ci95 is not None and lmd.ci95[1] < 0 and lmd.p is not None and lmd.p_holm is not None
+    assert lmd.p_holm >= lmd.p
+    assert lmd.a is not None and lmd.b is not None and lmd.b - lmd.a == pytest.approx(-lmd.difference)
+    gain = found["lip_gain"]  # 1 is best, more is not
+    assert gain.better == "a" and gain.difference is not None and gain.difference < 0
+    assert found["same"].difference == 0 and found["same"].better is None
+    assert (found["lost"].difference, found["lost"].n, found["lost"].better) == (None, 0, None)
+    json.dumps(made.document(), allow_nan=False)
+
+
+def test_few_clips_and_unclear_differences_name_no_winner(tmp_path: Path) -> None:
+    few = compare_sets(*two_sets(tmp_path, n=4), measures=["lmd"]).measures[0]
+    assert few.n == 3 and few.ci95 is None and few.better is None and few.reason == "too_few_clips"
+    unclear = compare_sets(*two_sets(tmp_path, shift=0.0), measures=["lmd"]).measures[0]
+    assert unclear.better is None
+
+
+def test_swapping_the_sets_swaps_the_winner(tmp_path: Path) -> None:
+    a, b = two_sets(tmp_path)
+    one, other = (
+        {m.name: m for m in compare_sets(*pair, measures=["lmd", "lip_gain"]).measures} for pair in ((a, b), (b, a))
+    )
+    for name in one:
+        assert {one[name].better, other[name].better} == {"a", "b"}
+        assert one[name].difference == pytest.approx(-(other[name].difference or 0))
+
+
+@pytest.fixture
+def vast_compare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    monkeypatch.setitem(application.COMMANDS, "compare", "vast_cli.cli.compare:compare")
+    command = application.build(["compare", "doctor"])
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        result = CliRunner().invoke(command, ["compare", *map(str, arguments)])
+        return result.exit_code, result.stdout, result.stderr
+
+    return call
+
+
+def test_command_prints_the_table_or_the_document(
+    tmp_path: Path, vast_compare: Callable[..., tuple[int, str, str]]
+) -> None:
+    a, b = two_sets(tmp_path)
+    status, out, _ = vast_compare(a, b)
+    row = next(line for line in out.splitlines() if line.strip().startswith("lmd"))
+    assert status == 0 and row.split()[-1] == "a" and row.split()[-2] == "11"
+    status, out, _ = vast_compare(a, b, "--json", "--show", "lmd")
+    assert status == 0 and list(json.loads(out)["measures"]) == ["lmd"]
+    status, out, _ = vast_compare(a, "x.mp4", "--json")
+    assert status == 66
+    status, out, _ = vast_compare(tmp_path, tmp_path, "--json")
+    assert status == 78 and "vast evaluate" in json.loads(out)["error"]["hint"]
+
+
+def test_command_makes_the_video(
+    clips: Path, tmp_path: Path, vast_compare: Callable[..., tuple[int, str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    document = write(tmp_path / "e.json", [clip("red.mp4", lmd=1.0), clip("green.mp4", lmd=None)])
+    out = tmp_path / "c.mp4"
+    videos = (clips / "red.mp4", clips / "green.mp4")
+    status, said, told = vast_compare(
+        *videos,
+        "--labels",
+        "ours é,日本",
+        "--metrics-json",
+        document,
+        "--show",
+        "lmd",
+        "--height",
+        "64",
+        "-o",
+        out,
+        "-q",
+    )
+    assert (status, said.strip(), told) == (0, str(out), "")
+    assert "".join(capfd.readouterr()) == ""  # moviepy says nothing of its own
+    assert media.probe(out).has_audio
+    status, said, _ = vast_compare(*videos, "--labels", "one,two,three", "-o", tmp_path / "d.mp4")
+    assert status == 78 and sorted(path.name for path in tmp_path.iterdir()) == ["c.mp4", "e.json"]

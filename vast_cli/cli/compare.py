@@ -1,0 +1,116 @@
+"""`vast compare`: videos side by side, or two evaluated sets clip by clip."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vast_cli import files
+from vast_cli.cli import console, options
+from vast_cli.errors import VastError
+
+
+def compare(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Two videos or more, of any tool; or two evaluations (.json) of the same clips."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Video (.mp4, .mov); default: compare.mp4 here.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Names under the videos, with commas between.")] = None,
+    metrics_json: Annotated[
+        list[Path] | None, typer.Option(help="Show scores out of what `vast evaluate --json` wrote; may be repeated.")
+    ] = None,
+    show: Annotated[str | None, typer.Option(help="Which measures to show, with commas between.")] = None,
+    audio: Annotated[
+        str, typer.Option(help="Sound: number of a video from 0, a file, `none`, or `auto`: the first that has any.")
+    ] = "auto",
+    waveform: Annotated[bool, typer.Option("--waveform/--no-waveform", help="Show the sound with a playhead.")] = False,
+    columns: Annotated[int | None, typer.Option(min=1, help="Videos in a row.")] = None,
+    height: Annotated[int, typer.Option(min=64, max=4096, help="Pixels of each video.")] = 360,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoder, lower is better.")] = 18,
+    seed: Annotated[int, typer.Option(min=0, envvar="VAST_SEED", help="Of the bootstrap, with two evaluations.")] = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Put videos side by side, with names, scores and waveform; or test which of two evaluated sets is better.
+
+    vast compare ours.mp4 theirs.mp4 --labels "ours,Wav2Lip" --waveform -o compare.mp4
+
+    vast compare ours.json theirs.json
+    """
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        for path in inputs:
+            if path.is_dir():
+                raise VastError(
+                    "vast_option_invalid",
+                    f"`{path}` is a folder",
+                    hint=f"evaluate both first: `vast evaluate {path} --json > {path.name or 'set'}.json`",
+                )
+            files.check_input(path)
+        chosen = None if show is None else [name.strip() for name in show.split(",") if name.strip()]
+        documents = [path.suffix.lower() == ".json" for path in inputs]
+        if any(documents):
+            if not all(documents) or len(inputs) != 2:
+                raise VastError("vast_option_invalid", "evaluations are compared two at a time, without videos")
+            _compare_sets(ui, inputs[0], inputs[1], measures=chosen, seed=seed)
+            return
+
+        from vast_cli.evaluate.compare import compare_videos, read_scores
+
+        if chosen is not None and not metrics_json:
+            raise VastError("vast_option_invalid", "`--show` needs `--metrics-json`")
+        made = compare_videos(
+            inputs,
+            output or Path("compare.mp4"),
+            labels=None if labels is None else [label.strip() for label in labels.split(",")],
+            scores=read_scores(metrics_json, inputs, shown=chosen) if metrics_json else None,
+            audio=audio,
+            show_waveform=waveform,
+            columns=columns,
+            height=height,
+            crf=crf,
+            overwrite=overwrite,
+            progress=ui.progress,
+        )
+        for note in made.notes:
+            ui.note(note)
+        ui.result([made.output], made.document())
+
+
+def _compare_sets(ui: console.Ui, a: Path, b: Path, *, measures: list[str] | None, seed: int) -> None:
+    from vast_cli.evaluate.compare import compare_sets
+
+    made = compare_sets(a, b, measures=measures, seed=seed)
+    for path, missing in ((a, made.only_b), (b, made.only_a)):
+        if missing:
+            ui.note(f"{len(missing)} clips are not in `{path}` and do not count: {', '.join(missing[:5])} ...")
+    if ui.json:
+        ui.result([], made.document())
+        return
+    names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
+    table = Table("measure", *names, "difference", "95 % interval", "p (Holm)", "n", "better", box=None)
+    for one in made.measures:
+        if one.difference is None:
+            table.add_row(one.name, "–", "–", "–", "–", "–", "0", one.reason or "")
+            continue
+        between = "–" if one.ci95 is None else f"{one.ci95[0]:+.3g} .. {one.ci95[1]:+.3g}"
+        better = {"a": names[0], "b": names[1], None: "–"}[one.better]
+        table.add_row(
+            one.name, f"{one.a:.4g}", f"{one.b:.4g}", f"{one.difference:+.3g}", between, f"{one.p_holm:.3g}",
+            str(one.n), better,
+        )  # fmt: skip
+    ui.stop()
+    Console(highlight=False, soft_wrap=True).print(table)
+    ui.note(
+        f"{len(made.common)} clips in both; differences of distances where a measure should be near a value; "
+        "better: the interval excludes 0"
+    )

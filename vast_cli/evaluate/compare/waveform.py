@@ -1,0 +1,62 @@
+"""The sound of a comparison as a strip: a waveform from first to last frame, with its time scale."""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vast_cli.evaluate import drawing
+from vast_cli.evaluate.compare.grid import GROUND
+from vast_cli.evaluate.drawing import Picture
+
+Floats = NDArray[np.float32]
+WAVE: drawing.Colour = (86, 150, 214)
+SCALE: drawing.Colour = (120, 128, 138)
+PLAYHEAD: drawing.Colour = (255, 196, 64)
+MARGIN = 8  # px left and right
+SCALE_HEIGHT = 20
+STEPS = (0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # s between marks of the scale
+MARK_WIDTH = 80  # px at least
+
+
+def envelope(blocks: Iterable[Floats], *, n_samples: int, columns: int) -> Floats:
+    """Least and greatest value in each of `columns` equal parts of `n_samples`: [columns, 2]; 0 where no sound is.
+
+    Memory does not grow with the sound.
+    """
+    result = np.zeros((columns, 2), np.float32)
+    start = 0
+    for block in blocks:
+        column = (np.arange(start, start + len(block)) * columns // n_samples).clip(max=columns - 1)
+        np.minimum.at(result[:, 0], column, block)
+        np.maximum.at(result[:, 1], column, block)
+        start += len(block)
+    return result
+
+
+def draw_waveform(values: Floats, *, height: int, duration_s: float) -> Picture:
+    """The strip [height, columns + 2 * MARGIN, 3] of an envelope [columns, 2]."""
+    picture = drawing.blank(height, len(values) + 2 * MARGIN, GROUND)
+    middle, reach = (height - SCALE_HEIGHT) / 2, (height - SCALE_HEIGHT) / 2 - 4
+    peak = max(float(np.abs(values).max(initial=0.0)), 1e-4)
+    for x, (low, high) in enumerate(values.tolist(), MARGIN):
+        top, bottom = round(middle - high / peak * reach), round(middle - low / peak * reach)
+        cv2.line(picture, (x, top), (x, bottom), WAVE, 1)
+    step = next((s for s in STEPS if len(values) * s / duration_s >= MARK_WIDTH), STEPS[-1])
+    for k in range(int(duration_s / step) + 1):
+        x = MARGIN + round(k * step / duration_s * len(values))
+        cv2.line(picture, (x, height - SCALE_HEIGHT), (x, height - SCALE_HEIGHT + 4), SCALE, 1)
+        anchor = "l" if k == 0 else "m"
+        if x < picture.shape[1] - MARK_WIDTH // 2:
+            drawing.write(picture, clock(k * step), (x, height - 8), 12, colour=SCALE, anchor=anchor)
+    return picture
+
+
+def clock(seconds: float) -> str:
+    """`0:03.2`, or `1:02:03` from an hour on."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    if minutes >= 60:
+        return f"{minutes // 60}:{minutes % 60:02d}:{rest // 10:02d}"
+    return f"{minutes}:{rest // 10:02d}.{rest % 10}"
