@@ -16,7 +16,7 @@ class Player {
     const label = h("figcaption", { class: name }, name);
     if (source.note) {
       const text = name === "output" ? "No video here: " : "No true video here: ";
-      return h("figure", { class: "pane" }, h("p", { class: "note" }, `${text}${source.note}.`, h("code", {}, path)), label);
+      return h("figure", { class: "pane" }, h("p", { class: "note" }, text, marked(source.note), ".", h("code", {}, path)), label);
     }
     const video = h("video", { controls: true, preload: "metadata", playsinline: true, "aria-label": `${name} of ${this.clip.id}` });
     const pane = h("figure", { class: "pane" }, video, label);
@@ -112,13 +112,15 @@ function metaOf(clip) {
 }
 
 function remarks(clip) {
-  const found = clip.flags.map((flag) => h("span", { class: `flag ${flag.level === "fail" ? "fail" : "warn"}` }, h("b", {}, flag.level), ` ${flag.text}`));
-  if (clip.error) found.unshift(h("span", { class: "flag fail" }, h("b", {}, "not measured"), ` ${clip.error.message}`));
+  const found = clip.flags.map((flag) => h("span", { class: `flag ${flag.level === "fail" ? "fail" : "warn"}` }, h("b", {}, flag.level), " ", marked(flag.text)));
+  if (clip.error) found.unshift(h("span", { class: "flag fail" }, h("b", {}, "not measured"), " ", marked(clip.error.message)));
   const causes = clip.rank.causes.filter((cause) => clip.rank.behind[cause] >= 2).slice(0, 2);
-  const text = causes.map((cause) => `${measures.get(cause)?.title ?? cause} ${clip.rank.behind[cause].toFixed(1)} sd`).join(", ");
+  const text = causes.map((cause) => `${measures.get(cause)?.title ?? cause} ${spreads(clip.rank.behind[cause])}`).join(", ");
   if (text) found.push(h("span", { class: "behind", title: "robust standard deviations on the bad side of the set's median" }, `behind the set: ${text}`));
   return found;
 }
+
+const spreads = (value) => (value >= data.cap ? `over ${data.cap} sd` : `${value.toFixed(1)} sd`);
 
 function keyFigure(clip, column) {
   const measure = measures.get(column);
@@ -132,10 +134,11 @@ const behindClass = (clip, name) => (clip.rank.behind[name] >= 3 ? "far" : clip.
 
 function bodyOf(clip, player) {
   const panes = player.panes.filter(Boolean);
+  const lost = clip.error && !player.video; // one message says it all
   return [
-    clip.error && h("p", { class: "note fail" }, h("b", {}, clip.error.message), clip.error.hint && ` – ${clip.error.hint}`, " ", h("code", {}, clip.error.code)),
-    h("div", { class: `watch panes-${panes.length}` }, h("div", { class: "panes" }, panes), player.plot.node),
-    contactSheet(clip, (time) => player.seek(time)),
+    clip.error && h("p", { class: "note fail" }, h("b", {}, marked(sentence(clip.error.message))), " ", clip.error.hint && marked(sentence(clip.error.hint)), " ", h("code", {}, clip.error.code)),
+    !(lost && !clip.truth) && h("div", { class: `watch panes-${panes.length}` }, h("div", { class: "panes" }, panes), player.plot.node),
+    !lost && contactSheet(clip, (time) => player.seek(time)),
     figuresOf(clip),
     files(clip),
   ].filter(Boolean);

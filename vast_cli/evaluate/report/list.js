@@ -2,6 +2,7 @@
 const rows = data.clips.map(clipRow);
 const state = { sort: "rank", worst: true, text: "", group: "", problems: false };
 let shown = rows;
+let drawn = "";
 
 // how bad a value is in its measure; without a good direction, the value itself
 function lossOf(clip, name) {
@@ -88,7 +89,7 @@ function clipList() {
     Object.assign(state, change);
     const columns = columnsFor(state.sort);
     shown = rows.filter(fits).sort(compare);
-    rows.forEach((row) => row.columns(columns));
+    if (drawn !== (drawn = columns.join())) rows.forEach((row) => row.columns(columns));
     list.replaceChildren(...shown.map((row) => row.node));
     list.style.setProperty("--figures", columns.length);
     heads.style.setProperty("--figures", columns.length);
@@ -102,7 +103,7 @@ function clipList() {
   }
 
   update({});
-  if (rows.length) rows[0].open(true);
+  rows.find((row) => row.clip.video?.mime)?.open(true); // so that the first look shows what a clip holds
   const node = h(
     "section",
     { "aria-labelledby": "clips-title" },
@@ -138,7 +139,7 @@ function explanation() {
     h(
       "div",
       {},
-      h("p", {}, "Clips that could not be measured come first, then those with the most failed checks. Among equals a score decides: for each measure with a good direction, how many robust standard deviations (median and median deviation over this set) the clip lies on the bad side of the set’s median, 6 at most. Of each family of measures only the worst counts, since they say much the same; a warning adds 1."),
+      h("p", {}, "Clips that could not be measured come first, then those with the most failed checks. Among equals a score decides: for each measure with a good direction, how many robust standard deviations (median and median deviation over this set) the clip lies on the bad side of the set’s median, ", data.cap, " at most. Of each family of measures only the worst counts, since they say much the same; a warning adds 1."),
       h("p", {}, "What is better than usual earns nothing. Measures that are unreliable on this set, or have fewer than four values, are left out. The order compares the clips of this set with each other: it does not say that the last one is good."),
       h("p", { class: "keys" }, h("b", {}, "Keys: "), [["j", "next clip"], ["k", "the one before"], ["Enter", "open or close"], ["Space", "play or stop"], ["← →", "a frame on or back"], ["/", "find"]].map(([key, text]) => [h("kbd", {}, key), ` ${text}  `])),
     ),

@@ -32,4 +32,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// some browsers press a button when the space bar comes up
+document.addEventListener("keyup", (event) => event.key === " " && event.target.matches?.(".open") && current()?.isOpen() && event.preventDefault());
 addEventListener("beforeprint", () => [...waiting.keys()].filter((node) => node.matches(".strip, .sheet")).forEach(wake));

@@ -1,5 +1,5 @@
 // Mouth opening against sound: the gap between the lips above, the loudness below, silences shaded, a playhead across.
-const PLOT = { left: 40, right: 10, top: 16, lips: 104, between: 10, sound: 36, axis: 20 };
+const PLOT = { left: 40, right: 10, top: 16, lips: 130, between: 10, sound: 36, axis: 20 };
 const HEIGHT = PLOT.top + PLOT.lips + PLOT.between + PLOT.sound + PLOT.axis;
 
 function plotOf(clip, seek) {
@@ -152,7 +152,7 @@ function plotOf(clip, seek) {
     "figcaption",
     {},
     h("b", {}, "Mouth opening against sound"),
-    h("span", { class: "soft" }, "gap between the lips, share of the distance of the eyes; below it the loudness"),
+    h("span", { class: "soft" }, "lip gap over distance of the eyes; loudness"),
     readout,
   );
   return { node: h("figure", { class: "plot-figure" }, legend, node), at };

@@ -14,7 +14,7 @@ from typing import Any, Final
 from vast_cli.errors import VastError
 from vast_cli.evaluate.report import videos
 from vast_cli.evaluate.report.page import page_parts
-from vast_cli.evaluate.report.ranking import rank_clips, worst_first
+from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
 from vast_cli.evaluate.report.sheets import Sheet, make_sheet
 from vast_cli.evaluate.report.videos import INLINE_BYTES, Video
 from vast_cli.evaluate.report.view import finite, key_columns, view_clip, view_measures
@@ -127,6 +127,7 @@ def _data(document: Mapping[str, Any], clips: list[dict[str, Any]]) -> dict[str,
         "title": f"Evaluation of {len(clips)} clip{'' if len(clips) == 1 else 's'}",
         "measures": measures,
         "columns": key_columns(measures),
+        "cap": round(CAP),
         "clips": clips,
     }
 

@@ -33,7 +33,7 @@ function strip(clip) {
 
 function contactSheet(clip, seek) {
   const sheet = clip.sheet;
-  if (sheet.note) return h("p", { class: "note" }, `No contact sheet: ${sheet.note}.`);
+  if (sheet.note) return h("p", { class: "note" }, "No contact sheet: ", marked(sheet.note), ".");
   const node = h("div", { class: "sheet", role: "group", "aria-label": "moments at even times", tabindex: 0 });
   node.style.setProperty("--columns", sheet.times.length);
   node.style.setProperty("--rows", sheet.rows.length + 1);

@@ -103,10 +103,7 @@ def _rows(
     for column, frame in _pictures(path, rate, picks, max_side=None if box else 2 * max(WIDTH, height)):
         faces[column] = _fit(frame, WIDTH, height)
         if box is not None:
-            left, top, right, bottom = box
-            mouth = frame[max(top, 0) : bottom, max(left, 0) : right]
-            if mouth.size:
-                mouths[column] = _fit(mouth, WIDTH, MOUTH_HEIGHT)
+            mouths[column] = _fit(_crop(frame, box), WIDTH, MOUTH_HEIGHT)
     return faces, mouths if box is not None else []
 
 
@@ -118,6 +115,15 @@ def _pictures(path: Path, rate: int, picks: Sequence[int], *, max_side: int | No
                 yield wanted[index], frame
             if index >= picks[-1]:
                 break
+
+
+def _crop(frame: Image, box: tuple[int, int, int, int]) -> Image:
+    """The box, grown to the shape of a cell, as far as it lies in the picture; the whole picture if it lies outside."""
+    left, top, right, bottom = box
+    wider = max(round((bottom - top) * WIDTH / MOUTH_HEIGHT) - (right - left), 0) // 2
+    higher = max(round((right - left) * MOUTH_HEIGHT / WIDTH) - (bottom - top), 0) // 2
+    inside = frame[max(top - higher, 0) : max(bottom + higher, 0), max(left - wider, 0) : max(right + wider, 0)]
+    return inside if inside.size else frame
 
 
 def _fit(picture: Image, width: int, height: int) -> Image:

@@ -98,13 +98,13 @@ function measureRow(measure) {
       h("span", { class: "name", title: measure.about }, measure.title),
       h("span", { class: "sub" }, h("code", {}, measure.name), measure.direction && ` ${measure.direction}`),
       bad && h("span", { class: "reason" }, h("b", {}, "Unreliable: "), measure.reason, "."),
-      bad && measure.hint && h("span", { class: "sub" }, measure.hint),
+      bad && measure.hint && h("span", { class: "sub" }, marked(sentence(measure.hint))),
     ),
     h("td", { class: "num value", "data-label": "Value" }, withUnit(figure(measure.value, digits), measure.unit)),
     h(
       "td",
       { class: "num", "data-label": "95 %" },
-      interval ? `${figure(measure.ci95[0], digits)} – ${figure(measure.ci95[1], digits)}` : h("span", { class: "soft" }, "too few clips"),
+      interval ? `${figure(measure.ci95[0], digits)} – ${figure(measure.ci95[1], digits)}` : h("span", { class: "soft small" }, "too few clips"),
     ),
     h("td", { class: "num", "data-label": "n" }, measure.n ?? "–"),
     h("td", { class: "scale-cell" }, scale(measure)),
@@ -118,7 +118,7 @@ function measureRow(measure) {
 
 function scale(measure) {
   const { floor, ceiling, value, ci95, digits } = measure;
-  if (floor === null || ceiling === null || floor === ceiling) return h("span", { class: "soft" }, "has no floor or ceiling");
+  if (floor === null || ceiling === null || floor === ceiling) return h("span", { class: "soft small" }, "no floor and ceiling");
   const skill = (number) => (number - floor) / (ceiling - floor);
   const place = (number) => `${((clamp(skill(number), -SPAN, 1 + SPAN) + SPAN) / (1 + 2 * SPAN)) * 100}%`;
   const at = skill(value);
@@ -151,7 +151,7 @@ function missingTable(missing) {
       { "data-measure": measure.name },
       h("span", { class: "name", title: measure.about }, measure.title),
       h("code", {}, measure.name),
-      h("span", { class: "why" }, h("b", {}, "not measured"), `: ${measure.reason}.`, measure.hint && h("span", { class: "hint" }, ` ${sentence(measure.hint)}`)),
+      h("span", { class: "why" }, h("b", {}, "not measured"), `: ${measure.reason}.`, measure.hint && h("span", { class: "hint" }, " ", marked(sentence(measure.hint)))),
     );
   return h(
     "details",

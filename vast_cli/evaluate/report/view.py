@@ -56,7 +56,7 @@ def view_clip(clip: Mapping[str, Any], rank: Rank, measures: Mapping[str, Any]) 
             for flag in clip.get("flags") or []
         ],
         "series": _series(clip.get("series")),
-        "error": clip.get("error"),
+        "error": _error(clip.get("error")),
         "rank": {
             "error": rank.error,
             "fails": rank.fails,
@@ -95,7 +95,7 @@ def _measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str,
         "state": state,
         "reason": (reason_text(measure.get("reason")) or NO_REASON) if state != "ok" else None,
         "code": measure.get("reason"),
-        "hint": measure.get("hint"),
+        "hint": str(measure["hint"]) if measure.get("hint") else None,
         "digits": digits,
         "clip_digits": 0 if whole else digits,
         "clips": len(known),
@@ -113,6 +113,13 @@ def _figure(clip: Mapping[str, Any], name: str, measure: Mapping[str, Any]) -> d
     if (target := target_of(clip, name, measure)) is not None:
         shown["target"] = target
     return shown
+
+
+def _error(error: Mapping[str, Any] | None) -> dict[str, str] | None:
+    if not error:
+        return None
+    known = {name: str(error[name]) for name in ("code", "message", "hint") if error.get(name)}
+    return {"message": "it could not be measured", **known}
 
 
 def _series(series: Mapping[str, Any] | None) -> dict[str, Any] | None:
