@@ -9,7 +9,7 @@ from vast_cli.sync import LagSync, load_lagsync
 from vast_cli.sync.network import LagSyncConfig, LagSyncNet
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "lagsync.safetensors"
-SMALL = LagSyncConfig(channels=(4, 8, 8, 8, 8), lip=16, hidden=16, dims=8)
+SMALL = LagSyncConfig(channels=(4, 8, 8, 8), lip=16, hidden=16, dims=8)
 
 
 @pytest.fixture

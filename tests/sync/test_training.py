@@ -14,7 +14,7 @@ from vast_cli.training.lagsync_corpus import Talker, folds, moved
 from vast_cli.training.lagsync_figures import dev_figures
 from vast_cli.training.lagsync_loss import LAGS, SPANS, LagContrast
 
-SMALL = LagSyncConfig(channels=(4, 8, 8, 8, 8), lip=16, hidden=24, dims=12)
+SMALL = LagSyncConfig(channels=(4, 8, 8, 8), lip=16, hidden=24, dims=12)
 
 
 def talker(k: int, n: int = 160, kind: str = "talk") -> Talker:
@@ -61,7 +61,9 @@ def test_it_learns_which_sound_opens_the_mouth(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.train
 def test_a_broken_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECK_EVERY", 3)
+    settings = {"CHECK_EVERY": 3, "WARM_UP": 2}
+    for name, value in settings.items():
+        monkeypatch.setattr(training, name, value)
     whole = trainer(tmp_path / "whole")
     whole.run("a")
     first = trainer(tmp_path / "broken")
@@ -69,8 +71,7 @@ def test_a_broken_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: 
     first.run("a")  # makes the folder and stops before the first step
     losses = [first._train_step() for _ in range(3)]
     first._check(np.mean(losses, axis=0), "a", 0.0)
-    monkeypatch.undo()
-    monkeypatch.setattr(training, "CHECK_EVERY", 3)
+    monkeypatch.setattr(training, "PATIENCE", 5)
     second = trainer(tmp_path / "broken")
     second.run("a")
     assert second.step == 6

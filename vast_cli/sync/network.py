@@ -18,21 +18,25 @@ class LagSyncConfig:
     """Sizes, saved in the weights' header.
 
     Args:
-        channels: of the picture's convolutions; each halves the picture.
+        channels: of the picture's convolutions; the first takes every `stride`-th pixel, each other every second.
+        stride: 2 or 4.
         lip: numbers a picture is told by.
         hidden: width of the sound tower and of both last layers.
         dims: of the embeddings.
     """
 
-    channels: tuple[int, ...] = (16, 32, 64, 96, 128)
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    stride: int = 4
     lip: int = 128
     hidden: int = 192
     dims: int = 96
 
     def __post_init__(self) -> None:
         # headers come from outside: bounds before memory is taken
+        if self.stride not in (2, 4):
+            raise ValueError(f"impossible stride: {self.stride}")
         sizes = (self.lip, self.hidden, self.dims, *self.channels)
-        if not all(isinstance(n, int) and 1 <= n <= 2_048 for n in sizes) or not 1 <= len(self.channels) <= 5:
+        if not all(isinstance(n, int) and 1 <= n <= 2_048 for n in sizes) or not 1 <= len(self.channels) <= 4:
             raise ValueError(f"impossible LagSync network: {self}")
 
     @classmethod
@@ -51,17 +55,13 @@ class PictureNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         inner = 1
-        for k, outer in enumerate(config.channels):
-            size = 5 if k == 0 else 3
-            layers += [
-                nn.Conv2d(inner, outer, size, stride=2, padding=size // 2, bias=False),
-                nn.BatchNorm2d(outer),
-                nn.ReLU(),
-            ]
-            inner = outer
+        size, stride, edge = 2 * config.stride, config.stride, config.stride // 2
+        for outer in config.channels:
+            layers += [nn.Conv2d(inner, outer, size, stride, edge, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+            inner, size, stride, edge = outer, 3, 2, 1
         self.body = nn.Sequential(*layers)
         self.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        side = 96 // 2 ** len(config.channels)
+        side = 96 // config.stride // 2 ** (len(config.channels) - 1)
         self.leave = nn.Linear(inner * side * side, config.lip)
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ class Trainer:
 
     def _train_step(self) -> np.ndarray:
         done = self.step / self.steps
-        rate = PEAK_RATE * min((self.step + 1) / WARM_UP, 0.5 * (1 + np.cos(np.pi * done)) + 0.01)
+        rate = PEAK_RATE * min((self.step + 1) / WARM_UP, 0.5 * (1 + math.cos(math.pi * done)) + 0.01)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         batch = self.batches.draw(self.step)

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def pretrain_sound(
     bar = tqdm(range(steps), desc="sound", unit="step", mininterval=5)
     for step in bar:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min((step + 1) / 100, 0.5 * (1 + np.cos(np.pi * step / steps)) + 0.01)
+            group["lr"] = RATE * min((step + 1) / 100, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01)
         x, y = batches.draw(step)
         torch.manual_seed(seed * 1_000_003 + step)
         with torch.autocast("cpu", torch.bfloat16):
