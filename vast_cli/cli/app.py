@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "fit-renderer": "vast_cli.cli.fit_renderer:fit_renderer",
     "train": "vast_cli.cli.train:app",
     "evaluate": "vast_cli.cli.evaluate:evaluate",
+    "compare": "vast_cli.cli.compare:compare",
     "styles": "vast_cli.cli.styles:app",
     "avatars": "vast_cli.cli.avatars:app",
     "doctor": "vast_cli.cli.doctor:doctor",

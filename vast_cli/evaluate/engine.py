@@ -140,6 +140,7 @@ def _measured(
             tell = progress if len(pairs) == 1 else pipeline.silent
             yield pair, _caught(partial(measure, pair, tools, seed=settings.seed, progress=tell))
         return
+    make_tools(settings)  # a fault in what was supplied is told once, here
     context = multiprocessing.get_context("spawn")  # torch and threads do not survive a fork
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings,)) as pool:
         futures = [pool.submit(_work, pair) for pair in pairs]

@@ -45,7 +45,7 @@ def find_pairs(output: Path, given: dict[str, Path | None], *, style_differs: bo
     pairs = [_completed(pair, given, style_differs) for pair in pairs]
     if given.get("reference") is not None and not any(pair.reference for pair in pairs):
         raise VastError("vast_input_missing", f"`--reference {given['reference']}` has no video named as an output")
-    return _with_other_sound(pairs)
+    return with_other_sound(pairs)
 
 
 def _completed(pair: Pair, given: dict[str, Path | None], style_differs: bool) -> Pair:
@@ -120,7 +120,7 @@ def _nearest(name: str) -> str:
     return f"unknown; did you mean `{near[0]}`?" if near else f"unknown; there are {', '.join(COLUMNS)}"
 
 
-def _with_other_sound(pairs: list[Pair]) -> list[Pair]:
+def with_other_sound(pairs: list[Pair]) -> list[Pair]:
     """Give every clip the sound of another one, of the same speaker if possible, for the control `other_audio`."""
     sources = [pair.audio or pair.reference or pair.output for pair in pairs]
     found = []

@@ -64,7 +64,7 @@ class LandmarkNet:
         """
         mesh, features, flag = self._backbone(_crop(frame, region)[None])
         score = float(1 / (1 + np.exp(-np.clip(float(flag.reshape(-1)[0]), -100, 100))))
-        points = np.empty((478, 3), np.float64)
+        points = np.zeros((478, 3), np.float64)  # the irises are not known yet: what lies in memory may be NaN
         points[:468] = mesh.reshape(468, 3)
         if score >= MIN_FLAG:
             self._refine(points, features.reshape(GRID * GRID, -1))

@@ -66,6 +66,8 @@ def _cpbd(clip: Observed) -> dict[str, Reading]:
     found = {"cpbd": reading(value, otherwise="no_edges", controls=controls)}
     if clip.unpaired is not None:
         found["cpbd_ratio"] = null(clip.unpaired, clip.unpaired_hint)
+    elif "reencoded" not in clip.portraits:
+        found["cpbd_ratio"] = null("not_asked", "its yardstick is a control: leave `--no-controls` out")
     elif value is None or not again:
         found["cpbd_ratio"] = null("no_edges")
     else:

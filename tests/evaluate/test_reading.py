@@ -1,0 +1,44 @@
+"""A measure says what it does not know."""
+
+import math
+
+import pytest
+
+from vast_cli.evaluate import registry
+from vast_cli.evaluate.reading import REASONS, Spec, in_order, null, reading, skill
+
+SPEC = Spec("m", "M", "", "1", "higher", "best", "worst", (("worst", "late", "best"),))
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_what_is_no_number_is_null_with_a_reason(value: float | None) -> None:
+    told = reading(value, otherwise="no_face", controls={"best": math.nan, "worst": 1})
+    assert (told.value, told.reason) == (None, "no_face")
+    assert told.hint
+    assert dict(told.controls) == {"best": None, "worst": 1.0}
+
+
+def test_order_is_checked_over_what_is_known() -> None:
+    assert in_order(SPEC, {"worst": 0, "late": 1, "best": 2}) is True
+    assert in_order(SPEC, {"worst": 0, "late": 3, "best": 2}) is False
+    assert in_order(SPEC, {"worst": 0, "late": None, "best": 2}) is True
+    assert in_order(SPEC, {"worst": 0}) is None
+
+
+def test_skill_is_0_at_the_floor_and_1_at_the_ceiling() -> None:
+    controls = {"worst": 0.2, "best": 0.8}
+    assert skill(SPEC, 0.2, controls) == 0
+    assert skill(SPEC, 0.8, controls) == pytest.approx(1)
+    assert skill(SPEC, 0.5, {"worst": 0.5, "best": 0.5}) is None
+    assert skill(SPEC, None, controls) is None
+
+
+def test_every_reason_has_a_hint() -> None:
+    assert all(null(reason).hint for reason in REASONS)
+
+
+def test_measures_are_named_once_and_described() -> None:
+    names = [spec.name for module in registry.MODULES for spec in (*module.SPECS, *getattr(module, "SET_SPECS", ()))]
+    assert len(names) == len(set(names))
+    for spec in registry.SPECS.values():
+        assert spec.title and spec.about.endswith("."), spec.name
