@@ -1,12 +1,18 @@
-"""Judges of others: what they are fed is right, what is absent or wrong is said."""
+"""Faces as numbers: they are aligned as the networks expect, people differ, wrong weights are refused."""
 
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from vast_cli.errors import VastError
 from vast_cli.evaluate.judges import descriptor
+from vast_cli.evaluate.judges.inception import InceptionNet, load_inception
+from vast_cli.evaluate.judges.syncnet import load_syncnet
 from vast_cli.face.model import FaceModel
 from vast_cli.face.track import track_landmarks
 from vast_cli.media import VideoReader
@@ -85,3 +91,100 @@ def test_descriptor_tells_people_apart(shared):
     assert markey.dtype == np.float32
     assert np.linalg.norm(markey - markey_later) < 0.45
     assert np.linalg.norm(markey - may) > 0.55
+
+
+def randomised(network):
+    """Fill a network so that its layers neither fade nor burst; its state without counters."""
+    torch.manual_seed(0)
+    for name, value in network.state_dict().items():
+        if value.ndim > 1:
+            value.copy_(torch.randn_like(value) * (2 / value[0].numel()) ** 0.5)
+        elif name.endswith("running_var"):
+            value.fill_(1)
+        elif name.endswith("weight"):
+            value.copy_(torch.rand_like(value) + 0.5)
+        elif value.is_floating_point():
+            value.copy_(torch.randn_like(value) * 0.1)
+    return {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+
+
+@pytest.fixture(scope="module")
+def inception_state():
+    return randomised(InceptionNet()) | {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
+
+
+@pytest.fixture(scope="module")
+def inception(inception_state, tmp_path_factory):
+    path = tmp_path_factory.mktemp("inception") / "inception.pth"
+    torch.save(inception_state, path)
+    return load_inception(path)
+
+
+def test_inception_gives_2048_features_alike_for_equal_pictures(inception):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 80, 3)).astype(np.uint8)
+    frames[2] = frames[0]
+    features = inception.features(frames)
+    assert features.shape == (3, 2048)
+    assert (features >= 0).all()
+    assert np.linalg.norm(features[0] - features[1]) > 0.01 * np.linalg.norm(features[0])
+    np.testing.assert_allclose(features[0], features[2], rtol=1e-4)
+    np.testing.assert_array_equal(inception.features(frames), features)
+    np.testing.assert_allclose(inception.features(frames[1:2])[0], features[1], rtol=1e-3, atol=1e-4)
+    assert inception.features(frames[:0]).shape == (0, 2048)
+    with pytest.raises(ValueError, match="uint8"):
+        inception.features(frames / 255)
+
+
+def test_inception_loads_safetensors_too(inception, inception_state, tmp_path):
+    save_file(inception_state, tmp_path / "inception.safetensors")
+    again = load_inception(tmp_path / "inception.safetensors")
+    frames = np.full((1, 32, 32, 3), 90, np.uint8)
+    np.testing.assert_array_equal(again.features(frames), inception.features(frames))
+    assert again.sha256 != inception.sha256
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda s: s | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, "1000 classes"),
+        (lambda s: {k: v for k, v in s.items() if not k.startswith("fc")}, "0 classes"),
+        (lambda s: {k: v for k, v in s.items() if k != "Mixed_7c.branch1x1.bn.bias"}, "Mixed_7c.branch1x1.bn.bias"),
+        (lambda s: s | {"AuxLogits.fc.weight": torch.zeros(3)}, "AuxLogits"),
+        (lambda s: s | {"Mixed_6a.branch3x3.bn.weight": torch.full((384,), torch.nan)}, "no numbers"),
+        (lambda s: {"model": s}, "no state dict"),
+        (lambda s: list(s.values()), "no state dict"),
+        (lambda s: {"a": Bomb()}, "no plain PyTorch state dict"),
+    ],
+)
+def test_another_file_is_refused(spoil, said, inception_state, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(spoil(inception_state), "weights.pth")
+    with pytest.raises(VastError, match=said) as error:
+        load_inception(Path("weights.pth"))
+    assert error.value.code == "vast_record_invalid"
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("load", [load_inception, load_syncnet])
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_no_weights_at_all_are_refused(load, name, tmp_path):
+    path = tmp_path / name
+    with pytest.raises(VastError) as error:
+        load(path)
+    assert error.value.code == "vast_input_missing"
+    for content in (b"", b"not weights", b"PK\x03\x04" + bytes(100)):
+        path.write_bytes(content)
+        with pytest.raises(VastError) as error:
+            load(path)
+        assert error.value.code == "vast_record_invalid"
+
+
+def test_inceptions_file_is_no_syncnet(inception_state, tmp_path):
+    torch.save(inception_state, tmp_path / "inception.pth")
+    with pytest.raises(VastError, match="netcnnaud"):
+        load_syncnet(tmp_path / "inception.pth")
