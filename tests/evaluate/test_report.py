@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from vast_cli.errors import VastError
+from vast_cli.evaluate import reading
 from vast_cli.evaluate.report import report, write_report
 from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
 from vast_cli.evaluate.report.sheets import MOMENTS, make_sheet
 from vast_cli.evaluate.report.videos import Video, choose_inline
-from vast_cli.evaluate.report.words import REASONS, family_of
+from vast_cli.evaluate.report.words import BETTER, OTHER, REASONS, family_of, hint_text
 from vast_cli.media import VideoWriter
 
 HOSTILE = "a b/日本 é'$(x);"
@@ -104,6 +105,15 @@ def test_better_than_usual_earns_nothing() -> None:
 def test_each_direction_has_its_worst(better: str, worst: str) -> None:
     clips = [clip(name, values={"m": value}) for name, value in zip("abcde", (0.1, 0.8, 1.0, 1.2, 2.5), strict=True)]
     assert order(clips, m={"better": better, "ceiling": 1.5})[0] == worst
+
+
+def test_a_prompts_own_figure_is_the_aim() -> None:
+    clips = [
+        clip(name, values={"dvt_x": value}) for name, value in zip("abcde", (0.9, 1.0, 1.1, 1.0, 2.0), strict=True)
+    ]
+    for found, prompt in zip(clips, (0.9, 1.0, 1.1, 0.2, 2.0), strict=True):
+        found["measures"]["dvt_x"]["controls"] = {"prompt": prompt, "real": 0.5}
+    assert order(clips, dvt_x={"better": "nearer_prompt"})[0] == "d"
 
 
 @pytest.mark.parametrize("better", ["in_range", "none"])
@@ -306,6 +316,29 @@ def test_nothing_measured_stays_null(tmp_path: Path) -> None:
     found = data["clips"][0]
     assert found["measures"]["m"]["value"] is None and found["measures"]["n"]["reason"] == REASONS["no_face"]
     assert found["series"]["lip_gap"] == [None, 0.1]
+
+
+def test_a_check_that_was_not_made_is_neither_passed_nor_failed(tmp_path: Path) -> None:
+    measures = {"a": {"valid": True}, "b": {"valid": False, "reason": "control_failed"}, "c": {"valid": None}}
+    data = data_of(write_report(document([], **measures), tmp_path / "out", overwrite=False))
+    assert {found["name"]: found["state"] for found in data["measures"]} == {
+        "a": "ok",
+        "b": "unreliable",
+        "c": "unchecked",
+    }
+
+
+def test_every_reason_has_words_and_only_advice_is_added() -> None:
+    assert set(REASONS) == set(reading.REASONS)
+    assert hint_text("no_face", reading.REASONS["no_face"]) is None
+    assert hint_text("no_weights", "give them") == "give them"
+    assert hint_text("no_transcript", reading.REASONS["no_transcript"]) is not None
+
+
+def test_every_measure_has_a_family_and_a_direction_in_words() -> None:
+    specs = pytest.importorskip("vast_cli.evaluate.registry").SPECS
+    assert {name for name in specs if family_of(name) == OTHER} == set()
+    assert {spec.better for spec in specs.values()} <= set(BETTER)
 
 
 def test_no_clips_at_all(tmp_path: Path) -> None:

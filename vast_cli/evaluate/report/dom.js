@@ -25,11 +25,15 @@ function figure(value, digits) {
   return text.replace("-", "−");
 }
 
-const withUnit = (text, unit) => (unit ? [text, h("span", { class: "unit" }, unit === "%" ? "\u202f%" : `\u202f${unit}`)] : [text]);
+const withUnit = (text, unit) =>
+  unit ? [text, h("span", { class: "unit" }, unit === "%" ? "\u202f%" : `\u202f${unit}`)] : [text];
 // messages set names between backticks
-const marked = (text) => String(text).split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+const marked = (text) =>
+  String(text)
+    .split("`")
+    .map((part, index) => (index % 2 ? h("code", {}, part) : part));
 
-const plural = (count, one, many) => `${count.toLocaleString("en")} ${count === 1 ? one : many ?? one + "s"}`;
+const plural = (count, one, many) => `${count.toLocaleString("en")} ${count === 1 ? one : (many ?? one + "s")}`;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 function seconds(value) {

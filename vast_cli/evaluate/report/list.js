@@ -21,7 +21,8 @@ const directed = (name) => {
 
 function compare(a, b) {
   if (state.sort === "rank") return state.worst ? a.place - b.place : b.place - a.place;
-  if (state.sort === "name") return String(a.clip.id).localeCompare(String(b.clip.id), undefined, { numeric: true }) * (state.worst ? 1 : -1);
+  if (state.sort === "name")
+    return String(a.clip.id).localeCompare(String(b.clip.id), undefined, { numeric: true }) * (state.worst ? 1 : -1);
   const [left, right] = [lossOf(a.clip, state.sort), lossOf(b.clip, state.sort)];
   if (left === null || right === null) return (left === null) - (right === null) || a.place - b.place; // unmeasured last, either way
   return (state.worst ? right - left : left - right) || a.place - b.place;
@@ -33,14 +34,28 @@ function fits({ clip, text }) {
     const [kind, name] = JSON.parse(state.group);
     if (clip[kind] !== name) return false;
   }
-  return state.text.toLocaleLowerCase().split(/\s+/).every((word) => text.includes(word));
+  return state.text
+    .toLocaleLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }
 
 function groups() {
   const found = [];
-  for (const [kind, label] of [["set", "Set"], ["avatar", "Avatar"], ["speaker", "Speaker"]]) {
+  for (const [kind, label] of [
+    ["set", "Set"],
+    ["avatar", "Avatar"],
+    ["speaker", "Speaker"],
+  ]) {
     const names = [...new Set(data.clips.map((clip) => clip[kind]).filter(Boolean))].sort();
-    if (names.length) found.push(h("optgroup", { label }, names.map((name) => h("option", { value: JSON.stringify([kind, name]) }, name))));
+    if (names.length)
+      found.push(
+        h(
+          "optgroup",
+          { label },
+          names.map((name) => h("option", { value: JSON.stringify([kind, name]) }, name)),
+        ),
+      );
   }
   return found;
 }
@@ -52,13 +67,34 @@ function toolbar(update) {
     { id: "sort", onchange: () => update({ sort: sort.value, worst: true }) },
     h("option", { value: "rank" }, "Worst overall"),
     h("option", { value: "name" }, "Name"),
-    families(measured).map(([family, list]) => h("optgroup", { label: family }, list.map((measure) => h("option", { value: measure.name }, measure.title)))),
+    families(measured).map(([family, list]) =>
+      h(
+        "optgroup",
+        { label: family },
+        list.map((measure) => h("option", { value: measure.name }, measure.title)),
+      ),
+    ),
   );
   const turn = h("button", { type: "button", class: "turn", onclick: () => update({ worst: !state.worst }) });
   const found = groups();
-  const group = h("select", { id: "group", onchange: () => update({ group: group.value }) }, h("option", { value: "" }, "All clips"), found);
-  const text = h("input", { id: "search", type: "search", placeholder: "Name, path, remark", autocomplete: "off", oninput: () => update({ text: text.value }) });
-  const problems = h("input", { id: "problems", type: "checkbox", onchange: () => update({ problems: problems.checked }) });
+  const group = h(
+    "select",
+    { id: "group", onchange: () => update({ group: group.value }) },
+    h("option", { value: "" }, "All clips"),
+    found,
+  );
+  const text = h("input", {
+    id: "search",
+    type: "search",
+    placeholder: "Name, path, remark",
+    autocomplete: "off",
+    oninput: () => update({ text: text.value }),
+  });
+  const problems = h("input", {
+    id: "problems",
+    type: "checkbox",
+    onchange: () => update({ problems: problems.checked }),
+  });
   const count = h("output", { class: "count", "aria-live": "polite" });
   const bar = h(
     "form",
@@ -82,7 +118,12 @@ function clipList() {
   const bar = toolbar(update);
   const heads = h("div", { class: "column-heads" });
   const list = h("div", { class: "clips", role: "list" });
-  const empty = h("p", { class: "note", hidden: true }, "No clip fits. ", h("button", { type: "button", onclick: bar.reset }, "Show all"));
+  const empty = h(
+    "p",
+    { class: "note", hidden: true },
+    "No clip fits. ",
+    h("button", { type: "button", onclick: bar.reset }, "Show all"),
+  );
   rows.forEach((row) => row.node.setAttribute("role", "listitem"));
 
   function update(change) {
@@ -96,8 +137,14 @@ function clipList() {
     heads.replaceChildren(...columns.map((column) => columnHead(column, update)));
     empty.hidden = shown.length > 0;
     bar.sort.value = state.sort;
-    bar.count.textContent = shown.length === rows.length ? plural(rows.length, "clip") : `${shown.length} of ${plural(rows.length, "clip")}`;
-    const plain = state.sort === "name" ? ["A to Z", "Z to A"] : directed(state.sort) ? ["worst first", "best first"] : ["highest first", "lowest first"];
+    bar.count.textContent =
+      shown.length === rows.length ? plural(rows.length, "clip") : `${shown.length} of ${plural(rows.length, "clip")}`;
+    const plain =
+      state.sort === "name"
+        ? ["A to Z", "Z to A"]
+        : directed(state.sort)
+          ? ["worst first", "best first"]
+          : ["highest first", "lowest first"];
     bar.turn.textContent = `${state.worst ? "↓" : "↑"} ${plain[state.worst ? 0 : 1]}`;
     bar.turn.setAttribute("aria-label", `order: ${plain[state.worst ? 0 : 1]}; turn round`);
   }
@@ -127,7 +174,12 @@ function columnsFor(sort) {
 function columnHead(column, update) {
   const on = state.sort === column;
   const measure = measures.get(column);
-  const props = { type: "button", class: on ? "on" : "", title: `sort by ${measure.title}; ${measure.direction}`, onclick: () => update(on ? { worst: !state.worst } : { sort: column, worst: true }) };
+  const props = {
+    type: "button",
+    class: on ? "on" : "",
+    title: `sort by ${measure.title}; ${measure.direction}`,
+    onclick: () => update(on ? { worst: !state.worst } : { sort: column, worst: true }),
+  };
   return h("button", props, measure.title, on && h("span", { "aria-hidden": true }, state.worst ? " ↓" : " ↑"));
 }
 
@@ -139,9 +191,31 @@ function explanation() {
     h(
       "div",
       {},
-      h("p", {}, "Clips that could not be measured come first, then those with the most failed checks. Among equals a score decides: for each measure with a good direction, how many robust standard deviations (median and median deviation over this set) the clip lies on the bad side of the set’s median, ", data.cap, " at most. Of each family of measures only the worst counts, since they say much the same; a warning adds 1."),
-      h("p", {}, "What is better than usual earns nothing. Measures that are unreliable on this set, or have fewer than four values, are left out. The order compares the clips of this set with each other: it does not say that the last one is good."),
-      h("p", { class: "keys" }, h("b", {}, "Keys: "), [["j", "next clip"], ["k", "the one before"], ["Enter", "open or close"], ["Space", "play or stop"], ["← →", "a frame on or back"], ["/", "find"]].map(([key, text]) => [h("kbd", {}, key), ` ${text}  `])),
+      h(
+        "p",
+        {},
+        "Clips that could not be measured come first, then those with the most failed checks. Among equals a score decides: for each measure with a good direction, how many robust standard deviations (median and median deviation over this set) the clip lies on the bad side of the set’s median, ",
+        data.cap,
+        " at most. Of each family of measures only the worst counts, since they say much the same; a warning adds 1.",
+      ),
+      h(
+        "p",
+        {},
+        "What is better than usual earns nothing. Measures that are unreliable on this set, or have fewer than four values, are left out. The order compares the clips of this set with each other: it does not say that the last one is good.",
+      ),
+      h(
+        "p",
+        { class: "keys" },
+        h("b", {}, "Keys: "),
+        [
+          ["j", "next clip"],
+          ["k", "the one before"],
+          ["Enter", "open or close"],
+          ["Space", "play or stop"],
+          ["← →", "a frame on or back"],
+          ["/", "find"],
+        ].map(([key, text]) => [h("kbd", {}, key), ` ${text}  `]),
+      ),
     ),
   );
 }

@@ -1,11 +1,28 @@
 // The page is put together, and the keyboard works.
 const list = clipList();
-document.getElementById("page").append(
-  header(),
-  h("main", {}, summary(), list.node),
-  h("footer", {}, `Made by ${data.version ?? "vast"} (${data.schema ?? "vast.evaluate/1"}). The page holds everything it shows, asks no network and remembers nothing.`),
-);
+document
+  .getElementById("page")
+  .append(
+    header(),
+    h("main", {}, summary(), list.node),
+    h(
+      "footer",
+      {},
+      made(),
+      `Made by ${data.version ?? "vast"} (${data.schema ?? "vast.evaluate/1"}). The page holds everything it shows, asks no network and remembers nothing.`,
+    ),
+  );
 document.title = data.title;
+
+// what the figures rest on
+function made() {
+  const models = Object.entries(data.set?.models ?? {}).map(([name, model]) => `${name}: ${model}`);
+  const parts = [
+    data.set?.resize && `Pictures resized: ${data.set.resize}`,
+    models.length && `Models: ${models.join(", ")}`,
+  ];
+  return parts.filter(Boolean).map((part) => h("p", {}, `${part}.`));
+}
 
 const current = () => shown.find((row) => row.node.contains(document.activeElement));
 
@@ -33,5 +50,10 @@ document.addEventListener("keydown", (event) => {
 });
 
 // some browsers press a button when the space bar comes up
-document.addEventListener("keyup", (event) => event.key === " " && event.target.matches?.(".open") && current()?.isOpen() && event.preventDefault());
-addEventListener("beforeprint", () => [...waiting.keys()].filter((node) => node.matches(".strip, .sheet")).forEach(wake));
+document.addEventListener(
+  "keyup",
+  (event) => event.key === " " && event.target.matches?.(".open") && current()?.isOpen() && event.preventDefault(),
+);
+addEventListener("beforeprint", () =>
+  [...waiting.keys()].filter((node) => node.matches(".strip, .sheet")).forEach(wake),
+);

@@ -12,7 +12,18 @@ from typing import Any, Final
 from vast_cli.evaluate.report import videos
 from vast_cli.evaluate.report.sheets import Sheet
 
-SCRIPTS: Final = ("dom.js", "media.js", "summary.js", "plot.js", "sheet.js", "clip.js", "list.js", "main.js")
+SCRIPTS: Final = (
+    "dom.js",
+    "media.js",
+    "summary.js",
+    "plot.js",
+    "sheet.js",
+    "player.js",
+    "detail.js",
+    "clip.js",
+    "list.js",
+    "main.js",
+)
 BLOBS: Final = "$blobs"
 
 

@@ -41,18 +41,32 @@ function plotOf(clip, seek) {
     const left = x(start / fps);
     const width = x(end / fps) - left;
     const label = width > 46 && s("text", { class: "silence-label", x: left + width / 2, y: PLOT.top - 5 }, "silence");
-    return s("g", {}, s("rect", { class: "silence", x: left, width, y: PLOT.top, height: HEIGHT - PLOT.axis - PLOT.top }), label);
+    return s(
+      "g",
+      {},
+      s("rect", { class: "silence", x: left, width, y: PLOT.top, height: HEIGHT - PLOT.axis - PLOT.top }),
+      label,
+    );
   }
 
   function gapMark([start, end]) {
     const left = x(start / fps);
-    const props = { class: "lost", x: left, width: Math.max(x(end / fps) - left, 2), y: PLOT.top + PLOT.lips - 4, height: 4 };
+    const props = {
+      class: "lost",
+      x: left,
+      width: Math.max(x(end / fps) - left, 2),
+      y: PLOT.top + PLOT.lips - 4,
+      height: 4,
+    };
     return s("rect", props, s("title", {}, `no face, ${(start / fps).toFixed(2)} to ${(end / fps).toFixed(2)} s`));
   }
 
   function lineOf(values, name) {
     const parts = runs(values, (value) => value !== null).map(([start, end]) =>
-      values.slice(start, end).map((value, index) => `${index ? "L" : "M"}${x((start + index) / fps).toFixed(1)} ${y(value).toFixed(1)}`).join(""),
+      values
+        .slice(start, end)
+        .map((value, index) => `${index ? "L" : "M"}${x((start + index) / fps).toFixed(1)} ${y(value).toFixed(1)}`)
+        .join(""),
     );
     return s("path", { class: `line ${name}`, d: parts.join("") });
   }
@@ -61,7 +75,9 @@ function plotOf(clip, seek) {
     const middle = HEIGHT - PLOT.axis - PLOT.sound / 2;
     const half = (value) => Math.max((clamp(value ?? 0, 0, 1) * PLOT.sound) / 2, 0.4);
     const upper = sound.map((value, index) => `L${x(index / fps).toFixed(1)} ${(middle - half(value)).toFixed(1)}`);
-    const lower = sound.map((value, index) => `L${x(index / fps).toFixed(1)} ${(middle + half(value)).toFixed(1)}`).reverse();
+    const lower = sound
+      .map((value, index) => `L${x(index / fps).toFixed(1)} ${(middle + half(value)).toFixed(1)}`)
+      .reverse();
     return s("path", { class: "sound", d: `M${x(0)} ${middle}${upper.join("")}${lower.join("")}Z` });
   }
 
@@ -73,13 +89,29 @@ function plotOf(clip, seek) {
     const marks = [];
     for (let time = 0; time <= length + 1e-6; time += step) {
       const label = `${Number(time.toFixed(2))}${time ? "" : " s"}`;
-      marks.push(s("line", { class: "rule", x1: x(time), x2: x(time), y1: HEIGHT - PLOT.axis, y2: HEIGHT - PLOT.axis + 4 }));
+      marks.push(
+        s("line", { class: "rule", x1: x(time), x2: x(time), y1: HEIGHT - PLOT.axis, y2: HEIGHT - PLOT.axis + 4 }),
+      );
       marks.push(s("text", { class: "axis mid", x: x(time), y: HEIGHT - 4 }, label));
     }
     for (const share of [0, 0.5, 1]) {
       const digits = high < 0.1 ? 3 : 2;
-      marks.push(s("line", { class: "rule", x1: PLOT.left, x2: view.width - PLOT.right, y1: y(high * share), y2: y(high * share) }));
-      marks.push(s("text", { class: "axis end", x: PLOT.left - 6, y: y(high * share) + 3.5 }, (high * share).toFixed(digits).replace(/0$/, "")));
+      marks.push(
+        s("line", {
+          class: "rule",
+          x1: PLOT.left,
+          x2: view.width - PLOT.right,
+          y1: y(high * share),
+          y2: y(high * share),
+        }),
+      );
+      marks.push(
+        s(
+          "text",
+          { class: "axis end", x: PLOT.left - 6, y: y(high * share) + 3.5 },
+          (high * share).toFixed(digits).replace(/0$/, ""),
+        ),
+      );
     }
     return marks;
   }
@@ -100,8 +132,18 @@ function plotOf(clip, seek) {
 
   function say(time) {
     const frame = frameOf(time);
-    const part = (name, values, kind) => values && h("span", { class: kind }, `${name} ${values[frame] === null || values[frame] === undefined ? "–" : values[frame].toFixed(3)}`);
-    readout.replaceChildren(h("span", {}, `${time.toFixed(2)} s`), part("output", lips, "output") || "", part("truth", truth, "truth") || "");
+    const part = (name, values, kind) =>
+      values &&
+      h(
+        "span",
+        { class: kind },
+        `${name} ${values[frame] === null || values[frame] === undefined ? "–" : values[frame].toFixed(3)}`,
+      );
+    readout.replaceChildren(
+      h("span", {}, `${time.toFixed(2)} s`),
+      part("output", lips, "output") || "",
+      part("truth", truth, "truth") || "",
+    );
   }
 
   const timeAt = (event) => {
@@ -134,7 +176,12 @@ function plotOf(clip, seek) {
         say(view.time);
       },
       onkeydown: (event) => {
-        const to = event.key === "Home" ? 0 : event.key === "End" ? length : view.time + steps[event.key] * (event.shiftKey ? fps : 1);
+        const to =
+          event.key === "Home"
+            ? 0
+            : event.key === "End"
+              ? length
+              : view.time + steps[event.key] * (event.shiftKey ? fps : 1);
         if (Number.isNaN(to) || event.ctrlKey || event.metaKey || event.altKey) return;
         event.preventDefault();
         seek(clamp(to, 0, length));

@@ -96,19 +96,19 @@ def loss(clip: Document, name: str, measure: Document) -> float | None:
 
 
 def target_of(clip: Document, name: str, measure: Document) -> float | None:
-    """The value a measure should have, where it should have one: the truth's, 1 or 0."""
+    """The value a measure should have, where it should have one: the truth's, the prompt's, 1 or 0."""
     better = measure.get("better")
     if better == "nearer_1":
         return 1.0
     if better == "nearer_0":
         return 0.0
+    own = (clip.get("measures") or {}).get(name, {}).get("controls") or {}
+    if better == "nearer_prompt":
+        return number(own.get("prompt"))
     if better != "nearer_truth":
         return None
-    own = (clip.get("measures") or {}).get(name, {}).get("controls") or {}
-    for candidate in (own.get("truth"), own.get("reencoded"), measure.get("ceiling")):
-        if (found := number(candidate)) is not None:
-            return found
-    return None
+    candidates = (own.get("truth"), own.get("real"), own.get("reencoded"), measure.get("ceiling"))
+    return next((found for candidate in candidates if (found := number(candidate)) is not None), None)
 
 
 def number(value: object) -> float | None:

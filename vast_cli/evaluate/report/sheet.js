@@ -23,7 +23,9 @@ function strip(clip) {
   if (sheet.note) return fill(node, {}, [h("span", { class: "soft" }, "no picture")]);
   const row = sheet.rows[0];
   node.style.setProperty("--cell", `${sheet.width} / ${row.height}`);
-  const columns = sheet.times.map((_, column) => column).filter((column) => column % 2 === 0 || sheet.times.length <= 5);
+  const columns = sheet.times
+    .map((_, column) => column)
+    .filter((column) => column % 2 === 0 || sheet.times.length <= 5);
   whenSeen(node, async () => {
     const address = await addressOf(sheet, "image/jpeg");
     node.replaceChildren(...columns.map((column) => cell(sheet, column, row, address)));
@@ -37,16 +39,30 @@ function contactSheet(clip, seek) {
   const node = h("div", { class: "sheet", role: "group", "aria-label": "moments at even times", tabindex: 0 });
   node.style.setProperty("--columns", sheet.times.length);
   node.style.setProperty("--rows", sheet.rows.length + 1);
-  const gone = () => node.replaceChildren(h("p", { class: "note" }, "The contact sheet lies in the folder beside this page, and that is not here."));
+  const gone = () =>
+    node.replaceChildren(
+      h("p", { class: "note" }, "The contact sheet lies in the folder beside this page, and that is not here."),
+    );
   whenSeen(node, async () => {
     const address = await addressOf(sheet, "image/jpeg");
     if (sheet.url) Object.assign(new Image(), { onerror: gone, src: address });
     node.replaceChildren(
-      h("div", { class: "sheet-rows" }, sheet.rows.map((row) => h("span", { class: row.name.split(" ")[0] }, ROWS[row.name])), h("span", { class: "time" }, "s")),
+      h(
+        "div",
+        { class: "sheet-rows" },
+        sheet.rows.map((row) => h("span", { class: row.name.split(" ")[0] }, ROWS[row.name])),
+        h("span", { class: "time" }, "s"),
+      ),
       ...sheet.times.map((time, column) =>
         h(
           "button",
-          { type: "button", class: "moment", title: `go to ${time.toFixed(2)} s`, "aria-label": `go to ${time.toFixed(2)} seconds`, onclick: () => seek(time) },
+          {
+            type: "button",
+            class: "moment",
+            title: `go to ${time.toFixed(2)} s`,
+            "aria-label": `go to ${time.toFixed(2)} seconds`,
+            onclick: () => seek(time),
+          },
           sheet.rows.map((row) => cell(sheet, column, row, address)),
           h("span", { class: "time" }, time.toFixed(2)),
         ),

@@ -17,7 +17,11 @@ function header() {
     "header",
     { class: "top" },
     h("h1", {}, data.title),
-    h("p", { class: "facts" }, facts.filter(Boolean).map((fact) => h("span", {}, String(fact)))),
+    h(
+      "p",
+      { class: "facts" },
+      facts.filter(Boolean).map((fact) => h("span", {}, String(fact))),
+    ),
     tiles(),
   );
 }
@@ -30,17 +34,20 @@ function tiles() {
     [count((clip) => clip.rank.fails > 0), "with failed checks", "fail"],
     [count((clip) => !clip.rank.fails && !clip.rank.error && clip.rank.warns > 0), "with warnings only", "warn"],
     [count((clip) => !isProblem(clip)), "without remark", "ok"],
-    [of("ok"), "measures to rely on", "ok"],
+    [of("ok"), "valid", "ok"],
+    [of("unchecked"), "not checked", "none"],
     [of("unreliable"), "unreliable", "fail"],
     [of("missing"), "not measured", "none"],
   ];
   const tile = ([number, text, kind]) =>
     h("div", { class: `tile ${number ? kind : "none"}` }, h("dd", {}, number), h("dt", {}, text));
+  const box = (name, tiles) =>
+    h("div", { class: "tile-box", role: "group", "aria-label": name }, h("p", { class: "of" }, name), h("dl", {}, tiles));
   return h(
     "div",
     { class: "tiles" },
-    h("dl", { "aria-label": "clips" }, h("p", { class: "of" }, "Clips"), rows.slice(0, 4).map(tile)),
-    h("dl", { "aria-label": "measures" }, h("p", { class: "of" }, "Measures"), rows.slice(4).map(tile)),
+    box("Clips", rows.slice(0, 4).map(tile)),
+    box("Measures", rows.slice(4).map(tile)),
   );
 }
 
@@ -57,7 +64,15 @@ function summary() {
       h(
         "table",
         { class: "summary" },
-        h("thead", {}, h("tr", {}, heads.map((head, index) => h("th", { scope: "col", class: classes[index] }, head)))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            heads.map((head, index) => h("th", { scope: "col", class: classes[index] }, head)),
+          ),
+        ),
         families(shown).map(([family, rows]) =>
           h(
             "tbody",
@@ -86,6 +101,7 @@ function families(list) {
 
 function measureRow(measure) {
   const bad = measure.state === "unreliable";
+  const [sign, said] = MARKS[measure.state];
   const digits = measure.digits;
   const interval = measure.ci95 && measure.ci95.every((end) => end !== null);
   return h(
@@ -94,7 +110,7 @@ function measureRow(measure) {
     h(
       "th",
       { scope: "row" },
-      h("span", { class: `mark ${bad ? "fail" : "ok"}`, role: "img", "aria-label": bad ? "unreliable" : "valid" }, bad ? "✕" : "✓"),
+      h("span", { class: `mark ${measure.state}`, role: "img", "aria-label": said, title: said }, sign),
       h("span", { class: "name", title: measure.about }, measure.title),
       h("span", { class: "sub" }, h("code", {}, measure.name), measure.direction && ` ${measure.direction}`),
       bad && h("span", { class: "reason" }, h("b", {}, "Unreliable: "), measure.reason, "."),
@@ -104,21 +120,26 @@ function measureRow(measure) {
     h(
       "td",
       { class: "num", "data-label": "95 %" },
-      interval ? `${figure(measure.ci95[0], digits)} – ${figure(measure.ci95[1], digits)}` : h("span", { class: "soft small" }, "too few clips"),
+      interval
+        ? `${figure(measure.ci95[0], digits)} – ${figure(measure.ci95[1], digits)}`
+        : h("span", { class: "soft small" }, "too few clips"),
     ),
     h("td", { class: "num", "data-label": "n" }, measure.n ?? "–"),
     h("td", { class: "scale-cell" }, scale(measure)),
     h(
       "td",
       { class: "controls" },
-      measure.controls.map(([name, value]) => h("span", { class: "control", title: CONTROLS[name] }, h("code", {}, name), " ", figure(value, digits))),
+      measure.controls.map(([name, value]) =>
+        h("span", { class: "control", title: CONTROLS[name] }, h("code", {}, name), " ", figure(value, digits)),
+      ),
     ),
   );
 }
 
 function scale(measure) {
   const { floor, ceiling, value, ci95, digits } = measure;
-  if (floor === null || ceiling === null || floor === ceiling) return h("span", { class: "soft small" }, "no floor and ceiling");
+  if (floor === null || ceiling === null || floor === ceiling)
+    return h("span", { class: "soft small" }, "no floor and ceiling");
   const skill = (number) => (number - floor) / (ceiling - floor);
   const place = (number) => `${((clamp(skill(number), -SPAN, 1 + SPAN) + SPAN) / (1 + 2 * SPAN)) * 100}%`;
   const at = skill(value);
@@ -129,18 +150,30 @@ function scale(measure) {
   const width = ends && `calc(${place(ends[1])} - ${place(ends[0])})`;
   return h(
     "div",
-    { class: "scale", role: "img", "aria-label": `${text}; floor ${figure(floor, digits)}, ceiling ${figure(ceiling, digits)}` },
+    {
+      class: "scale",
+      role: "img",
+      "aria-label": `${text}; floor ${figure(floor, digits)}, ceiling ${figure(ceiling, digits)}`,
+    },
     h(
       "div",
       { class: "track" },
       h("i", { class: "rail" }),
-      measure.controls.filter(([, control]) => control !== null).map(([name, control]) =>
-        h("i", { class: "tick", title: `${name} ${figure(control, digits)}`, style: { left: place(control) } }),
-      ),
+      measure.controls
+        .filter(([, control]) => control !== null)
+        .map(([name, control]) =>
+          h("i", { class: "tick", title: `${name} ${figure(control, digits)}`, style: { left: place(control) } }),
+        ),
       ends && h("i", { class: "ci", style: { left: place(ends[0]), width } }),
       h("i", { class: `dot ${beyond}`, title: text, style: { left: place(value) } }, dot),
     ),
-    h("div", { class: "ends" }, h("span", {}, figure(floor, digits)), h("b", {}, text), h("span", {}, figure(ceiling, digits))),
+    h(
+      "div",
+      { class: "ends" },
+      h("span", {}, figure(floor, digits)),
+      h("b", {}, text),
+      h("span", {}, figure(ceiling, digits)),
+    ),
   );
 }
 
@@ -151,7 +184,13 @@ function missingTable(missing) {
       { "data-measure": measure.name },
       h("span", { class: "name", title: measure.about }, measure.title),
       h("code", {}, measure.name),
-      h("span", { class: "why" }, h("b", {}, "not measured"), `: ${measure.reason}.`, measure.hint && h("span", { class: "hint" }, " ", marked(sentence(measure.hint)))),
+      h(
+        "span",
+        { class: "why" },
+        h("b", {}, "not measured"),
+        `: ${measure.reason}.`,
+        measure.hint && h("span", { class: "hint" }, " ", marked(sentence(measure.hint))),
+      ),
     );
   return h(
     "details",
@@ -161,9 +200,22 @@ function missingTable(missing) {
   );
 }
 
+const MARKS = {
+  ok: ["✓", "valid: its controls are in order"],
+  unreliable: ["✕", "unreliable"],
+  unchecked: ["–", "not checked: there are no controls to put in order"],
+};
+
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 const CONTROLS = {
+  real: "the true video itself",
+  truth: "the true video itself",
+  prompt: "the prompt's own",
+  own: "the avatar's own footage",
+  halves: "one half of the true clips against the other",
+  chance: "guessing",
+  other_audio_x2: "twice the floor: below it a margin says nothing",
   reencoded: "the truth through our encoder: as good as it gets",
   static_mean: "one still picture or face without motion: a result nobody wants",
   static_first: "the first frame repeated",

@@ -11,6 +11,7 @@ from vast_cli.evaluate.report.words import (
     KEY_MEASURES,
     family_of,
     family_order,
+    hint_text,
     reason_text,
     title_of,
     unit_text,
@@ -45,7 +46,7 @@ def key_columns(measures: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def view_clip(clip: Mapping[str, Any], rank: Rank, measures: Mapping[str, Any]) -> dict[str, Any]:
     """A clip without its pictures."""
-    names = ("id", "output", "reference", "audio", "style_reference", "speaker", "avatar")
+    names = ("id", "output", "reference", "audio", "style_reference", "footage", "set", "speaker", "avatar")
     figures = clip.get("measures") or {}
     return {
         **{name: None if clip.get(name) is None else str(clip[name]) for name in names},
@@ -55,6 +56,7 @@ def view_clip(clip: Mapping[str, Any], rank: Rank, measures: Mapping[str, Any]) 
             {"measure": str(flag.get("measure") or ""), "level": str(flag.get("level")), "text": str(flag.get("text"))}
             for flag in clip.get("flags") or []
         ],
+        "notes": [str(note) for note in clip.get("notes") or []],
         "series": _series(clip.get("series")),
         "error": _error(clip.get("error")),
         "rank": {
@@ -74,7 +76,8 @@ def _measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str,
     known = [figure for figure in of_clips if figure is not None]
     whole = bool(known) and all(figure == round(figure) for figure in known)
     # an unmeasured value is never unreliable: there is nothing to distrust
-    state = "missing" if value is None else "unreliable" if measure.get("valid") is False else "ok"
+    valid = measure.get("valid")  # null where no control could be ordered
+    state = "missing" if value is None else "unreliable" if valid is False else "ok" if valid else "unchecked"
     controls = measure.get("controls") or {}
     digits = _digits([value, *known])
     return {
@@ -93,9 +96,9 @@ def _measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str,
         "ceiling": number(measure.get("ceiling")),
         "controls": [[control, number(figure)] for control, figure in controls.items()],
         "state": state,
-        "reason": (reason_text(measure.get("reason")) or NO_REASON) if state != "ok" else None,
+        "reason": (reason_text(measure.get("reason")) or NO_REASON) if state in ("missing", "unreliable") else None,
         "code": measure.get("reason"),
-        "hint": str(measure["hint"]) if measure.get("hint") else None,
+        "hint": hint_text(measure.get("reason"), measure.get("hint")),
         "digits": digits,
         "clip_digits": 0 if whole else digits,
         "clips": len(known),
@@ -107,7 +110,7 @@ def _figure(clip: Mapping[str, Any], name: str, measure: Mapping[str, Any]) -> d
     value = number(figure.get("value"))
     shown: dict[str, Any] = {"value": value}
     if value is None:
-        shown |= {"reason": reason_text(figure.get("reason")) or NO_REASON, "hint": figure.get("hint")}
+        shown |= {"reason": reason_text(figure.get("reason")) or NO_REASON}
     if controls := figure.get("controls"):
         shown["controls"] = [[control, number(found)] for control, found in controls.items()]
     if (target := target_of(clip, name, measure)) is not None:

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from vast_cli.evaluate.reading import REASONS as DEFAULT_HINTS
+
 # one entry a family: measures of a family say much the same, so a clip's rank counts only the worst of each
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "Picture": ("ssim", "cpbd", "sharpness", "fid", "fd_", "kid_", "seam"),
@@ -9,7 +11,7 @@ FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "Sync": ("lagsync", "lip_audio_lag", "sync", "av_length"),
     "Words": ("wer", "cer", "grid_wer"),
     "Motion": ("dvt", "jitter_share", "drift_share", "lip_accel", "blink", "flicker", "limited"),
-    "Identity and style": ("identity", "style", "emotion"),
+    "Identity and style": ("identity", "fd_id", "style", "emotion"),
     "Frames": ("frames", "black", "frozen", "face_lost"),
     "People": ("mos_",),
 }
@@ -39,6 +41,7 @@ BETTER: Final[dict[str, str]] = {
     "higher": "higher is better",
     "lower": "lower is better",
     "nearer_truth": "nearer to the truth is better",
+    "nearer_prompt": "nearer to the prompt is better",
     "nearer_1": "nearer to 1 is better",
     "nearer_0": "nearer to 0 is better",
     "in_range": "should stay in its range",
@@ -79,9 +82,16 @@ def reason_text(reason: str | None) -> str | None:
     return None if reason is None else REASONS.get(reason, reason.replace("_", " "))
 
 
+def hint_text(code: str | None, hint: str | None) -> str | None:
+    """A hint that adds something to the reason's words: what to give or do."""
+    if not hint or (hint == DEFAULT_HINTS.get(str(code)) and not hint.startswith("give ")) or code == "control_failed":
+        return None
+    return str(hint)
+
+
 def unit_text(unit: object) -> str:
     """A unit as the page prints it behind a figure."""
-    return "" if unit in (None, "", "1", 1) else {"px256": "px"}.get(str(unit), str(unit))
+    return "" if unit in (None, "", "1", 1) else {"px256": "px", "1/min": "/min"}.get(str(unit), str(unit))
 
 
 def title_of(name: str, measure: dict[str, Any]) -> str:

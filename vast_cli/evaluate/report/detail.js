@@ -1,0 +1,138 @@
+// An opened clip: every figure among those of the set, and the files.
+function bodyOf(clip, player) {
+  const panes = player.panes.filter(Boolean);
+  const lost = clip.error && !player.video; // one message says it all
+  return [
+    clip.error &&
+      h(
+        "p",
+        { class: "note fail" },
+        h("b", {}, marked(sentence(clip.error.message))),
+        " ",
+        clip.error.hint && marked(sentence(clip.error.hint)),
+        " ",
+        h("code", {}, clip.error.code),
+      ),
+    clip.notes.length > 0 &&
+      h(
+        "ul",
+        { class: "note" },
+        clip.notes.map((note) => h("li", {}, marked(sentence(note)))),
+      ),
+    !(lost && !clip.truth) &&
+      h("div", { class: `watch panes-${panes.length}` }, h("div", { class: "panes" }, panes), player.plot.node),
+    !lost && contactSheet(clip, (time) => player.seek(time)),
+    figuresOf(clip),
+    files(clip),
+  ].filter(Boolean);
+}
+
+function figuresOf(clip) {
+  const known = data.measures.filter((measure) => clip.measures[measure.name]);
+  const [has, lacks] = [true, false].map((want) =>
+    known.filter((measure) => (clip.measures[measure.name].value !== null) === want),
+  );
+  if (!known.length) return null;
+  return h(
+    "div",
+    { class: "all-figures" },
+    has.length > 0 &&
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ["Measure", "This clip", "Among the set", "Controls of this clip"].map((head) =>
+              h("th", { scope: "col" }, head),
+            ),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          has.map((measure) => figureRow(clip, measure)),
+        ),
+      ),
+    lacks.length > 0 &&
+      h(
+        "p",
+        { class: "lacking" },
+        h("b", {}, "Not measured here: "),
+        lacks.map((measure, index) => [index ? "; " : "", measure.title, ` (${clip.measures[measure.name].reason})`]),
+        ".",
+      ),
+  );
+}
+
+function figureRow(clip, measure) {
+  const found = clip.measures[measure.name];
+  const off = behindClass(clip, measure.name);
+  return h(
+    "tr",
+    { class: off },
+    h(
+      "th",
+      { scope: "row", title: measure.about },
+      measure.title,
+      measure.state === "unreliable" && h("span", { class: "flag fail" }, "unreliable"),
+    ),
+    h("td", { class: "num" }, withUnit(figure(found.value, measure.clip_digits), measure.unit)),
+    h("td", {}, among(measure, found.value, off)),
+    h(
+      "td",
+      { class: "controls" },
+      (found.controls ?? []).map(([name, value]) =>
+        h("span", { class: "control", title: CONTROLS[name] }, h("code", {}, name), " ", figure(value, measure.digits)),
+      ),
+    ),
+  );
+}
+
+// where a value lies among all clips: whiskers are the range, the box the middle half
+const spreadOf = new Map();
+function among(measure, value, off) {
+  if (!spreadOf.has(measure.name)) {
+    const values = data.clips
+      .map((clip) => clip.measures[measure.name]?.value)
+      .filter((known) => known !== null && known !== undefined);
+    spreadOf.set(
+      measure.name,
+      values.sort((a, b) => a - b),
+    );
+  }
+  const values = spreadOf.get(measure.name);
+  const [low, high] = [values[0], values.at(-1)];
+  if (values.length < 4 || low === high)
+    return h("span", { class: "soft" }, values.length < 4 ? "too few clips" : "all alike");
+  const place = (number) => `${((number - low) / (high - low)) * 100}%`;
+  const quantile = (share) => values[Math.round(share * (values.length - 1))];
+  const box = { left: place(quantile(0.25)), right: `calc(100% - ${place(quantile(0.75))})` };
+  const title = `${figure(low, measure.digits)} to ${figure(high, measure.digits)}, median ${figure(quantile(0.5), measure.digits)}`;
+  return h(
+    "div",
+    { class: "among", title, role: "img", "aria-label": `set: ${title}` },
+    h("i", { class: "rail" }),
+    h("i", { class: "box", style: box }),
+    h("i", { class: "median", style: { left: place(quantile(0.5)) } }),
+    h("i", { class: `dot ${off}`, style: { left: place(value) } }),
+  );
+}
+
+function files(clip) {
+  const rows = [
+    ["output", clip.output],
+    ["truth", clip.reference],
+    ["sound", clip.audio],
+    ["style", clip.style_reference],
+    ["footage", clip.footage],
+  ];
+  return h(
+    "dl",
+    { class: "files" },
+    rows.filter(([, path]) => path).map(([name, path]) => [h("dt", {}, name), h("dd", {}, h("code", {}, path))]),
+  );
+}
