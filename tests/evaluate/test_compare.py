@@ -196,6 +196,9 @@ def test_scores_are_matched_by_path_then_by_stem(tmp_path: Path) -> None:
     found = read_scores([document], [Path("b/x.mp4"), Path("y.mov")])
     assert found == [{"ssim_mouth": None}, {"ssim_mouth": 0.5}]  # of the listed, what any video has
     assert read_scores([document], [Path("a/x.mp4"), Path("y.mov")], shown=["lmd"]) == [{"lmd": 1.0}, {"lmd": None}]
+    # figures of one folder's clip never stand under another's of the same name
+    assert read_scores([document], [Path("b/x.mp4"), Path("truth/x.mp4")], shown=["lmd"]) == [{"lmd": 2.0}, {}]
+    assert read_scores([document], [Path("1/y.mp4"), Path("b/x.mp4"), Path("2/y.mp4")], shown=["lmd"])[::2] == [{}, {}]
     for videos, shown in (([Path("x.mp4")], None), ([Path("z.mp4")], None), ([Path("y.mp4")], ["wer"])):
         with pytest.raises(VastError) as caught:
             read_scores([document], videos, shown=shown)
@@ -230,7 +233,7 @@ def two_sets(folder: Path, *, n: int = 12, shift: float = 0.5) -> tuple[Path, Pa
 
 
 def test_sets_are_compared_clip_by_clip(tmp_path: Path) -> None:
-    made = compare_sets(*two_sets(tmp_path))
+    made = compare_sets(*two_sets(tmp_path), measures=["all"])
     found = {one.name: one for one in made.measures}
     assert len(made.common) == 12 and made.only_a == ["only"] and made.only_b == []
     lmd = found["lmd"]
@@ -243,6 +246,34 @@ def test_sets_are_compared_clip_by_clip(tmp_path: Path) -> None:
     assert found["same"].difference == 0 and found["same"].better is None
     assert (found["lost"].difference, found["lost"].n, found["lost"].better) == (None, 0, None)
     json.dumps(made.document(), allow_nan=False)
+
+
+def test_usual_measures_are_compared_unless_told_otherwise(tmp_path: Path) -> None:
+    assert [one.name for one in compare_sets(*two_sets(tmp_path)).measures] == ["lip_gain"]
+    with pytest.raises(VastError) as caught:
+        compare_sets(*two_sets(tmp_path), measures=["wer"])
+    assert caught.value.code == "vast_option_invalid"
+
+
+def test_near_the_truth_is_measured_from_each_clips_own_truth(tmp_path: Path) -> None:
+    def sharp(value: float, truth: float | None) -> dict[str, object]:
+        return {"value": value, "controls": {"truth": truth, "reencoded": 9.0}}
+
+    def document(name: str, off: float, truth: float | None) -> Path:
+        clips = [
+            {
+                "id": str(k),
+                "output": f"{k}.mp4",
+                "measures": {"cpbd": sharp(0.3 + 0.01 * k + off, truth and truth + 0.01 * k)},
+            }
+            for k in range(8)
+        ]
+        return write(tmp_path / f"{name}.json", clips)
+
+    one = compare_sets(document("a", 0.01, 0.3), document("b", 0.1, 0.3), measures=["cpbd"]).measures[0]
+    assert one.better == "a" and one.difference == pytest.approx(-0.09)  # sharper is not better
+    blind = compare_sets(document("a", 0.01, 0.3), document("c", 0.1, None), measures=["cpbd"]).measures[0]
+    assert blind.better == "b" and blind.n == 8  # one truth is missing: both are held against the re-encoded one
 
 
 def test_few_clips_and_unclear_differences_name_no_winner(tmp_path: Path) -> None:
@@ -278,7 +309,7 @@ def test_command_prints_the_table_or_the_document(
     tmp_path: Path, vast_compare: Callable[..., tuple[int, str, str]]
 ) -> None:
     a, b = two_sets(tmp_path)
-    status, out, _ = vast_compare(a, b)
+    status, out, _ = vast_compare(a, b, "--show", "all")
     row = next(line for line in out.splitlines() if line.strip().startswith("lmd"))
     assert status == 0 and row.split()[-1] == "a" and row.split()[-2] == "11"
     status, out, _ = vast_compare(a, b, "--json", "--show", "lmd")

@@ -1,5 +1,6 @@
 """`vast compare`: videos side by side, or two evaluated sets clip by clip."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from rich.table import Table
 from vast_cli import files
 from vast_cli.cli import console, options
 from vast_cli.errors import VastError
+
+MIN_WIDTH = 160  # characters of the table where there is no terminal
 
 
 def compare(
@@ -24,7 +27,9 @@ def compare(
     metrics_json: Annotated[
         list[Path] | None, typer.Option(help="Show scores out of what `vast evaluate --json` wrote; may be repeated.")
     ] = None,
-    show: Annotated[str | None, typer.Option(help="Which measures to show, with commas between.")] = None,
+    show: Annotated[
+        str | None, typer.Option(help="Which measures, with commas between; with two evaluations also `all`.")
+    ] = None,
     audio: Annotated[
         str, typer.Option(help="Sound: number of a video from 0, a file, `none`, or `auto`: the first that has any.")
     ] = "auto",
@@ -68,11 +73,15 @@ def compare(
 
         if chosen is not None and not metrics_json:
             raise VastError("vast_option_invalid", "`--show` needs `--metrics-json`")
+        scores = read_scores(metrics_json, inputs, shown=chosen) if metrics_json else None
+        for path, known in zip(inputs, scores or [], strict=False):
+            if not known:
+                ui.warn(f"no figures of `{path}` in {', '.join(f'`{name}`' for name in metrics_json or [])}")
         made = compare_videos(
             inputs,
             output or Path("compare.mp4"),
             labels=None if labels is None else [label.strip() for label in labels.split(",")],
-            scores=read_scores(metrics_json, inputs, shown=chosen) if metrics_json else None,
+            scores=scores,
             audio=audio,
             show_waveform=waveform,
             columns=columns,
@@ -97,20 +106,23 @@ def _compare_sets(ui: console.Ui, a: Path, b: Path, *, measures: list[str] | Non
         ui.result([], made.document())
         return
     names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
-    table = Table("measure", *names, "difference", "95 % interval", "p (Holm)", "n", "better", box=None)
+    table = Table("measure", "good", *names, "difference", "95 % interval", "p (Holm)", "n", "better", box=None)
+    for column in table.columns:
+        column.no_wrap = True
     for one in made.measures:
+        good = one.direction.replace("_", " ")
         if one.difference is None:
-            table.add_row(one.name, "–", "–", "–", "–", "–", "0", one.reason or "")
+            table.add_row(one.name, good, "–", "–", "–", "–", "–", "0", f"– ({one.reason})")
             continue
-        between = "–" if one.ci95 is None else f"{one.ci95[0]:+.3g} .. {one.ci95[1]:+.3g}"
+        between = f"– ({one.reason})" if one.ci95 is None else f"{one.ci95[0]:+.3g} .. {one.ci95[1]:+.3g}"
         better = {"a": names[0], "b": names[1], None: "–"}[one.better]
         table.add_row(
-            one.name, f"{one.a:.4g}", f"{one.b:.4g}", f"{one.difference:+.3g}", between, f"{one.p_holm:.3g}",
+            one.name, good, f"{one.a:.4g}", f"{one.b:.4g}", f"{one.difference:+.3g}", between, f"{one.p_holm:.3g}",
             str(one.n), better,
         )  # fmt: skip
     ui.stop()
-    Console(highlight=False, soft_wrap=True).print(table)
+    Console(highlight=False, width=MIN_WIDTH if not sys.stdout.isatty() else None).print(table)
     ui.note(
-        f"{len(made.common)} clips in both; differences of distances where a measure should be near a value; "
-        "better: the interval excludes 0"
+        f"{len(made.common)} clips in both; where a measure should be near a value, the difference is that of the "
+        "distances to it; better: the interval excludes 0"
     )

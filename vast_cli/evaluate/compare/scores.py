@@ -100,26 +100,29 @@ def read_scores(
 ) -> list[dict[str, float | None]]:
     """Scores of videos out of evaluations, the same measures in the same order for all.
 
-    A clip belongs to a video if its output is that file, else if it alone has that stem.
+    A clip belongs to the video that its output is, else to the only one of its stem: two folders often hold clips of
+    the same names, and the figures of one must never stand under the other.
 
     Args:
         documents: files of `vast evaluate --json`.
         videos: of the comparison.
         shown: measures to show; the first `N_SHOWN` of `SHOWN` that any video has if not given.
 
+    Returns:
+        One dict a video; empty for a video that no document has.
+
     Raises:
-        VastError: `vast_record_invalid`, `vast_option_invalid` for a video or measure that no document has.
+        VastError: `vast_record_invalid`, `vast_option_invalid` if no video or not one such measure is known.
     """
     clips = [clip for path in documents for clip in read_document(path).clips]
-    found = [_of_video(clips, video) for video in videos]
-    for clip, video in zip(found, videos, strict=True):
-        if clip is None:
-            raise VastError(
-                "vast_option_invalid",
-                f"no clip of {', '.join(f'`{path}`' for path in documents)} is `{video}`",
-                hint="evaluate it, or rename it as it was evaluated",
-            )
+    found = _matched(clips, videos)
     values = [clip.values for clip in found if clip is not None]
+    if not values:
+        raise VastError(
+            "vast_option_invalid",
+            f"{', '.join(f'`{path}`' for path in documents)} speaks of none of the videos",
+            hint="evaluate them, or name them as they were evaluated",
+        )
     known = {name for one in values for name in one}
     if shown is None:
         measured = {name for one in values for name, value in one.items() if value is not None}
@@ -128,12 +131,19 @@ def read_scores(
     for name in shown:
         if name not in known:
             raise VastError("vast_option_invalid", f"no measure `{name}`", hint=f"there are {', '.join(sorted(known))}")
-    return [{name: one.get(name) for name in shown} for one in values]
+    return [{} if clip is None else {name: clip.values.get(name) for name in shown} for clip in found]
 
 
-def _of_video(clips: Sequence[Clip], video: Path) -> Clip | None:
-    same = [clip for clip in clips if clip.output == video or clip.output.absolute() == video.absolute()]
-    if same:
-        return same[-1]
-    alike = [clip for clip in clips if clip.output.stem == video.stem]
-    return alike[0] if len(alike) == 1 else None
+def _matched(clips: Sequence[Clip], videos: Sequence[Path]) -> list[Clip | None]:
+    """The clip of each video: by path first, then what is left by stem where that can mean only one."""
+    found: list[Clip | None] = []
+    for video in videos:
+        same = [clip for clip in clips if clip.output.absolute() == video.absolute()]
+        found.append(same[-1] if same else None)
+    taken = {id(clip) for clip in found}
+    for k, video in enumerate(videos):
+        alike = [clip for clip in clips if clip.output.stem == video.stem and id(clip) not in taken]
+        rivals = [other for other in videos if other.stem == video.stem]
+        if found[k] is None and len(alike) == 1 and len(rivals) == 1:
+            found[k] = alike[0]
+    return found

@@ -7,17 +7,19 @@ from typing import Any, Literal
 
 from vast_cli.errors import VastError
 from vast_cli.evaluate import statistics
-from vast_cli.evaluate.compare.scores import Clip, Document, read_document
+from vast_cli.evaluate.compare.scores import SHOWN, Clip, Document, read_document
 
 SCHEMA = "vast.compare/1"
-TOO_FEW, NOT_MEASURED = "too_few_clips", "not_asked"
+TOO_FEW, NOT_MEASURED, NO_TRUTH = "too_few_clips", "not_asked", "no_reference"
 # where a document does not say which way is good
 BETTER = {
     "ssim": "higher", "ssim_face": "higher", "ssim_mouth": "higher", "cpbd": "nearer_truth", "cpbd_ratio": "nearer_1",
     "lmd": "lower", "lmd_mouth": "lower", "lmd_mouth_corr": "higher", "lip_gain": "nearer_1",
     "lagsync_lag": "nearer_0", "lagsync_margin": "higher", "lip_audio_lag": "nearer_0", "identity_dist": "lower",
 }  # fmt: skip
-CEILING = "reencoded"  # the control that stands for the truth
+TRUTH = ("truth", "real", "reencoded")  # controls that say what the truth has, the best first
+FIXED = {"nearer_1": 1.0, "nearer_0": 0.0}
+ALL = "all"  # in place of names: every measure of both
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def compare_sets(a: Path, b: Path, *, measures: Sequence[str] | None = None, see
     Args:
         a: one document.
         b: the other.
-        measures: which to compare; all that both name if not given. Holm's correction counts those with a value.
+        measures: which to compare; those usually shown under a video if not given, `ALL` for all that both name. Holm's
+            correction counts those with a value: the more are looked at, the less each one proves.
         seed: of the bootstrap and of random flips.
 
     Raises:
@@ -88,16 +91,17 @@ def compare_sets(a: Path, b: Path, *, measures: Sequence[str] | None = None, see
             "vast_option_invalid", f"`{a}` and `{b}` have no clip in common", hint="clips are matched by `id`"
         )
     names = [name for name in one.measures if name in set(other.measures)]
-    for name in measures or []:
+    if measures is None:
+        measures = [name for name in SHOWN if name in names] or names
+    elif list(measures) == [ALL]:
+        measures = names
+    for name in measures:
         if name not in names:
             raise VastError("vast_option_invalid", f"no measure `{name}` in both", hint=f"there are {', '.join(names)}")
     pairs = [(of_a[name], of_b[name]) for name in common]
     by_speaker = all(clip.speaker is not None for clip, _ in pairs)
     better = BETTER | one.better | other.better
-    found = [
-        _difference(name, better.get(name, "none"), pairs, by_speaker=by_speaker, seed=seed)
-        for name in (measures or names)
-    ]
+    found = [_difference(name, better.get(name, "none"), pairs, by_speaker=by_speaker, seed=seed) for name in measures]
     return SetComparison(
         a=a,
         b=b,
@@ -126,13 +130,16 @@ def _difference(
     groups = []
     for one, other in pairs:
         values = one.values.get(name), other.values.get(name)
-        seen = _compared(one, name, direction), _compared(other, name, direction)
+        seen = _compared(one, other, name, direction)
         if values[0] is None or values[1] is None or seen[0] is None or seen[1] is None:
             continue
         rows.append((values[0], values[1], seen[0], seen[1]))
         groups.append(str(one.speaker))
     if not rows:
-        return Difference(name, direction, None, None, None, None, None, None, 0, None, NOT_MEASURED)
+        both = any(a.values.get(name) is not None and b.values.get(name) is not None for a, b in pairs)
+        return Difference(
+            name, direction, None, None, None, None, None, None, 0, None, NO_TRUTH if both else NOT_MEASURED
+        )
     a, b, left, right = (list(column) for column in zip(*rows, strict=True))
     test = statistics.paired(left, right, groups=groups if by_speaker else None, seed=seed)
     good = {"higher": 1, "none": 0, "in_range": 0, "nearer_prompt": 0}.get(direction, -1)
@@ -154,13 +161,22 @@ def _difference(
     )
 
 
-def _compared(clip: Clip, name: str, direction: str) -> float | None:
-    """What counts of a value: itself, or how far it is from where it should be."""
-    value = clip.values.get(name)
-    if value is None or not direction.startswith("nearer_") or direction == "nearer_prompt":
-        return value
-    target = {"nearer_1": 1.0, "nearer_0": 0.0}.get(direction, clip.controls.get(name, {}).get(CEILING))
-    return None if target is None else abs(value - target)
+def _compared(one: Clip, other: Clip, name: str, direction: str) -> tuple[float | None, float | None]:
+    """What counts of two values: themselves, or how far they are from where they should be."""
+    values = one.values.get(name), other.values.get(name)
+    if not direction.startswith("nearer_") or direction == "nearer_prompt":
+        return values
+    targets: tuple[float | None, float | None] = (None, None)
+    if direction in FIXED:
+        targets = FIXED[direction], FIXED[direction]
+    else:  # the same control for both
+        known = ((one.controls.get(name, {}).get(key), other.controls.get(name, {}).get(key)) for key in TRUTH)
+        targets = next((pair for pair in known if None not in pair), targets)
+    first, second = (
+        None if value is None or target is None else abs(value - target)
+        for value, target in zip(values, targets, strict=True)
+    )
+    return first, second
 
 
 def _corrected(found: Sequence[Difference]) -> list[Difference]:
