@@ -64,38 +64,35 @@ def make_study(
     Raises:
         VastError: `vast_manifest_invalid` with all faults, `vast_output_exists`, and those of media.
     """
-    manifest = read_manifest(table)
-    sources, faults = clips.measure(manifest)
-    if faults:
-        raise invalid(table, faults)
-    files.check_output_folder(folder, overwrite=overwrite)
-    form = clips.common_form(sources)
-    methods = manifest.methods
-    if TRUTH in methods and FLOOR not in methods:
-        methods = (*methods, FLOOR)
-    tokens = Tokens(SystemRandom())
-    study = tokens.new()
-    design = make_design(manifest.sentences, methods, mode=mode, n_judges=n_judges, tokens=tokens, seed=seed)
-    work = files.part_path(folder / "study")
+    existed = folder.exists()
+    work = files.part_path(folder)
     try:
+        files.check_output_folder(folder, overwrite=overwrite)
+        manifest = read_manifest(table)
+        sources, faults = clips.measure(manifest)
+        if faults:
+            raise invalid(table, faults)
+        form = clips.common_form(sources)
+        methods = manifest.methods
+        if TRUTH in methods and FLOOR not in methods:
+            methods = (*methods, FLOOR)
+        tokens = Tokens(SystemRandom())
+        study = tokens.new()
+        design = make_design(manifest.sentences, methods, mode=mode, n_judges=n_judges, tokens=tokens, seed=seed)
         videos = _encode(design, sources, form, work / SEND / page.CLIPS, progress=progress)
         size = page.inline_size(videos)
         within = size <= page.INLINE_BYTES if inline is None else inline
         text = page.render_page(design, study=study, videos=videos, inline=within, ratio=form.width / form.height)
-        with files.atomic_write(work / SEND / PAGE) as part:
-            part.write_text(text, encoding="utf-8")
         if within:
             shutil.rmtree(work / SEND / page.CLIPS)
         key = _key(design, study=study, seed=seed, form=form, methods=methods)
-        with files.atomic_write(work / KEEP / KEY) as part:
-            part.write_text(json.dumps(key, indent=1), encoding="utf-8")
-        for name in (SEND, KEEP):
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (work / name).replace(folder / name)
+        _place(work, folder, text=text, key=key)
     except OSError as error:
         raise files.write_error(error, folder) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if not existed and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     report = {
         "page": str(folder / SEND / PAGE),
         "key": str(folder / KEEP / KEY),
@@ -112,6 +109,17 @@ def make_study(
         "rule": key["rule"],
     }
     return Made(folder / SEND / PAGE, folder / KEEP / KEY, report, _warnings(manifest, form, design))
+
+
+def _place(work: Path, folder: Path, *, text: str, key: dict[str, Any]) -> None:
+    """Write page and key beside the finished videos, then give both halves their names."""
+    with files.atomic_write(work / SEND / PAGE) as part:
+        part.write_text(text, encoding="utf-8")
+    with files.atomic_write(work / KEEP / KEY) as part:
+        part.write_text(json.dumps(key, indent=1), encoding="utf-8")
+    for name in (SEND, KEEP):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (work / name).replace(folder / name)
 
 
 def _encode(

@@ -1,0 +1,195 @@
+"""What raters get tells nothing: one form for all videos, no names, no metadata; the key lies elsewhere."""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vast_cli.cli.study import app
+from vast_cli.errors import VastError
+from vast_cli.evaluate.study import make_study
+from vast_cli.evaluate.study.loudness import loudness
+from vast_cli.evaluate.study.make import KEEP, KEY, PAGE, SEND, Made
+from vast_cli.media import VideoReader, load_audio, probe
+
+Ffmpeg = Callable[..., None]
+SECONDS = 1.0
+FORMS = {"truth": ("128x96", "0.5"), "newmethod": ("160x160", "0.02")}  # size, volume
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ffmpeg) -> Path:
+    """Three sentences by two methods that differ in everything a rater must not notice."""
+    folder = tmp_path_factory.mktemp("videos")
+    rows = ["sentence,method,video"]
+    for number in range(3):
+        for method, (size, volume) in FORMS.items():
+            name = f"{method}-{number}.mp4"
+            picture = f"testsrc2=s={size}:r=25:d={SECONDS + 0.04 * (method == 'truth')}"
+            sound = f"sine=f={300 * (number + 1)}:r=44100:d={SECONDS},volume={volume}"
+            ffmpeg(
+                "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-metadata", f"title=made by {method}",
+                "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", folder / name,
+            )  # fmt: skip
+            rows.append(f"spoken {number},{method},{name}")
+    path = folder / "pairs.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with its videos beside the page."""
+    folder = tmp_path_factory.mktemp("made") / "study"
+    make_study(table, folder, n_judges=6, inline=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def key(study: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((study / KEEP / KEY).read_text())
+    return data
+
+
+@pytest.fixture(scope="module")
+def inlined(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The same table once more, its videos within the page."""
+    return make_study(table, tmp_path_factory.mktemp("made") / "study", n_judges=6)
+
+
+def clip_of(study: Path, key: dict[str, Any], **wanted: str) -> Path:
+    token = next(c["token"] for c in key["clips"] if all(c[name] == value for name, value in wanted.items()))
+    return study / SEND / "clips" / f"{token}.mp4"
+
+
+def test_all_clips_have_one_form(study: Path, key: dict[str, Any]) -> None:
+    clips = sorted((study / SEND / "clips").iterdir())
+    assert len(clips) == len(key["clips"]) == 3 * 3 + 2  # truth, floor, newmethod; one button, one with other sound
+    infos = [probe(clip) for clip in clips]
+    assert {(i.width, i.height, i.video_codec, i.pixel_format) for i in infos} == {(128, 96, "h264", "yuv420p")}
+    assert {(i.audio_codec, i.sample_rate, i.channels) for i in infos} == {("aac", 16000, 1)}
+    assert {sum(1 for _ in VideoReader(clip)) for clip in clips} == {25}
+    levels = [loudness(load_audio(clip)) for clip in clips]
+    assert None not in levels
+    assert max(levels) - min(levels) < 0.3  # type: ignore[type-var, operator]
+
+
+def test_what_is_sent_tells_no_names(study: Path, key: dict[str, Any]) -> None:
+    for path in (study / SEND).rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for secret in (b"newmethod", b"truth-", b"spoken", b"floor", b"made by", b"other_audio", b"pairs.csv"):
+                assert secret not in content, (path.name, secret)
+            assert path.name == PAGE or re.fullmatch(r"[0-9a-f]{12}\.mp4", path.name)
+    assert len({path.stat().st_mtime for path in (study / SEND / "clips").iterdir()}) == 1
+    assert not list((study / SEND).rglob(KEY))
+    assert {clip["method"] for clip in key["clips"]} == {"truth", "floor", "newmethod"}
+
+
+def test_names_are_new_every_time_but_the_order_is_the_seeds(inlined: Made, key: dict[str, Any]) -> None:
+    other = json.loads(inlined.key.read_text())
+    assert not {clip["token"] for clip in key["clips"]} & {clip["token"] for clip in other["clips"]}
+    assert key["study"] != other["study"]
+
+    def order(data: dict[str, Any]) -> list[int]:
+        place = {item["token"]: number for number, item in enumerate(data["items"])}
+        return [place[token] for token in data["orders"][4]]
+
+    assert order(key) == order(other)
+
+
+def test_the_page_is_one_file_that_needs_no_network(inlined: Made) -> None:
+    assert [path.name for path in inlined.page.parent.iterdir()] == [PAGE]
+    text = inlined.page.read_text(encoding="utf-8")
+    program = re.sub(r'<script type="text/plain".*?</script>', "", text)
+    assert "http:" not in program and "https:" not in program and "%%" not in program
+    assert "default-src 'none'" in program
+    videos = re.findall(r'<script type="text/plain" id="clip-([0-9a-f]{12})">([^<]+)<', text)
+    assert sorted(token for token, _ in videos) == sorted(
+        clip["token"] for clip in json.loads(inlined.key.read_text())["clips"]
+    )
+    assert all(base64.b64decode(content)[4:8] == b"ftyp" for _, content in videos)
+
+
+def test_the_floor_is_the_truth_five_frames_late(study: Path, key: dict[str, Any]) -> None:
+    truth = np.stack(list(VideoReader(clip_of(study, key, sentence="spoken 1", method="truth", kind="main"))))
+    floor = np.stack(list(VideoReader(clip_of(study, key, sentence="spoken 1", method="floor", kind="main"))))
+    for k in range(25):
+        near = np.abs(truth.astype(int) - floor[k]).mean(axis=(1, 2, 3))
+        assert near.argmin() == max(k - 5, 0)
+
+
+def pitch(path: Path) -> float:
+    sound = load_audio(path)
+    return float(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))).argmax() * 16000 / len(sound))
+
+
+def test_checks_are_what_they_claim(study: Path, key: dict[str, Any]) -> None:
+    wrong = next(clip for clip in key["clips"] if clip["kind"] == "other_audio")
+    spoken = int(wrong["sound_of"][-1])
+    assert wrong["sound_of"] != wrong["sentence"]
+    assert pitch(clip_of(study, key, kind="other_audio")) == pytest.approx(300 * (spoken + 1), abs=3)
+    button = next(clip for clip in key["clips"] if clip["kind"] == "button")
+    pictures = list(VideoReader(clip_of(study, key, kind="button")))
+    plain = list(VideoReader(clip_of(study, key, sentence=button["sentence"], method="truth", kind="main")))
+    assert np.abs(pictures[0].astype(int) - plain[0]).mean() < 3
+    band = pictures[-1][-30:]
+    assert (band.min(axis=2) > 200).mean() > 0.5 and (band.max(axis=2) < 80).mean() > 0.02  # dark on light
+
+
+def test_what_was_changed_is_said(inlined: Made) -> None:
+    said = " ".join(inlined.warnings)
+    assert "one was made of the truth" in said
+    assert "128 x 96" in said and "rows 3, 5, 7" in said  # square pictures
+    assert "shortest" in said and "rows 2, 4, 6" in said
+
+
+def test_videos_that_do_not_fit_are_all_named_and_nothing_is_left(table: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    good = table.parent / "truth-0.mp4"
+    ffmpeg("-i", good, "-an", "-c", "copy", tmp_path / "mute.mp4")
+    ffmpeg("-i", good, "-t", "0.4", tmp_path / "short.mp4")
+    (tmp_path / "noise.mp4").write_bytes(b"no video" * 100)
+    rows = ["sentence,method,video"]
+    for sentence, bad in zip("abc", ("mute.mp4", "short.mp4", "noise.mp4"), strict=True):
+        rows += [f"{sentence},truth,{good}", f"{sentence},y,{good}", f"{sentence},z,{tmp_path / bad}"]
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join(rows))
+    with pytest.raises(VastError) as caught:
+        make_study(path, tmp_path / "out")
+    said = caught.value.message
+    assert "3 faults" in said
+    assert all(text in said for text in ("row 4", "has no sound", "row 7: 0.40 s", "row 10", "cannot be decoded"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failure_midway_leaves_nothing(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vast_cli.evaluate.study.clips.write_clip", fail)
+    with pytest.raises(VastError) as caught:
+        make_study(table, tmp_path / "out", n_judges=1)
+    assert caught.value.code == "vast_disk_full"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_make_and_read(table: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    folder = tmp_path / "study"
+    arguments = ["make", str(table), "-o", str(folder), "--pairwise", "--judges", "4", "--json", "--quiet"]
+    made = runner.invoke(app, arguments)
+    assert made.exit_code == 0, made.output
+    report = json.loads(made.stdout)
+    assert report["mode"] == "pairwise" and report["items"] == 3 * 3 + 3
+    again = runner.invoke(app, arguments)
+    assert again.exit_code == 73 and "vast_output_exists" in again.stdout
+    plain = runner.invoke(app, ["read", str(folder)])
+    assert plain.exit_code == 0 and "no judges" in plain.stderr
+    read = json.loads(runner.invoke(app, ["read", str(folder), "--json", "--quiet"]).stdout)
+    assert read["judges"]["kept"] == 0 and read["methods"]["truth"]["mos_sync"]["value"] is None
