@@ -96,15 +96,17 @@ def _run(words: Sequence[str], *, timeout_s: float) -> tuple[int | None, str, st
         raise VastError("vast_option_invalid", f"`{words[0]}` does not start: {error}") from error
     try:
         out, err = process.communicate(timeout=timeout_s)
-        return process.returncode, out, err
     except subprocess.TimeoutExpired:
-        return None, "", ""
-    finally:
         _end(process)
+        return None, "", ""
+    except BaseException:
+        _end(process)
+        raise
+    return process.returncode, out, err
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """End the program with everything that it started, whether or not it still runs."""
+    """End the program with everything that it started; it may have ended and left those behind."""
     if os.name == "nt":
         process.kill()
     else:

@@ -1,7 +1,7 @@
 """Cumulative probability of blur detection: how large a share of the edges looks sharp (Narvekar and Karam 2011).
 
 Follows the published port of the authors' code to the last rule, vectorised: the same values to 1e-9 on uint8 pictures
-(`tests/evaluate/test_cpbd.py`), many times its speed (`benchmarks/cpbd.py`). Slopes and angles are exact in integers.
+(`tests/evaluate/test_cpbd.py`), many times its speed (`benchmarks/sharpness.py`). Slopes and angles are exact in integers.
 Canny is scikit-image's with its defaults, whose thresholds of .1 and .2 mean almost nothing on 0-255: they are part of
 the number and stay.
 
@@ -111,15 +111,17 @@ def _thin(across: Floats, down: Floats, magnitude: Floats) -> Mask:
     x, y, m = across.ravel()[at], down.ravel()[at], magnitude.ravel()
     same = (y > 0) == (x > 0)  # the gradient points along the main diagonal
     x_size, y_size = np.abs(x), np.abs(y)
-    steep = np.where(same, y_size > x_size, y_size >= x_size)
-    weight = np.where(steep, x_size, y_size) / np.where(steep, y_size, x_size)
-    straight = np.where(steep, np.where(same, columns, -columns), 1)
-    diagonal = np.where(same, columns + 1, 1 - columns)
-    here, rest = m[at], 1.0 - weight
-    ahead = m[at + diagonal] * weight + m[at + straight] * rest
-    behind = m[at - diagonal] * weight + m[at - straight] * rest
-    inside.ravel()[at] = (ahead <= here) & (behind <= here)
-    return inside
+    steep = (y_size > x_size) | ((y_size == x_size) & ~same)
+    weight = np.minimum(x_size, y_size) / np.maximum(x_size, y_size)
+    turn = np.where(same, columns, -columns)
+    straight, diagonal = np.where(steep, turn, 1), turn + 1
+    for sign in (1, -1):  # ahead; then behind, of what is left
+        beside = m[at + sign * diagonal] * weight + m[at + sign * straight] * (1.0 - weight)
+        kept = beside <= m[at]
+        at, weight, straight, diagonal = at[kept], weight[kept], straight[kept], diagonal[kept]
+    thin = np.zeros(magnitude.shape, bool)
+    thin.ravel()[at] = True
+    return thin
 
 
 @lru_cache(maxsize=8)
