@@ -134,7 +134,7 @@ def test_a_family_counts_once_and_an_unreliable_measure_never() -> None:
 
 
 def test_few_values_and_nulls_rank_nothing() -> None:
-    clips = [clip(str(index), values={"m": value}) for index, value in enumerate([1.0, 1.0, 9.0, None, None])]
+    clips = [clip(str(index), values={"m": value}) for index, value in enumerate([1.0, 1.0, 9.0, None, float("nan")])]
     assert all(rank.behind == {} for rank in rank_clips(document(clips, m={"better": "lower"})))
 
 
@@ -154,6 +154,7 @@ def test_cells_show_the_moments_they_name(ramp: Path) -> None:
     picture = cv2.imdecode(np.frombuffer(sheet.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert [row[0] for row in sheet.rows] == ["output", "truth", "output mouth", "truth mouth"]
     assert len(sheet.times) == MOMENTS and picture.shape[::-1] == sheet.size
+    assert sheet.times == pytest.approx([0.08 + 0.2 * column for column in range(MOMENTS)], abs=0.021)
     for column, time in enumerate(sheet.times):
         for row, (_, top, height) in enumerate(sheet.rows):
             left = column * (sheet.width + sheet.gap)
