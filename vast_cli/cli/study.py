@@ -87,6 +87,7 @@ def read(
     vast study read study answers/*.json
     """
     with console.run(json=json, quiet=quiet, debug=debug) as ui:
+        from vast_cli.evaluate.statistics import MIN_CLIPS
         from vast_cli.evaluate.study import read_study
 
         report = read_study(study, answers or [], seed=seed)
@@ -96,6 +97,8 @@ def read(
         ui.note(f"{judges['kept']} of {judges['given']} judges, {report['sentences']} sentences")
         if not judges["kept"]:
             ui.warn("no judges, so no opinion scores (no_judges)")
+        elif min(judges["kept"], report["sentences"]) < MIN_CLIPS:
+            ui.warn(f"no intervals and no winners: they take {MIN_CLIPS} judges and {MIN_CLIPS} sentences")
         if not json:
             _print_tables(report)
         ui.result([], report)
@@ -129,11 +132,11 @@ def _print_tables(report: dict[str, Any]) -> None:
 def _figure(score: dict[str, Any]) -> str:
     if score["value"] is None:
         return f"null ({score['reason']})"
-    return f"{score['value']:.2f} {_range(score['ci95'])}"
+    return f"{score['value']:.2f}" + (f" {_range(score['ci95'])}" if score["ci95"] else "")
 
 
 def _range(ci95: tuple[float, float] | None) -> str:
-    return "no interval" if ci95 is None else f"[{ci95[0]:.2f}, {ci95[1]:.2f}]"
+    return "-" if ci95 is None else f"[{ci95[0]:.2f}, {ci95[1]:.2f}]"
 
 
 def _number(value: float | None) -> str:

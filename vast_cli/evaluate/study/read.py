@@ -104,14 +104,9 @@ def _scores(key: Key, grid: dict[tuple[Aspect, str], Ratings], *, seed: int) -> 
 
 def _score(ratings: Ratings, *, seed: int) -> dict[str, Any]:
     value = statistics.judge_mean(ratings)
-    return {
-        "value": value,
-        "ci95": statistics.two_way_interval(ratings, seed=seed) if value is not None else None,
-        "n": len(ratings),
-        "unit": "1-5",
-        "better": "higher",
-        "reason": "no_judges" if value is None else None,
-    }
+    ci95 = statistics.two_way_interval(ratings, seed=seed) if value is not None else None
+    reason = "no_judges" if value is None else "too_few_clips" if ci95 is None else None
+    return {"value": value, "ci95": ci95, "n": len(ratings), "unit": "1-5", "better": "higher", "reason": reason}
 
 
 def _not_asked(key: Key) -> dict[str, Any]:
