@@ -95,7 +95,6 @@ function plotOf(clip, seek) {
       marks.push(s("text", { class: "axis mid", x: x(time), y: HEIGHT - 4 }, label));
     }
     for (const share of [0, 0.5, 1]) {
-      const digits = high < 0.1 ? 3 : 2;
       marks.push(
         s("line", {
           class: "rule",
@@ -109,7 +108,7 @@ function plotOf(clip, seek) {
         s(
           "text",
           { class: "axis end", x: PLOT.left - 6, y: y(high * share) + 3.5 },
-          (high * share).toFixed(digits).replace(/0$/, ""),
+          Number((high * share).toPrecision(2)),
         ),
       );
     }

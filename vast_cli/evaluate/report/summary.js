@@ -42,7 +42,12 @@ function tiles() {
   const tile = ([number, text, kind]) =>
     h("div", { class: `tile ${number ? kind : "none"}` }, h("dd", {}, number), h("dt", {}, text));
   const box = (name, tiles) =>
-    h("div", { class: "tile-box", role: "group", "aria-label": name }, h("p", { class: "of" }, name), h("dl", {}, tiles));
+    h(
+      "div",
+      { class: "tile-box", role: "group", "aria-label": name },
+      h("p", { class: "of" }, name),
+      h("dl", {}, tiles),
+    );
   return h(
     "div",
     { class: "tiles" },
