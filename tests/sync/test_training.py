@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from vast_cli.face import Topology
 from vast_cli.sync import LagSync
 from vast_cli.sync.network import LagSyncConfig, LagSyncNet
 from vast_cli.training import lagsync as training
 from vast_cli.training.lagsync_batches import Batches, altered_pictures, altered_sound, starts
-from vast_cli.training.lagsync_corpus import Talker, folds, moved
+from vast_cli.training.lagsync_corpus import Talker, folds, mirror_order, moved
 from vast_cli.training.lagsync_figures import dev_figures
 from vast_cli.training.lagsync_loss import LAGS, SPANS, LagContrast
 
@@ -114,6 +115,14 @@ def test_alterations_keep_time_and_stay_finite() -> None:
         assert pictures.shape == (31, 96, 96) and np.isfinite(shape).all()
         changed = altered_sound(clip.sound, random)
         assert changed.shape == clip.sound.shape and np.isfinite(changed).all()
+
+
+def test_a_mirrored_shape_is_a_shape() -> None:
+    order = mirror_order()
+    np.testing.assert_array_equal(order[order], np.arange(42))
+    canonical = Topology.load()
+    lips = canonical.canonical[np.concatenate([canonical.sets["lips_outer"], canonical.sets["lips_inner"]])]
+    np.testing.assert_allclose(lips[order[:40]] * [-1, 1, 1], lips, atol=1e-3)
 
 
 def test_a_moved_picture_is_late() -> None:

@@ -13,7 +13,7 @@ from vast_cli.sync.network import FRAMES, SOUNDS
 from vast_cli.sync.score import MAX_LAG
 from vast_cli.sync.sound import A_FRAME, N_MELS, normalise
 from vast_cli.timebase import FPS
-from vast_cli.training.lagsync_corpus import LIP_POINTS, ROOM, SHAPE_POINTS, Array, Talker
+from vast_cli.training.lagsync_corpus import LIP_POINTS, ROOM, SHAPE_POINTS, Array, Talker, mirror_order
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ def altered_pictures(crops: NDArray, shape: Array, rng: np.random.Generator | No
         affine = np.concatenate([linear, offset[:, None]], axis=1)
         moved = cv2.warpAffine(crops[k], affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         pictures[k] = sight(moved)
-    return pictures, relative(shape @ linear.T.astype(np.float32))
+    points = shape[:, mirror_order()] if mirror < 0 else shape
+    return pictures, relative(points @ linear.T.astype(np.float32))
 
 
 def relative(shape: Array) -> Array:

@@ -1,6 +1,7 @@
 """What LagSync learns from: mouths and sounds of the training clips, in step."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,14 @@ def load_talkers(
     lips = np.concatenate([sets["lips_outer"], sets["lips_inner"]])
     cache.mkdir(parents=True, exist_ok=True)
     return [_talker(clip, cache, landmarks, lips) for clip in tqdm(clips, desc="mouths", unit="clip", mininterval=5)]
+
+
+@functools.cache
+def mirror_order() -> NDArray[np.int64]:
+    """Where each shape point goes in a mirrored picture, [42]."""
+    topology = Topology.load()
+    lips = [*topology.sets["lips_outer"], *topology.sets["lips_inner"]]
+    return np.array([lips.index(topology.mirror[k]) for k in lips] + [LIP_POINTS, LIP_POINTS + 1])
 
 
 def _talker(clip: corpora.Clip, cache: Path, landmarks: Path, lips: NDArray[np.int64]) -> Talker:

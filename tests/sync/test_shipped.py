@@ -1,0 +1,79 @@
+"""The shipped weights on clips of speakers they never saw: delays move the lag exactly, another sound fits less."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vast_cli import media
+from vast_cli.face import FaceModel, track_landmarks
+from vast_cli.sync import LagSync, MouthCropper, score
+from vast_cli.training import corpora
+from vast_cli.training.lagsync_corpus import sound_in_step
+
+NAMES = ("talk/fi12.mp4", "grid/grid_lbbc2a.mp4")
+FRAMES = 150
+
+Measured = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # crops, samples, seen
+
+
+@pytest.fixture(scope="session")
+def measured(shared: Path) -> Measured:
+    """The first 6 s of two val clips."""
+    clips = {c.name: c for c in corpora.read_index(shared / "video") if c.split == "val"}
+    found: Measured = {}
+    cropper = MouthCropper()
+    for name in NAMES:
+        clip = clips[name]
+        with media.VideoReader(clip.path) as reader:
+            frames = [frame for frame, _ in zip(reader, range(FRAMES), strict=False)]
+        track = track_landmarks(iter(frames), FaceModel.load(), source=name)
+        crops = np.stack([cropper(f, p) for f, p in zip(frames, track.points, strict=True)])
+        found[name] = crops, sound_in_step(clip.path, corpora.sound_offset_s(clip)), track.present
+    return found
+
+
+def embeddings(model: LagSync, measured: Measured, name: str) -> tuple[np.ndarray, np.ndarray]:
+    crops, samples, seen = measured[name]
+    assert seen.all()
+    return model.embed_mouth(crops), model.embed_sound(samples[: 640 * len(crops)], len(crops))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_truth_is_in_step_and_delays_move_the_lag_exactly(shipped: LagSync, measured: Measured, name: str) -> None:
+    mouth, sound = embeddings(shipped, measured, name)
+    truth = score(mouth, sound)
+    assert truth is not None and abs(truth.lag) <= 1
+    last = truth.at0
+    for late in (2, 5):
+        delayed = score(mouth[:-late], sound[late:])
+        assert delayed is not None
+        assert delayed.lag == truth.lag + late
+        assert delayed.at0 < last
+        last = delayed.at0
+
+
+def test_another_sound_and_a_reversed_mouth_fit_less(shipped: LagSync, measured: Measured) -> None:
+    one, two = (embeddings(shipped, measured, name) for name in NAMES)
+    n = len(two[0])
+    truth, other = score(two[0], two[1]), score(two[0], one[1][:n])
+    backwards = score(shipped.embed_mouth(np.ascontiguousarray(measured[NAMES[1]][0][::-1])), two[1])
+    assert truth is not None and other is not None and backwards is not None
+    assert truth.margin > 2 * other.margin
+    assert truth.margin > 2 * backwards.margin
+
+
+def test_a_still_mouth_fits_nothing(shipped: LagSync, measured: Measured) -> None:
+    crops, samples, _ = measured[NAMES[0]]
+    still = shipped.embed_mouth(np.repeat(crops[:1], len(crops), axis=0))
+    sound = shipped.embed_sound(samples[: 640 * len(crops)], len(crops))
+    mouth = shipped.embed_mouth(crops)
+    frozen, truth = score(still, sound), score(mouth, sound)
+    assert frozen is not None and truth is not None
+    assert frozen.margin < 0.4 * truth.margin
+
+
+def test_its_name_is_that_of_its_file(shipped: LagSync) -> None:
+    from vast_cli import assets
+
+    assert shipped.name == f"lagsync@{assets.model_hash('lagsync')[:8]}"
