@@ -8,8 +8,11 @@ these clips is marked; the share of single clips that are in order says whether 
 
 import argparse
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
+
+from in_step import put_in_step
 
 from vast_cli.evaluate import engine, registry
 from vast_cli.evaluate.clip import Pair
@@ -37,25 +40,27 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--table", type=Path, help="write the table here too")
     options = parser.parse_args()
-    document = engine.evaluate(
-        pairs(options.corpus, options.clips, options.sets.split(",")),
-        engine.Settings(threads=1),
-        workers=options.workers,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = pairs(options.corpus, options.clips, options.sets.split(","), Path(folder))
+        document = engine.evaluate(chosen, engine.Settings(threads=1), workers=options.workers)
     text = table(document)
     print(text)
     if options.table is not None:
         options.table.write_text(text, encoding="utf-8")
 
 
-def pairs(corpus: Path, limit: int, sets: list[str]) -> list[Pair]:
-    """Val clips with sound, in step by the corpus' own measure where it has one."""
+def pairs(corpus: Path, limit: int, sets: list[str], folder: Path) -> list[Pair]:
+    """Val clips with sound, put in step; those that the corpus doubts are left out."""
     rows = [
         row
         for row in read_index(corpus)
         if row.split == "val" and row.set in sets and row.has_audio and row.sync_ok is not False
     ]
-    return with_other_sound([Pair(row.key, row.path, row.path, speaker=row.speaker) for row in rows[:limit]])
+    found = []
+    for row in rows[:limit]:
+        clip = put_in_step(row, folder)
+        found.append(Pair(row.key, clip, clip, speaker=row.speaker))
+    return with_other_sound(found)
 
 
 def table(document: dict[str, Any]) -> str:

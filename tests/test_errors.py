@@ -1,5 +1,6 @@
 """The table of errors is whole: every code raised in the package has a row, every row is documented."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -32,3 +33,8 @@ def test_hint_can_be_replaced() -> None:
         "where": "a.mp4",
         "hint": "look",
     }
+
+
+def test_errors_travel_between_processes() -> None:
+    error = errors.VastError("vast_no_face", "no face", where="a.mp4", hint="look")
+    assert pickle.loads(pickle.dumps(error)).as_dict() == error.as_dict()

@@ -12,14 +12,15 @@
      73   cantcreate    vast_output_exists vast_output_unwritable
      74   ioerror       vast_disk_full vast_write_failed vast_encode_failed
      75   locked        vast_locked
-     78   config        vast_manifest_invalid vast_preset_unknown vast_record_invalid vast_record_version vast_model_mismatch
-                        vast_option_invalid
+     78   config        vast_manifest_invalid vast_preset_unknown vast_record_invalid vast_record_version
+                        vast_model_mismatch vast_option_invalid
 
 Codes and exit statuses are API: only added to. Texts may change at any time.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -134,6 +135,10 @@ class VastError(Exception):
         self.where = where
         self.hint = kind.hint if hint is None else hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole."""
+        return _again, (self.code, self.message, self.where, self.hint)
+
     def as_dict(self) -> dict[str, str | int | None]:
         """The error as it appears in JSON output."""
         return {
@@ -143,3 +148,7 @@ class VastError(Exception):
             "where": self.where,
             "hint": self.hint,
         }
+
+
+def _again(code: str, message: str, where: str | None, hint: str) -> VastError:
+    return VastError(code, message, where=where, hint=hint)

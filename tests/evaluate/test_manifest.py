@@ -49,8 +49,13 @@ def test_all_faults_of_a_table_at_once(house: Path) -> None:
     with pytest.raises(VastError) as caught:
         find_pairs(table, given())
     assert caught.value.code == "vast_manifest_invalid"
-    for words in ("`refrence`: unknown; did you mean `reference`", "row 3, column output: no file", "row 3, column style_differs",
-                  "row 4, column output: empty", "the id `1`"):  # fmt: skip
+    for words in (
+        "`refrence`: unknown; did you mean `reference`",
+        "row 3, column output: no file",
+        "row 3, column style_differs",
+        "row 4, column output: empty",
+        "the id `1`",
+    ):
         assert words in caught.value.message, words
 
 
@@ -58,7 +63,7 @@ def test_all_faults_of_a_table_at_once(house: Path) -> None:
 def test_tables_without_outputs(house: Path, text: str) -> None:
     table = house / "pairs.csv"
     table.write_text(text)
-    with pytest.raises(VastError, match="column `output`|no row"):
+    with pytest.raises(VastError, match=r"column `output`|no row"):
         find_pairs(table, given())
 
 

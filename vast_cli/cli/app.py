@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "train": "vast_cli.cli.train:app",
     "evaluate": "vast_cli.cli.evaluate:evaluate",
     "compare": "vast_cli.cli.compare:compare",
+    "study": "vast_cli.cli.study:app",
     "styles": "vast_cli.cli.styles:app",
     "avatars": "vast_cli.cli.avatars:app",
     "doctor": "vast_cli.cli.doctor:doctor",

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from vast_cli.errors import VastError
 from vast_cli.evaluate import pairs
 from vast_cli.evaluate.crop import CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
+from vast_cli.evaluate.outside import Outside, Verdicts, ask
 from vast_cli.evaluate.portrait import EVERY, Judges, Portrait, mouth_square, watch
 from vast_cli.evaluate.sight import LOST_SHARE, Sight, Sound, hear, look
 
@@ -67,6 +68,8 @@ class Observed:
     ssim: dict[str, dict[str, float]]
     lagsync: sync.LagSync | None
     has_descriptor: bool
+    verdicts: Verdicts
+    models: dict[str, str]  # names of the networks and programs that judged
     style: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # made, prompt: style codes
 
     @property
@@ -121,6 +124,7 @@ class Tools:
     models: pipeline.Models
     judges: Judges
     threads: int = 2
+    outside: Outside = field(default_factory=Outside)
     controls: bool = True
     styles: bool = False  # extract style codes from the rendered videos
     which: str = "largest"
@@ -181,7 +185,8 @@ def _observe(
     footage_sound, _ = (None, None) if footage is None else _sound_of(None, footage, tools)
     other_sound = None
     if pair.other_audio is not None:
-        other_sound, _ = _heard(pair.other_audio, tools)
+        with suppress(VastError):  # another clip's fault is told there
+            other_sound, _ = _heard(pair.other_audio, tools)
     portraits = {name: job.result() for name, job in jobs.items()}
     if truth is not None and truth_box is not None and tools.controls and "truth" in portraits:
         portraits["truth"].bands.update(_still_bands(truth, truth_box))
@@ -207,6 +212,14 @@ def _observe(
         ssim={} if ssim_soon is None else ssim_soon.result(),
         lagsync=judges.lagsync,
         has_descriptor=judges.descriptor is not None,
+        verdicts=ask(
+            tools.outside,
+            {"made": made} | ({} if truth is None else {"truth": truth}),
+            {"made": sound, "truth": truth_sound},
+            box,
+            {"transcript": pair.transcript, "prompt": pair.style_reference},
+        ),
+        models=({} if judges.lagsync is None else {"lagsync": judges.lagsync.name}) | tools.outside.names(),
         style=_styles(pair, tools) if tools.styles else {},
     )
 

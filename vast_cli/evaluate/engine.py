@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,12 +23,14 @@ from vast_cli.evaluate import registry, statistics
 from vast_cli.evaluate.clip import Observed, Pair, Tools, load_judges, observe
 from vast_cli.evaluate.crop import SIDE
 from vast_cli.evaluate.flags import flags
-from vast_cli.evaluate.outside import Options
+from vast_cli.evaluate.outside import Options, Outside
 from vast_cli.evaluate.reading import Reading, Spec, in_order, null, skill
+from vast_cli.evaluate.sight import Sight
 from vast_cli.timebase import FPS
 
 SCHEMA = "vast.evaluate/1"
 DIGITS = 4  # of series
+MOUTH_SQUARE = 2.2  # lip widths
 TARGETS = {"nearer_0": 0.0, "nearer_1": 1.0}  # a limit on these is the distance allowed
 
 
@@ -57,6 +60,7 @@ def make_tools(settings: Settings) -> Tools:
     return Tools(
         models=pipeline.Models(),
         judges=load_judges(),
+        outside=Outside.load(settings.outside),
         threads=settings.threads,
         controls=settings.controls,
         styles=settings.styles,
@@ -141,17 +145,38 @@ def _measured(
             yield pair, _caught(partial(measure, pair, tools, seed=settings.seed, progress=tell))
         return
     make_tools(settings)  # a fault in what was supplied is told once, here
-    context = multiprocessing.get_context("spawn")  # torch and threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings,)) as pool:
-        futures = [pool.submit(_work, pair) for pair in pairs]
-        try:
-            for pair, future in zip(pairs, futures, strict=True):
+    pending = list(pairs)
+    while pending:
+        with _pool(settings, min(workers, len(pending))) as pool:
+            futures = [pool.submit(_work, pair) for pair in pending]
+            for i, future in enumerate(futures):
                 try:
-                    yield pair, future.result()
-                except BrokenProcessPool:
-                    yield pair, VastError("vast_worker_died", f"the process that measured `{pair.output}` died")
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+                    yield pending[i], future.result()
+                except BrokenProcessPool:  # a process died and took the others' work along
+                    suspect, pending = pending[i], pending[i + 1 :]
+                    break
+            else:
+                return
+        yield suspect, _by_itself(suspect, settings)
+
+
+@contextmanager
+def _pool(settings: Settings, workers: int) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")  # torch and threads do not survive a fork
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _by_itself(pair: Pair, settings: Settings) -> "Measured | VastError":
+    """Measure a clip in a process that may die."""
+    with _pool(settings, 1) as pool:
+        try:
+            return pool.submit(_work, pair).result()
+        except BrokenProcessPool:
+            return VastError("vast_worker_died", f"the process that measured `{pair.output}` died")
 
 
 def _caught(work: "Callable[[], Measured]") -> "Measured | VastError":
@@ -208,6 +233,8 @@ def _document(clip: Observed, readings: dict[str, Reading]) -> dict[str, Any]:
         "source_fps": made.source_fps,
         "truncated": made.truncated,
         "frames_lost": int((~made.present).sum()),
+        "mouth_box": _mouth_box(made),
+        "reference_mouth_box": None if truth is None else _mouth_box(truth),
         "notes": _notes(clip),
         "measures": {name: told.document() for name, told in readings.items()},
         "flags": flags(readings),
@@ -220,6 +247,17 @@ def _document(clip: Observed, readings: dict[str, Reading]) -> dict[str, Any]:
         },
         "error": None,
     }
+
+
+def _mouth_box(sight: Sight) -> list[int] | None:
+    """Left, top, right, bottom of a square around the clip's mouths, pixels of the picture; for contact sheets."""
+    if not sight.present.any():
+        return None
+    lips = sight.points[sight.present][:, landmarks.MOUTH]
+    x, y = np.median(lips.mean(1), axis=0)
+    half = MOUTH_SQUARE / 2 * float(np.median(np.ptp(lips[..., 0], axis=1)))
+    left, top = max(0, round(x - half)), max(0, round(y - half))
+    return [left, top, min(sight.width, round(x + half)), min(sight.height, round(y + half))]
 
 
 def _notes(clip: Observed) -> list[str]:

@@ -1,0 +1,20 @@
+"""Copies of corpus clips whose sound is put in step: constant offsets of the sources would look like faults of sync."""
+
+from pathlib import Path
+
+from vast_cli.media.ffmpeg import find_ffmpeg, run
+from vast_cli.training.corpora import Clip, sound_offset_s
+
+
+def put_in_step(clip: Clip, folder: Path) -> Path:
+    """A copy of `clip`, pictures untouched, sound moved by the measured offset; the clip itself if that is 0."""
+    late = sound_offset_s(clip)
+    if not late:
+        return clip.path
+    target = folder / f"{clip.key}.mp4"
+    move = ["-ss", f"{late}"] if late > 0 else ["-itsoffset", f"{-late}"]
+    pad = "aresample=async=1:first_pts=0,apad"
+    arguments = ["-i", str(clip.path), *move, "-i", str(clip.path), "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
+    length = ["-t", f"{clip.n_frames / 25}"]
+    run([find_ffmpeg(), "-y", *arguments, "-af", pad, "-c:a", "aac", *length, str(target)], target=target, timeout_s=60)
+    return target
