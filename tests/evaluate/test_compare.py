@@ -345,3 +345,15 @@ def test_command_makes_the_video(
     assert media.probe(out).has_audio
     status, said, _ = vast_compare(*videos, "--labels", "one,two,three", "-o", tmp_path / "d.mp4")
     assert status == 78 and sorted(path.name for path in tmp_path.iterdir()) == ["c.mp4", "e.json"]
+
+
+def test_scores_measured_here_and_now(prompt: Path, tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
+    from vast_cli.evaluate.compare import measure_scores
+
+    clip, soft = tmp_path / "clip.mp4", tmp_path / "soft.mp4"
+    ffmpeg("-i", prompt, "-t", "1.2", "-c:v", "libx264", "-crf", "5", "-c:a", "aac", clip)
+    ffmpeg("-i", clip, "-vf", "gblur=sigma=2", "-c:v", "libx264", "-crf", "5", "-c:a", "copy", soft)
+    sharp, blurred = measure_scores([clip, soft], reference=clip, shown=["ssim_mouth", "sync_conf"])
+    assert sharp["ssim_mouth"] == pytest.approx(1)
+    assert sharp["sync_conf"] is None
+    assert blurred["ssim_mouth"] is not None and blurred["ssim_mouth"] < 0.97

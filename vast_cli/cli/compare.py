@@ -27,6 +27,10 @@ def compare(
     metrics_json: Annotated[
         list[Path] | None, typer.Option(help="Show scores out of what `vast evaluate --json` wrote; may be repeated.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics/--no-metrics", help="Evaluate the videos and show scores.")
+    ] = False,
+    reference: Annotated[Path | None, typer.Option(help="The true video, for `--metrics`.")] = None,
     show: Annotated[
         str | None, typer.Option(help="Which measures, with commas between; with two evaluations also `all`.")
     ] = None,
@@ -48,7 +52,7 @@ def compare(
 ) -> None:
     """Put videos side by side, with names, scores and waveform; or test which of two evaluated sets is better.
 
-    vast compare ours.mp4 theirs.mp4 --labels "ours,Wav2Lip" --waveform -o compare.mp4
+    vast compare ours.mp4 theirs.mp4 --labels "ours,Wav2Lip" --metrics --waveform -o compare.mp4
 
     vast compare ours.json theirs.json
     """
@@ -69,17 +73,27 @@ def compare(
             _compare_sets(ui, inputs[0], inputs[1], measures=chosen, seed=seed)
             return
 
-        from vast_cli.evaluate.compare import compare_videos, read_scores
+        from vast_cli.evaluate.compare import compare_videos, measure_scores, read_scores
 
-        if chosen is not None and not metrics_json:
-            raise VastError("vast_option_invalid", "`--show` needs `--metrics-json`")
+        if chosen is not None and not (metrics_json or metrics):
+            raise VastError("vast_option_invalid", "`--show` needs `--metrics` or `--metrics-json`")
+        if metrics and metrics_json:
+            raise VastError("vast_option_invalid", "`--metrics` measures anew, `--metrics-json` reads: choose one")
+        if reference is not None and not metrics:
+            raise VastError("vast_option_invalid", "`--reference` needs `--metrics`")
+        if reference is not None:
+            files.check_input(reference)
+        target = output or Path("compare.mp4")
+        files.check_output(target, overwrite=overwrite)
         scores = read_scores(metrics_json, inputs, shown=chosen) if metrics_json else None
+        if metrics:
+            scores = measure_scores(inputs, reference=reference, shown=chosen, seed=seed, progress=ui.progress)
         for path, known in zip(inputs, scores or [], strict=False):
             if not known:
                 ui.warn(f"no figures of `{path}` in {', '.join(f'`{name}`' for name in metrics_json or [])}")
         made = compare_videos(
             inputs,
-            output or Path("compare.mp4"),
+            target,
             labels=None if labels is None else [label.strip() for label in labels.split(",")],
             scores=scores,
             audio=audio,

@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 EVERY = 5  # frames from one thinned sample to the next: neighbours are near copies
-DESCRIBE_EVERY = 10
+DESCRIBE_EVERY = 25  # one a second: the network takes 60 ms
 CHUNK = 100  # frames whose mouths are embedded at once
 MOUTH_HALF = 0.9  # of lip width: the mouth square of the bands
 BOX_HALF = (0.8, 0.64)  # of lip width: the mouth box

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vast_cli import files
+from vast_cli import files, pipeline
 from vast_cli.errors import VastError
 
 # what is shown under a video unless told otherwise, the first that were measured
@@ -116,13 +116,49 @@ def read_scores(
     """
     clips = [clip for path in documents for clip in read_document(path).clips]
     found = _matched(clips, videos)
-    values = [clip.values for clip in found if clip is not None]
-    if not values:
+    if not any(found):
         raise VastError(
             "vast_option_invalid",
             f"{', '.join(f'`{path}`' for path in documents)} speaks of none of the videos",
             hint="evaluate them, or name them as they were evaluated",
         )
+    return _chosen(found, shown)
+
+
+def measure_scores(
+    videos: Sequence[Path],
+    *,
+    reference: Path | None = None,
+    shown: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: pipeline.Progress = pipeline.silent,
+) -> list[dict[str, float | None]]:
+    """Evaluate the videos here and now; as `read_scores` otherwise.
+
+    Args:
+        videos: of the comparison.
+        reference: the true video that all of them are held against.
+        shown: measures to show.
+        seed: of the evaluation.
+        progress: told of the videos.
+
+    Raises:
+        VastError: of videos that cannot be read; `vast_option_invalid` of an unknown measure.
+    """
+    from vast_cli.evaluate import engine
+    from vast_cli.evaluate.clip import Pair
+
+    pairs = [Pair(str(index), video, reference) for index, video in enumerate(videos)]
+    document = engine.evaluate(pairs, engine.Settings(seed=seed), progress=progress)
+    for clip in document["clips"]:
+        if clip["error"]:
+            raise VastError(clip["error"]["code"], clip["error"]["message"], hint=clip["error"]["hint"])
+    return _chosen([_clip(clip) for clip in document["clips"]], shown)
+
+
+def _chosen(found: Sequence[Clip | None], shown: Sequence[str] | None) -> list[dict[str, float | None]]:
+    """The measures to show of each video."""
+    values = [clip.values for clip in found if clip is not None]
     known = {name for one in values for name in one}
     if shown is None:
         measured = {name for one in values for name, value in one.items() if value is not None}
