@@ -1,6 +1,7 @@
 """A measure says what it does not know."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,8 @@ def test_measures_are_named_once_and_described() -> None:
     assert len(names) == len(set(names))
     for spec in registry.SPECS.values():
         assert spec.title and spec.about.endswith("."), spec.name
+
+
+def test_the_page_of_measures_is_up_to_date() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "measures.md"
+    assert page.read_text("utf-8") == registry.page(), "python -m vast_cli.evaluate.registry > docs/measures.md"

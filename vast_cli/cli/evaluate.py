@@ -182,7 +182,11 @@ def _worst(clips: list[dict[str, Any]], limit: int = 10) -> list[dict[str, Any]]
 
 def _add(table: "Table", name: str, entry: dict[str, Any]) -> None:
     def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        if value is None:
+            return ""
+        if abs(value) < 1e-6:  # rounding of what is zero
+            return "0"
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
     interval = "" if entry["ci95"] is None else f"{number(entry['ci95'][0])} .. {number(entry['ci95'][1])}"
     ends = [f"{which} {number(entry[which])}" for which in ("ceiling", "floor") if entry[which] is not None]

@@ -40,3 +40,20 @@ def pool(collected: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
     return {
         name: told for module in MODULES if hasattr(module, "pool") for name, told in module.pool(collected).items()
     }
+
+
+def page() -> str:
+    """All measures as a table in Markdown: `python -m vast_cli.evaluate.registry > docs/measures.md`."""
+    text = "# Measures of `vast evaluate`\n\nWritten by `python -m vast_cli.evaluate.registry`.\n\n"
+    text += "| name | what | unit | better | best and worst beside it | must ascend | needs |\n"
+    text += "| --- | --- | --- | --- | --- | --- | --- |\n"
+    for spec in SPECS.values():
+        ends = ", ".join(end for end in (spec.ceiling, spec.floor) if end)
+        chains = "; ".join(" < ".join(chain) for chain in spec.order) or ("a plain count" if spec.counts else "")
+        cells = (f"`{spec.name}`", spec.about, spec.unit, spec.better.replace("_", " "), ends, chains, spec.needs)
+        text += "| " + " | ".join(cells) + " |\n"
+    return text
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -88,13 +88,13 @@ def check_installed() -> None:
     """Fail early where scikit-learn is absent.
 
     Raises:
-        VastError: `vast_asset_missing`.
+        VastError: `vast_extra_missing`.
     """
     try:
         import sklearn  # noqa: F401
     except ImportError:
         raise VastError(
-            "vast_asset_missing",
+            "vast_extra_missing",
             "a style map needs scikit-learn, which is not installed",
             hint="python -m pip install 'vast-avatar[evaluate]'",
         ) from None
@@ -124,7 +124,7 @@ def map_styles(
         progress: told of clips and figures.
 
     Raises:
-        VastError: `vast_asset_missing` without scikit-learn, `vast_option_invalid` with too few clips, and those of
+        VastError: `vast_extra_missing` without scikit-learn, `vast_option_invalid` with too few clips, and those of
             reading the clips and the table.
     """
     check_installed()

@@ -128,6 +128,8 @@ def score_text(value: float | None) -> str:
     """A value with three figures; a dash for what could not be measured."""
     if value is None:
         return "–"
+    if abs(value) < 1e-6:  # rounding of what is zero
+        return "0"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
