@@ -11,7 +11,7 @@ from vast_cli.sync import LagSync, MouthCropper, score
 from vast_cli.training import corpora
 from vast_cli.training.lagsync_corpus import sound_in_step
 
-NAMES = ("talk/fi12.mp4", "grid/grid_lbbc2a.mp4")
+NAMES = ("talk/fi12.mp4", "talk/fi27.mp4")
 FRAMES = 150
 
 Measured = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # crops, samples, seen

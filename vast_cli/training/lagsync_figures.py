@@ -25,7 +25,7 @@ def embed(model: LagSync, talker: Talker) -> tuple[Array, Array]:
 
 
 def dev_figures(model: LagSync, talkers: Sequence[Talker]) -> dict[str, float]:
-    """Figures over pieces of 4 s (whole clips where they are shorter), the mean over sets of `figure` among them.
+    """Figures over pieces of 4 s (whole clips where they are shorter), and `figure`, the `acc` of talk, to choose by.
 
     `lag1`: share within a frame of lag 0; `acc`: that of stretches of 25 frames; `margin`, `other`: mean margins with
     the clip's own sound and another's; `other_lower`: share of pieces where the own one is larger.
@@ -59,5 +59,5 @@ def dev_figures(model: LagSync, talkers: Sequence[Talker]) -> dict[str, float]:
             report[f"{name}_other"] = float(np.mean([m for _, m in both]))
             report[f"{name}_other_lower"] = float(np.mean([a > m for a, m in both]))
     main = "talk" if "talk" in found else next(iter(found), "")
-    report["figure"] = (report.get(f"{main}_acc", 0.0) + report.get(f"{main}_lag1", 0.0)) / 2
+    report["figure"] = report.get(f"{main}_acc", report.get(f"{main}_lag1", 0.0))
     return {name: round(value, 4) for name, value in report.items()}
