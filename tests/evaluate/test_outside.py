@@ -25,8 +25,6 @@ def program(folder: Path, name: str, prints: str) -> str:
     script = folder / f"{name}.py"
     checks = "assert sys.argv[1] == '--version' or pathlib.Path(sys.argv[1]).is_file()"
     script.write_text(f"import pathlib, sys\n{checks}\nprint({prints!r})\n")
-        f"import pathlib, sys\nassert sys.argv[1] == '--version' or pathlib.Path(sys.argv[1]).is_file()\nprint({prints!r})\n"
-    )
     return f"{sys.executable} {script} {{video}}"
 
 
