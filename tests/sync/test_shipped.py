@@ -12,14 +12,14 @@ from vast_cli.training import corpora
 from vast_cli.training.lagsync_corpus import sound_in_step
 
 NAMES = ("talk/fi12.mp4", "talk/fi27.mp4")
-FRAMES = 150
+FRAMES = 375
 
 Measured = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # crops, samples, seen
 
 
 @pytest.fixture(scope="session")
 def measured(shared: Path) -> Measured:
-    """The first 6 s of two val clips."""
+    """The first 15 s of two val clips."""
     clips = {c.name: c for c in corpora.read_index(shared / "video") if c.split == "val"}
     found: Measured = {}
     cropper = MouthCropper()
