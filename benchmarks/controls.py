@@ -75,7 +75,7 @@ def table(document: dict[str, Any]) -> str:
         for clip in document["clips"]:
             one = clip["measures"].get(name)
             if one is not None and one["value"] is not None:
-                told.append(in_order(spec, one["controls"] | {"made": one["value"]}))
+                told.append(in_order(spec, {"real": one["value"], **one["controls"], "made": one["value"]}))
         share = f"{told.count(True)}/{len(told) - told.count(None)}" if told else "-"
         chains = "; ".join(" < ".join(chain) for chain in spec.order)
         means = ", ".join(f"{key} {value:.3g}" for key, value in entry["controls"].items() if value is not None)

@@ -51,7 +51,7 @@ def read(clip: Observed) -> dict[str, Reading]:
     sd = clip.model.sd.astype(np.float64)
     real = None if clip.truth is None else clip.expression(clip.truth)
     base = made if real is None or len(real) < WINDOW else real
-    scores = {"real": _score(base, sd)}
+    scores = {} if base is made else {"real": _score(base, sd)}
     for name, make in _controls(clip.seed).items():
         scores[name] = _score(make(base), sd)
     for name, sight in (("prompt", clip.prompt), ("own", clip.footage)):

@@ -48,7 +48,10 @@ def read(clip: Observed) -> dict[str, Reading]:
     """All distances, with controls made of the truth's own points."""
     reason = "style_differs" if clip.pair.style_differs else clip.unpaired_faces
     if reason is not None:
-        return {spec.name: null(reason, clip.unpaired_hint if reason == clip.unpaired else None) for spec in SPECS}
+        hint = clip.unpaired_hint if reason == clip.unpaired else None
+        if reason == "no_reference":
+            hint = "give the true video with `--reference`"
+        return {spec.name: null(reason, hint) for spec in SPECS}
     assert clip.truth is not None
     box = clip.truth.box()
     assert box is not None

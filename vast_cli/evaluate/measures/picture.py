@@ -36,6 +36,9 @@ SPECS = (
 )  # fmt: skip
 
 
+TRUTH_HINT = "give the true video with `--reference`"
+
+
 def read(clip: Observed) -> dict[str, Reading]:
     """SSIM of each kind against the truth, CPBD alone and against the truth through our encoder."""
     found: dict[str, Reading] = {}
@@ -43,7 +46,7 @@ def read(clip: Observed) -> dict[str, Reading]:
         values = dict(clip.ssim.get(name, {}))
         value = values.pop("made", None)
         if clip.unpaired is not None or value is None:
-            found[name] = null(clip.unpaired or "no_face", clip.unpaired_hint)
+            found[name] = null(clip.unpaired or "no_face", clip.unpaired_hint or TRUTH_HINT)
         else:
             found[name] = reading(value, otherwise="no_face", controls=values)
     return found | _cpbd(clip)
@@ -65,7 +68,7 @@ def _cpbd(clip: Observed) -> dict[str, Reading]:
     value = mean(made.cpbd["made"])
     found = {"cpbd": reading(value, otherwise="no_edges", controls=controls)}
     if clip.unpaired is not None:
-        found["cpbd_ratio"] = null(clip.unpaired, clip.unpaired_hint)
+        found["cpbd_ratio"] = null(clip.unpaired, clip.unpaired_hint or TRUTH_HINT)
     elif "reencoded" not in clip.portraits:
         found["cpbd_ratio"] = null("not_asked", "its yardstick is a control: leave `--no-controls` out")
     elif value is None or not again:

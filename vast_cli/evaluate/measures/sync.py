@@ -52,7 +52,7 @@ SET_SPECS = (
 
 
 def read(clip: Observed) -> dict[str, Reading]:
-    """LagSync's figures of the output; the controls are made from the truth, or without one from the output."""
+    """LagSync's figures of the output; the controls are made from the truth, else footage, else the output."""
     reason, hint = _unusable(clip)
     if reason is not None:
         return {spec.name: null(reason, hint) for spec in SPECS}
@@ -105,20 +105,19 @@ def _figures(score: sync.LagScore) -> dict[str, float | None]:
 
 
 def _controls(clip: Observed, network: sync.LagSync) -> dict[str, dict[str, float | None]]:
-    """Figures of the real video (the output itself where there is none) and of what spoils its sync."""
-    sight, portrait, sound = clip.made, clip.portraits["made"], clip.sound
-    if clip.truth is not None and "truth" in clip.portraits and clip.truth.lost <= LOST_SHARE:
-        sight, portrait = clip.truth, clip.portraits["truth"]
-        sound = clip.truth_sound or clip.sound
+    """Figures of the real video and of what spoils its sync; without one the output is spoilt, `real` is missing."""
+    real = _real(clip)
+    sight, portrait, sound = real or (clip.made, clip.portraits["made"], clip.sound)
     assert sound is not None
     heard = _heard(network, sound, sight)
     cases: dict[str, tuple[Array, Array, NDArray[np.bool_]]] = {
-        "real": (portrait.mouth, heard, portrait.mouth_valid),
         "delay_2": _late(portrait, heard, 2),
         "delay_5": _late(portrait, heard, 5),
         "mouth_swap": _late(portrait, heard, -SWAP),
         "reversed": (portrait.mouth_reversed[::-1], heard, portrait.mouth_valid[::-1]),
     }
+    if real is not None:
+        cases["real"] = portrait.mouth, heard, portrait.mouth_valid
     if clip.other_sound is not None:
         foreign = _heard(network, clip.other_sound, sight)
         cases["other_audio"] = (portrait.mouth[: len(foreign)], foreign, portrait.mouth_valid[: len(foreign)])
@@ -128,6 +127,18 @@ def _controls(clip: Observed, network: sync.LagSync) -> dict[str, dict[str, floa
         margin = found["other_audio"]["lagsync_margin"]
         found["other_audio_x2"] = {"lagsync_margin": None if margin is None else 2 * margin}
     return found
+
+
+def _real(clip: Observed) -> tuple[Sight, Portrait, Sound] | None:
+    """The truth, else footage with sound; None where neither shows a face and speaks."""
+    if clip.truth is not None and "truth" in clip.portraits and clip.truth.lost <= LOST_SHARE:
+        sound = clip.truth_sound or clip.sound
+        return None if sound is None else (clip.truth, clip.portraits["truth"], sound)
+    if clip.footage is not None and "footage" in clip.portraits and clip.footage.lost <= LOST_SHARE:
+        sound = clip.footage_sound
+        spoken = sound is not None and sound.speech(clip.footage.n_frames).sum() >= MIN_SPEECH_S * FPS
+        return (clip.footage, clip.portraits["footage"], sound) if sound is not None and spoken else None
+    return None
 
 
 def _late(portrait: Portrait, heard: Array, frames: int) -> tuple[Array, Array, NDArray[np.bool_]]:
