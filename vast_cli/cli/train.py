@@ -98,7 +98,7 @@ def lagsync(
         Path | None, typer.Option(help="Folder of further corpora, made as the card of `acoustic` says.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("lagsync.safetensors"),
-    steps: Annotated[int, typer.Option(min=1, help="Steps at most; held-out speakers may end it earlier.")] = 1500,
+    steps: Annotated[int, typer.Option(min=1, help="Steps at most; held-out speakers may end it earlier.")] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     work: Annotated[Path, typer.Option(help="Folder of checkpoints, landmarks and crops.")] = WORK,
     seed: options.Seed = 0,

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from vast_cli.evaluate.crop import CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
 from vast_cli.evaluate.outside import Outside, Verdicts, ask
 from vast_cli.evaluate.portrait import EVERY, Judges, Portrait, mouth_square, watch
+from vast_cli.evaluate.shelf import Shelf
 from vast_cli.evaluate.sight import LOST_SHARE, Sight, Sound, hear, look
 
 Image = NDArray[np.uint8]
@@ -126,6 +127,7 @@ class Tools:
     threads: int = 2
     outside: Outside = field(default_factory=Outside)
     controls: bool = True
+    shelf: Shelf = field(default_factory=Shelf)
     styles: bool = False  # extract style codes from the rendered videos
     which: str = "largest"
 
@@ -145,49 +147,39 @@ def _observe(
 ) -> Observed:
     model = tools.models.face_model
 
-    def see(path: Path | None, tell: pipeline.Progress = pipeline.silent) -> "Future[Sight] | None":
-        return None if path is None else pool.submit(look, path, model, which=tools.which, progress=tell)
-
-    made_soon = see(pair.output, progress)
-    footage_soon, prompt_soon = see(pair.footage), see(pair.style_reference)
+    made_soon = pool.submit(look, pair.output, model, which=tools.which, progress=progress)
+    prompt_soon = None
+    if pair.style_reference is not None:
+        prompt_soon = pool.submit(_shared_look, pair.style_reference, tools)
+    footage_soon = None
+    if pair.footage is not None:
+        footage_soon = pool.submit(_footage, pair.footage, tools, controls=pair.reference is None, seed=seed)
     truth_soon = None if pair.reference is None else pool.submit(_look_twice, pair.reference, folder, model, tools)
-    assert made_soon is not None
     made = made_soon.result()
     truth, reencoded = (None, None) if truth_soon is None else truth_soon.result()
-    footage = None if footage_soon is None else footage_soon.result()
+    footage, footage_portrait, footage_sound = (None, None, None) if footage_soon is None else footage_soon.result()
     prompt = None if prompt_soon is None else prompt_soon.result()
     unpaired, hint = _unpaired(made, truth)
     same_size = truth is not None and (made.width, made.height) == (truth.width, truth.height)
     truth_box = None if truth is None else truth.box()
     box = truth_box if same_size and truth_box is not None else made.box()
 
-    jobs: dict[str, Future[Portrait]] = {}
-    judges = tools.judges
     squares = truth.points if truth is not None and unpaired is None else None
-    if box is not None:
-        jobs["made"] = pool.submit(watch, made, box, judges, squares=squares, controls=False, seed=seed)
+    jobs = {} if box is None else {"made": _soon(pool, made, box, tools, seed, squares=squares)}
     if truth is not None and truth_box is not None:
-        jobs["truth"] = pool.submit(watch, truth, truth_box, judges, controls=tools.controls, seed=seed)
-    if reencoded is not None and truth_box is not None and truth is not None:
-        only_pictures = Judges(None, None)
-        jobs["reencoded"] = pool.submit(
-            watch, reencoded, truth_box, only_pictures, squares=truth.points, controls=False, seed=seed
-        )
-    footage_box = None if footage is None else footage.box()
-    if footage is not None and footage_box is not None:
-        jobs["footage"] = pool.submit(watch, footage, footage_box, judges, controls=False, seed=seed)
+        jobs["truth"] = _soon(pool, truth, truth_box, tools, seed, controls=tools.controls)
+        if reencoded is not None:
+            pictures = replace(tools, judges=Judges(None, None))
+            jobs["reencoded"] = _soon(pool, reencoded, truth_box, pictures, seed, squares=truth.points)
     ssim_soon = None
     if truth is not None and truth_box is not None and unpaired is None:
         ssim_soon = pool.submit(pairs.compare, made, truth, reencoded, truth_box)
 
     sound, no_sound = _sound_of(pair.audio, made, tools)
-    truth_sound, _ = (None, None) if truth is None else _sound_of(None, truth, tools)
-    footage_sound, _ = (None, None) if footage is None else _sound_of(None, footage, tools)
-    other_sound = None
-    if pair.other_audio is not None:
-        with suppress(VastError):  # another clip's fault is told there
-            other_sound, _ = _heard(pair.other_audio, tools)
+    truth_sound = None if truth is None else _sound_of(None, truth, tools)[0]
     portraits = {name: job.result() for name, job in jobs.items()}
+    if footage_portrait is not None:
+        portraits["footage"] = footage_portrait
     if truth is not None and truth_box is not None and tools.controls and "truth" in portraits:
         portraits["truth"].bands.update(_still_bands(truth, truth_box))
     return Observed(
@@ -207,11 +199,11 @@ def _observe(
         own_samples=_own_samples(pair, made, sound),
         footage_sound=footage_sound,
         truth_sound=truth_sound,
-        other_sound=other_sound,
+        other_sound=_other_sound(pair, tools),
         portraits=portraits,
         ssim={} if ssim_soon is None else ssim_soon.result(),
-        lagsync=judges.lagsync,
-        has_descriptor=judges.descriptor is not None,
+        lagsync=tools.judges.lagsync,
+        has_descriptor=tools.judges.descriptor is not None,
         verdicts=ask(
             tools.outside,
             {"made": made} | ({} if truth is None else {"truth": truth}),
@@ -219,9 +211,40 @@ def _observe(
             box,
             {"transcript": pair.transcript, "prompt": pair.style_reference},
         ),
-        models=({} if judges.lagsync is None else {"lagsync": judges.lagsync.name}) | tools.outside.names(),
+        models=({} if tools.judges.lagsync is None else {"lagsync": tools.judges.lagsync.name}) | tools.outside.names(),
         style=_styles(pair, tools) if tools.styles else {},
     )
+
+
+def _soon(
+    pool: ThreadPoolExecutor,
+    sight: Sight,
+    box: CropBox,
+    tools: Tools,
+    seed: int,
+    *,
+    squares: Floats | None = None,
+    controls: bool = False,
+) -> "Future[Portrait]":
+    return pool.submit(watch, sight, box, tools.judges, squares=squares, controls=controls, seed=seed)
+
+
+def _shared_look(path: Path, tools: Tools) -> Sight:
+    return tools.shelf.get(("sight", path), lambda: look(path, tools.models.face_model, which=tools.which))
+
+
+def _footage(path: Path, tools: Tools, *, controls: bool, seed: int) -> tuple[Sight, Portrait | None, Sound | None]:
+    """Real footage, seen and heard; the same for all clips of a set."""
+
+    def observe_it() -> tuple[Sight, Portrait | None, Sound | None]:
+        sight = look(path, tools.models.face_model, which=tools.which)
+        box = sight.box()
+        portrait = None
+        if box is not None:
+            portrait = watch(sight, box, tools.judges, controls=controls and tools.controls, seed=seed)
+        return sight, portrait, _sound_of(None, sight, tools)[0]
+
+    return tools.shelf.get(("footage", path, controls), observe_it)
 
 
 def _look_twice(path: Path, folder: Path, model: face.FaceModel, tools: Tools) -> tuple[Sight, Sight | None]:
@@ -274,6 +297,14 @@ def _heard(path: Path, tools: Tools, *, start_s: float | None = None) -> tuple[S
         return None, error.message
 
 
+def _other_sound(pair: Pair, tools: Tools) -> Sound | None:
+    if pair.other_audio is None:
+        return None
+    with suppress(VastError):  # another clip's fault is told there
+        return _heard(pair.other_audio, tools)[0]
+    return None
+
+
 def _own_samples(pair: Pair, made: Sight, sound: Sound | None) -> int | None:
     if not made.has_audio:
         return None
@@ -302,11 +333,18 @@ def _styles(pair: Pair, tools: Tools) -> dict[str, NDArray[np.float32]]:
         if path is None:
             continue
         try:
-            found[name] = pipeline.encode_prompt(path, tools.models, which=tools.which)[0].vector
+            found[name] = _style(path, tools, shared=name == "prompt")
         except VastError as error:
             if error.code not in ("vast_no_face", "vast_face_lost"):
                 raise
     return found
+
+
+def _style(path: Path, tools: Tools, *, shared: bool) -> NDArray[np.float32]:
+    def encode() -> NDArray[np.float32]:
+        return pipeline.encode_prompt(path, tools.models, which=tools.which)[0].vector
+
+    return tools.shelf.get(("style", path), encode) if shared else encode()
 
 
 def load_judges(*, descriptor: bool = True) -> Judges:

@@ -158,7 +158,7 @@ def train_lagsync(
     more: Path | None = None,
     work: Path = Path("build"),
     seed: int = 0,
-    steps: int = 1500,
+    steps: int = 1000,
     sound_steps: int = 2000,
     batch: int = 20,
     held_out: int = 0,

@@ -44,10 +44,9 @@ def collect(clip: Observed) -> dict[str, Any]:
         return {}
     _, real, _ = clip.real
     found = {"made": made.bands["made"], "truth": real.bands["made"]}
-    if clip.footage is None:
-        found |= {name: values for name, values in real.bands.items() if name != "made"}
-        if "reencoded" in clip.portraits:
-            found["reencoded"] = clip.portraits["reencoded"].bands["made"]
+    found |= {name: values for name, values in real.bands.items() if name != "made"}
+    if clip.footage is None and "reencoded" in clip.portraits:
+        found["reencoded"] = clip.portraits["reencoded"].bands["made"]
     return {"bands": found, "faces": {"made": made.descriptors, "truth": real.descriptors}}
 
 
