@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from vast_cli.cli.schema import EVALUATION
 from vast_cli.evaluate import engine, registry
 from vast_cli.evaluate.clip import Pair
 from vast_cli.evaluate.manifest import with_other_sound
@@ -76,7 +78,7 @@ def test_noise_cheats_cpbd_but_not_the_distance_of_bands(document: dict[str, Any
 
 
 def test_document_is_whole(document: dict[str, Any]) -> None:
-    assert document["schema"] == "vast.evaluate/1"
+    jsonschema.validate(document, EVALUATION)
     assert document["set"]["clips"] == len(document["clips"]) == 12
     assert set(document["measures"]) == set(registry.SPECS)
     for name, entry in document["measures"].items():

@@ -149,9 +149,9 @@ def show(ui: console.Ui, document: dict[str, Any]) -> None:
     about = document["set"]
     ui.note(f"{about['clips']} clips, {about['frames']} frames at {about['fps']} a second")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("measure", "left"), ("value", "right"), ("95 %", "left"), ("n", "right"),
-                           ("skill", "right"), ("best and worst", "left"), ("", "left")):  # fmt: skip
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    columns = ("measure", "value", "95 %", "n", "floor", "ceiling", "skill", "")
+    for title in columns:
+        table.add_column(title, justify="left" if title in ("measure", "95 %", "") else "right")
     missing: dict[str, list[str]] = {}
     for name, entry in document["measures"].items():
         if entry["value"] is None:
@@ -189,8 +189,8 @@ def _add(table: "Table", name: str, entry: dict[str, Any]) -> None:
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
     interval = "" if entry["ci95"] is None else f"{number(entry['ci95'][0])} .. {number(entry['ci95'][1])}"
-    ends = [f"{which} {number(entry[which])}" for which in ("ceiling", "floor") if entry[which] is not None]
-    mark = {True: "", None: "no controls", False: "[yellow]not valid here[/]"}[entry["valid"]]
+    mark = {True: "", None: "unchecked", False: "[yellow]not valid here[/]"}[entry["valid"]]
     skill = "" if entry["skill"] is None else f"{entry['skill']:.2f}"
     unit = "" if entry["unit"] == "1" else f" {entry['unit']}"
-    table.add_row(name, number(entry["value"]) + unit, interval, str(entry["n"]), skill, ", ".join(ends), mark)
+    ends = number(entry["floor"]), number(entry["ceiling"])
+    table.add_row(name, number(entry["value"]) + unit, interval, str(entry["n"]), *ends, skill, mark)

@@ -79,6 +79,59 @@ ERROR: dict[str, Any] = {
 }
 
 
+NUMBER: dict[str, Any] = {"type": ["number", "null"]}
+CONTROLS: dict[str, Any] = {"type": "object", "additionalProperties": NUMBER}
+EVALUATION: dict[str, Any] = {
+    "title": "Figures of `vast evaluate --json`",
+    "type": "object",
+    "required": ["schema", "version", "seed", "set", "measures", "clips"],
+    "properties": {
+        "schema": {"const": "vast.evaluate/1"},
+        "version": _text("name and version of the program"),
+        "seed": {"type": "integer"},
+        "set": {"type": "object", "required": ["clips", "failed", "frames", "fps", "crop", "models"]},
+        "measures": {
+            "type": "object",
+            "description": "of the set; docs/measures.md says what each is",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["value", "ci95", "n", "unit", "better", "skill", "version", "controls", "valid", "reason"],
+                "properties": {
+                    "value": NUMBER,
+                    "ci95": {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    "n": {"type": "integer"},
+                    "skill": NUMBER | {"description": "0 at the floor, 1 at the ceiling"},
+                    "ceiling": NUMBER,
+                    "floor": NUMBER,
+                    "controls": CONTROLS,
+                    "valid": {"type": ["boolean", "null"], "description": "null: no controls to check it by"},
+                    "reason": {"type": ["string", "null"], "description": "why there is no value, or why not valid"},
+                },
+            },
+        },
+        "clips": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["id", "output", "measures", "flags", "error"],
+                "properties": {
+                    "measures": {
+                        "type": "object",
+                        "additionalProperties": {
+                            "type": "object",
+                            "required": ["value", "reason", "controls"],
+                            "properties": {"value": NUMBER, "controls": CONTROLS},
+                        },
+                    },
+                    "flags": {"type": "array", "items": {"type": "object", "required": ["measure", "level", "text"]}},
+                    "error": {"type": ["object", "null"]},
+                },
+            },
+        },
+    },
+}
+
+
 def record_schema(kind: type[records.Record]) -> dict[str, Any]:
     """Schema of a record's JSON header, with its tensors described beside it."""
     header = {f.name: f for f in dataclasses.fields(kind) if f.name not in kind.SHAPES}
@@ -98,10 +151,14 @@ def record_schema(kind: type[records.Record]) -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """All schemas by name."""
-    return {"sidecar": SIDECAR, "error": ERROR} | {name: record_schema(kind) for name, kind in RECORDS.items()}
+    return {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION} | {
+        name: record_schema(kind) for name, kind in RECORDS.items()
+    }
 
 
-def schema(name: Annotated[str, typer.Argument(help="sidecar, error, track, ppg, style or motion.")]) -> None:
+def schema(
+    name: Annotated[str, typer.Argument(help="sidecar, error, evaluation, track, ppg, style or motion.")],
+) -> None:
     """Print the JSON Schema of a file that vast writes.
 
     vast schema sidecar
