@@ -13,6 +13,7 @@ from vast_cli.evaluate.crop import SIDE, CropBox, luma
 from vast_cli.evaluate.measures.ssim import ssim_map, ssim_rgb7
 from vast_cli.evaluate.portrait import mouth_box
 from vast_cli.evaluate.sight import Sight
+from vast_cli.streams import prefetch
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -76,7 +77,7 @@ def _pictures(
             pictures["mouth_swap"] = swap_mouth(pictures["truth"], by[other], points[k], points[other])
         return k, pictures
 
-    for k, crops in enumerate(_read(made, truth, reencoded, box)):
+    for k, crops in enumerate(prefetch(_read(made, truth, reencoded, box), depth=8)):
         first = crops["truth"] if first is None else first
         held.append((k, crops["truth"]))
         pictures = {**crops, "static_mean": still, "static_first": first}

@@ -18,6 +18,7 @@ from vast_cli.evaluate.crop import SIDE, CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
 from vast_cli.evaluate.measures.cpbd import cpbd
 from vast_cli.evaluate.sight import Sight
+from vast_cli.streams import prefetch
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -95,7 +96,7 @@ def watch(
     blurred: list[tuple[float, float]] = []
     before: Image | None = None
     with media.VideoReader(sight.path) as reader:
-        for k, frame in enumerate(reader):
+        for k, frame in enumerate(prefetch(reader, depth=8)):
             if k >= n:
                 break
             crop = box.cut(frame)

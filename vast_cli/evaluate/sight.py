@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +13,7 @@ from vast_cli.errors import VastError
 from vast_cli.evaluate import points as landmarks
 from vast_cli.evaluate.crop import CropBox, luma
 from vast_cli.records import Array, Posteriorgram
+from vast_cli.streams import prefetch
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -91,9 +93,10 @@ def look(
     def frames(reader: media.VideoReader) -> Iterator[Image]:
         nonlocal total
         for k, frame in enumerate(reader):
-            grey = luma(frame)
-            brightness.append((float(grey.mean()), float(grey.std())))
-            total = frame.astype(np.float32) if total is None else total + frame
+            mean, sd = cv2.meanStdDev(luma(frame))
+            brightness.append((float(mean[0, 0]), float(sd[0, 0])))
+            total = np.zeros(frame.shape, np.float32) if total is None else total
+            cv2.accumulate(frame, total)
             if also is not None:
                 also(frame)
             progress("track", k + 1, reader.n_frames)
@@ -101,7 +104,9 @@ def look(
 
     with media.VideoReader(path) as reader:
         try:
-            track = face.track_landmarks(frames(reader), model, source=path.name, face=pipeline.face_choice(which))
+            track = face.track_landmarks(
+                prefetch(frames(reader), depth=8), model, source=path.name, face=pipeline.face_choice(which)
+            )
             mesh = np.where(track.present[:, None, None], track.points, np.nan).astype(np.float32)
         except VastError as error:
             if error.code != "vast_no_face":
