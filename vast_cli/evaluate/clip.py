@@ -2,9 +2,9 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from vast_cli.evaluate import pairs
 from vast_cli.evaluate.crop import CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
 from vast_cli.evaluate.outside import Outside, Verdicts, ask
-from vast_cli.evaluate.portrait import EVERY, Judges, Portrait, mouth_square, watch
+from vast_cli.evaluate.portrait import EVERY, Judges, Portrait, Watcher, mouth_square, watch
 from vast_cli.evaluate.shelf import Shelf
 from vast_cli.evaluate.sight import LOST_SHARE, Sight, Sound, hear, look
 
@@ -164,20 +164,23 @@ def _observe(
     truth_box = None if truth is None else truth.box()
     box = truth_box if same_size and truth_box is not None else made.box()
 
-    squares = truth.points if truth is not None and unpaired is None else None
-    jobs = {} if box is None else {"made": _soon(pool, made, box, tools, seed, squares=squares)}
-    if truth is not None and truth_box is not None:
-        jobs["truth"] = _soon(pool, truth, truth_box, tools, seed, controls=tools.controls)
-        if reencoded is not None:
-            pictures = replace(tools, judges=Judges(None, None))
-            jobs["reencoded"] = _soon(pool, reencoded, truth_box, pictures, seed, squares=truth.points)
-    ssim_soon = None
-    if truth is not None and truth_box is not None and unpaired is None:
-        ssim_soon = pool.submit(pairs.compare, made, truth, reencoded, truth_box)
+    heard = pool.submit(_sound_of, pair.audio, made, tools)
+    truth_heard = None if truth is None else pool.submit(_sound_of, None, truth, tools)
 
-    sound, no_sound = _sound_of(pair.audio, made, tools)
-    truth_sound = None if truth is None else _sound_of(None, truth, tools)[0]
-    portraits = {name: job.result() for name, job in jobs.items()}
+    squares = truth.points if truth is not None and unpaired is None else None
+    watchers = {} if box is None else {"made": Watcher(made, box, tools.judges, squares=squares)}
+    if truth is not None and truth_box is not None:
+        watchers["truth"] = Watcher(truth, truth_box, tools.judges, controls=tools.controls, seed=seed)
+        if reencoded is not None:
+            watchers["reencoded"] = Watcher(reencoded, truth_box, Judges(None, None), squares=truth.points)
+    if truth is not None and truth_box is not None and unpaired is None:
+        ssim = pairs.compare(made, truth, truth_box, watchers)
+        portraits = {name: watcher.portrait() for name, watcher in watchers.items()}
+    else:
+        ssim = {}
+        portraits = dict(zip(watchers, pool.map(watch, watchers.values()), strict=True))
+    sound, no_sound = heard.result()
+    truth_sound = None if truth_heard is None else truth_heard.result()[0]
     if footage_portrait is not None:
         portraits["footage"] = footage_portrait
     if truth is not None and truth_box is not None and tools.controls and "truth" in portraits:
@@ -201,7 +204,7 @@ def _observe(
         truth_sound=truth_sound,
         other_sound=_other_sound(pair, tools),
         portraits=portraits,
-        ssim={} if ssim_soon is None else ssim_soon.result(),
+        ssim=ssim,
         lagsync=tools.judges.lagsync,
         has_descriptor=tools.judges.descriptor is not None,
         verdicts=ask(
@@ -216,19 +219,6 @@ def _observe(
     )
 
 
-def _soon(
-    pool: ThreadPoolExecutor,
-    sight: Sight,
-    box: CropBox,
-    tools: Tools,
-    seed: int,
-    *,
-    squares: Floats | None = None,
-    controls: bool = False,
-) -> "Future[Portrait]":
-    return pool.submit(watch, sight, box, tools.judges, squares=squares, controls=controls, seed=seed)
-
-
 def _shared_look(path: Path, tools: Tools) -> Sight:
     return tools.shelf.get(("sight", path), lambda: look(path, tools.models.face_model, which=tools.which))
 
@@ -241,7 +231,7 @@ def _footage(path: Path, tools: Tools, *, controls: bool, seed: int) -> tuple[Si
         box = sight.box()
         portrait = None
         if box is not None:
-            portrait = watch(sight, box, tools.judges, controls=controls and tools.controls, seed=seed)
+            portrait = watch(Watcher(sight, box, tools.judges, controls=controls and tools.controls, seed=seed))
         return sight, portrait, _sound_of(None, sight, tools)[0]
 
     return tools.shelf.get(("footage", path, controls), observe_it)

@@ -1,13 +1,12 @@
 """Output against truth, picture by picture, beside what would have been the best and the worst."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import media
 from vast_cli.evaluate import points as landmarks
 from vast_cli.evaluate.crop import SIDE, CropBox, luma
 from vast_cli.evaluate.measures.ssim import ssim_map, ssim_rgb7
@@ -25,14 +24,16 @@ KINDS = ("ssim", "ssim_face", "ssim_mouth")
 RGB7_EVERY = 5
 
 
-def compare(made: Sight, truth: Sight, reencoded: Sight | None, box: CropBox) -> dict[str, dict[str, float]]:
+def compare(
+    made: Sight, truth: Sight, box: CropBox, crops: Mapping[str, Iterable[Image]]
+) -> dict[str, dict[str, float]]:
     """SSIM of the output and of the controls with the truth, means over the frames in which both show a face.
 
     Args:
         made: the output.
         truth: of the same size and length (one frame more or less is left out).
-        reencoded: the truth through our encoder.
         box: the truth's crop box.
+        crops: pictures of `made`, `truth` and perhaps `reencoded`; read to their ends.
 
     Returns:
         measure -> control or `made` -> value.
@@ -42,7 +43,7 @@ def compare(made: Sight, truth: Sight, reencoded: Sight | None, box: CropBox) ->
     sums: dict[str, Floats] = {}
     counts: dict[str, int] = {}
     colour: list[float] = []
-    for k, pictures in _pictures(made, truth, reencoded, box, points):
+    for k, pictures in _pictures(truth, box, points, crops):
         if not use[k]:
             continue
         goal = luma(pictures["truth"])
@@ -61,7 +62,7 @@ def compare(made: Sight, truth: Sight, reencoded: Sight | None, box: CropBox) ->
 
 
 def _pictures(
-    made: Sight, truth: Sight, reencoded: Sight | None, box: CropBox, points: Floats
+    truth: Sight, box: CropBox, points: Floats, crops: Mapping[str, Iterable[Image]]
 ) -> Iterator[tuple[int, dict[str, Image]]]:
     """For every frame the crops to compare, by name; of the videos three seconds are held."""
     still = box.cut(truth.mean_picture)
@@ -77,10 +78,10 @@ def _pictures(
             pictures["mouth_swap"] = swap_mouth(pictures["truth"], by[other], points[k], points[other])
         return k, pictures
 
-    for k, crops in enumerate(prefetch(_read(made, truth, reencoded, box), depth=8)):
-        first = crops["truth"] if first is None else first
-        held.append((k, crops["truth"]))
-        pictures = {**crops, "static_mean": still, "static_first": first}
+    for k, shown in enumerate(_together(crops)):
+        first = shown["truth"] if first is None else first
+        held.append((k, shown["truth"]))
+        pictures = {**shown, "static_mean": still, "static_first": first}
         if k >= 2:
             pictures["delay_2"] = held[-3][1]
         waiting.append((k, pictures))
@@ -90,15 +91,14 @@ def _pictures(
         yield finish(*waiting.popleft())
 
 
-def _read(made: Sight, truth: Sight, reencoded: Sight | None, box: CropBox) -> Iterator[dict[str, Image]]:
-    sights = {"made": made, "truth": truth} | ({"reencoded": reencoded} if reencoded else {})
-    readers = {name: media.VideoReader(sight.path) for name, sight in sights.items()}
-    try:
-        for frames in zip(*readers.values(), strict=False):  # a frame more at the end of one is left out
-            yield {name: box.cut(frame) for name, frame in zip(readers, frames, strict=True)}
-    finally:
-        for reader in readers.values():
-            reader.close()
+def _together(crops: Mapping[str, Iterable[Image]]) -> Iterator[dict[str, Image]]:
+    """One picture of each at a time; a frame more at the end of one goes by unseen."""
+    streams = {name: prefetch(pictures, depth=8) for name, pictures in crops.items()}  # a thread each
+    for frames in zip(*streams.values(), strict=False):
+        yield dict(zip(streams, frames, strict=True))
+    for stream in streams.values():
+        for _ in stream:
+            pass
 
 
 def _hull(points: Floats) -> NDArray[np.bool_]:

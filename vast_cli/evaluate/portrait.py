@@ -3,9 +3,9 @@
 Everything is measured as the pictures go by; of the pictures nothing is kept.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import cv2
@@ -17,15 +17,15 @@ from vast_cli.evaluate import points as landmarks
 from vast_cli.evaluate.crop import SIDE, CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
 from vast_cli.evaluate.measures.cpbd import cpbd
+from vast_cli.evaluate.mouths import Mouths
 from vast_cli.evaluate.sight import Sight
-from vast_cli.streams import prefetch
+from vast_cli.evaluate.stabiliser import Stabiliser
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 EVERY = 5  # frames from one thinned sample to the next: neighbours are near copies
 DESCRIBE_EVERY = 25  # one a second: the network takes 60 ms
-CHUNK = 100  # frames whose mouths are embedded at once
 MOUTH_HALF = 0.9  # of lip width: the mouth square of the bands
 BOX_HALF = (0.8, 0.64)  # of lip width: the mouth box
 NOISE_SD = 5.0
@@ -67,75 +67,107 @@ class Judges:
     descriptor: Descriptor | None
 
 
-def watch(
-    sight: Sight, box: CropBox, judges: Judges, *, squares: Floats | None = None, controls: bool, seed: int
-) -> Portrait:
-    """Measure the pictures of one video.
+class Watcher:
+    """Looks at one video from end to end; whoever iterates gets the crops as they go by, `portrait` what was measured.
 
     Args:
-        sight: the first pass over it.
+        sight: the first pass over the video.
         box: where to cut; the truth's box where there is a truth of the same size.
         judges: networks.
         squares: [n, 68, 2], points in pixels that say where the mouth square lies; the video's own if not given.
-        controls: measure blurred and noisy copies too (of a truth).
+        controls: measure blurred, noisy and flickering copies too (of a truth).
         seed: of the noise.
     """
-    points = sight.points
-    squares = points if squares is None else squares
-    present = sight.present
-    n = sight.n_frames
-    noise = np.random.default_rng(seed)
-    edges: dict[str, list[float]] = {}
-    bands: dict[str, list[Floats]] = {}
-    sharpness, change, flicker = (np.full(n, np.nan) for _ in range(3))
-    descriptors: list[NDArray[np.float32]] = []
-    mouths = _Mouths(judges.lagsync)
-    stabiliser = _Stabiliser(box.points(points), present)
-    flickering = _Stabiliser(box.points(points), present) if controls else None
-    gain: list[float] = []
-    blurred: list[tuple[float, float]] = []
-    before: Image | None = None
-    with media.VideoReader(sight.path) as reader:
-        for k, frame in enumerate(prefetch(reader, depth=8)):
-            if k >= n:
-                break
-            crop = box.cut(frame)
-            grey = luma(crop)
-            if before is not None:
-                change[k] = cv2.absdiff(grey, before).mean()
-            before = grey
-            flicker[k] = stabiliser.step(k, grey)
-            if flickering is not None:
-                lit = np.clip(np.rint(grey * (1 + (-1) ** k * GAIN)), 0, 255).astype(np.uint8)
-                gain.append(flickering.step(k, lit))
-            mouths.step(frame, sight.mesh[k] if present[k] else None)
-            if not present[k]:
-                continue
-            sharpness[k] = _finest(grey, box.points(points[k]))
-            if controls and k % EVERY == 0:
-                soft = np.asarray(cv2.GaussianBlur(grey, (0, 0), BLURS["blur_1"]), np.uint8)
-                blurred.append((float(sharpness[k]), _finest(soft, box.points(points[k]))))
-            if k % DESCRIBE_EVERY == 0 and judges.descriptor is not None:
-                descriptors.append(judges.descriptor.describe(frame, sight.mesh[k]))
-            if k % EVERY == 0 and k < len(squares) and np.isfinite(squares[k]).all():
-                square = mouth_square(box.points(squares[k]))
-                for name, picture in _variants(grey, noise, controls=controls):
-                    value = cpbd(picture)
-                    edges.setdefault(name, []).append(np.nan if value is None else value)
-                    bands.setdefault(name, []).append(band80(picture, square))
-    embedded, backwards, valid = mouths.finish()
-    return Portrait(
-        cpbd={name: np.array(values) for name, values in edges.items()},
-        bands={name: np.array(values) for name, values in bands.items()},
-        sharpness=sharpness,
-        change=change,
-        flicker=flicker,
-        faulty={"blur_1": np.array(blurred).reshape(-1, 2).T, "gain": np.array(gain)} if controls else {},
-        descriptors=np.array(descriptors, np.float32).reshape(-1, 128),
-        mouth=embedded,
-        mouth_reversed=backwards,
-        mouth_valid=valid,
-    )
+
+    def __init__(
+        self,
+        sight: Sight,
+        box: CropBox,
+        judges: Judges,
+        *,
+        squares: Floats | None = None,
+        controls: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._sight, self._box = sight, box
+        self._points = box.points(sight.points)
+        self._squares = self._points if squares is None else box.points(squares)
+        self._present = sight.present
+        self._controls = controls
+        self._noise = np.random.default_rng(seed)
+        self._descriptor = judges.descriptor
+        self._mouths = Mouths(judges.lagsync)
+        self._stabiliser = Stabiliser(self._points, self._present)
+        self._flickering = Stabiliser(self._points, self._present) if controls else None
+        self._edges: dict[str, list[float]] = {}
+        self._bands: dict[str, list[Floats]] = {}
+        self._sharpness, self._change, self._flicker = (np.full(sight.n_frames, np.nan) for _ in range(3))
+        self._gain: list[float] = []
+        self._blurred: list[tuple[float, float]] = []
+        self._descriptors: list[NDArray[np.float32]] = []
+        self._before: Image | None = None
+
+    def __iter__(self) -> Iterator[Image]:
+        with media.VideoReader(self._sight.path) as reader:
+            for k, frame in enumerate(islice(reader, self._sight.n_frames)):
+                crop = self._box.cut(frame)
+                self._step(k, frame, luma(crop))
+                yield crop
+
+    def portrait(self) -> Portrait:
+        """What was measured of the frames that went by."""
+        embedded, backwards, valid = self._mouths.finish()
+        faulty = {"blur_1": np.array(self._blurred).reshape(-1, 2).T, "gain": np.array(self._gain)}
+        return Portrait(
+            cpbd={name: np.array(values) for name, values in self._edges.items()},
+            bands={name: np.array(values) for name, values in self._bands.items()},
+            sharpness=self._sharpness,
+            change=self._change,
+            flicker=self._flicker,
+            faulty=faulty if self._controls else {},
+            descriptors=np.array(self._descriptors, np.float32).reshape(-1, 128),
+            mouth=embedded,
+            mouth_reversed=backwards,
+            mouth_valid=valid,
+        )
+
+    def _step(self, k: int, frame: Image, grey: Image) -> None:
+        if self._before is not None:
+            self._change[k] = cv2.absdiff(grey, self._before).mean()
+        self._before = grey
+        self._flicker[k] = self._stabiliser.step(k, grey)
+        if self._flickering is not None:
+            lit = np.clip(np.rint(grey * (1 + (-1) ** k * GAIN)), 0, 255).astype(np.uint8)
+            self._gain.append(self._flickering.step(k, lit))
+        present = bool(self._present[k])
+        self._mouths.step(frame, self._sight.mesh[k] if present else None)
+        if not present:
+            return
+        self._sharpness[k] = _finest(grey, self._points[k])
+        if self._descriptor is not None and k % DESCRIBE_EVERY == 0:
+            self._descriptors.append(self._descriptor.describe(frame, self._sight.mesh[k]))
+        if k % EVERY == 0:
+            self._sample(k, grey)
+
+    def _sample(self, k: int, grey: Image) -> None:
+        """What is measured of every fifth frame."""
+        if self._controls:
+            soft = np.asarray(cv2.GaussianBlur(grey, (0, 0), BLURS["blur_1"]), np.uint8)
+            self._blurred.append((float(self._sharpness[k]), _finest(soft, self._points[k])))
+        if k >= len(self._squares) or not np.isfinite(self._squares[k]).all():
+            return
+        square = mouth_square(self._squares[k])
+        for name, picture in _variants(grey, self._noise, controls=self._controls):
+            value = cpbd(picture)
+            self._edges.setdefault(name, []).append(np.nan if value is None else value)
+            self._bands.setdefault(name, []).append(band80(picture, square))
+
+
+def watch(watcher: Watcher) -> Portrait:
+    """Look at a whole video for the sake of its numbers only."""
+    for _ in watcher:
+        pass
+    return watcher.portrait()
 
 
 def mouth_square(points: Floats) -> tuple[float, float, float]:
@@ -176,73 +208,3 @@ def _finest(grey: Image, points: Floats) -> float:
     picture = grey.astype(np.float32)
     band = picture - cv2.pyrUp(cv2.pyrDown(picture), dstsize=(SIDE, SIDE))
     return float(np.square(band[mouth_box(points)]).mean())
-
-
-class _Mouths:
-    """LagSync's embeddings of a stream of frames."""
-
-    def __init__(self, network: sync.LagSync | None) -> None:
-        self._network = network
-        self._crops: list[Image] = []
-        self._seen: list[bool] = []
-        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-
-    def step(self, frame: Image, mesh: NDArray[np.float32] | None) -> None:
-        self._seen.append(mesh is not None)
-        if self._network is None:
-            return
-        blank = np.zeros((96, 96), np.uint8)
-        self._crops.append(blank if mesh is None else sync.mouth_crop(frame, mesh))
-        if len(self._crops) == CHUNK:
-            self._embed(keep=4)
-
-    def _embed(self, *, keep: int) -> None:
-        if self._network is None or len(self._crops) < 5:
-            return
-        crops = np.stack(self._crops)
-        backwards = self._network.embed_mouth(np.ascontiguousarray(crops[::-1]))[::-1]
-        self._parts.append((self._network.embed_mouth(crops), backwards))
-        self._crops = self._crops[len(self._crops) - keep :]
-
-    def finish(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-        if len(self._crops) > 4:
-            self._embed(keep=0)
-        seen = np.array(self._seen, bool)
-        n = max(0, len(seen) - 4)
-        valid = np.all([seen[i : i + n] for i in range(5)], axis=0) if n else np.zeros(0, bool)
-        if not self._parts:
-            return np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32), valid
-        forwards, backwards = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
-        return forwards, backwards, valid
-
-
-class _Stabiliser:
-    """Second difference in time of the face's luma, the head's motion taken out."""
-
-    def __init__(self, points: Floats, present: NDArray[np.bool_]) -> None:
-        self._points, self._present = points, present
-        self._last: deque[NDArray[np.float32] | None] = deque(maxlen=3)
-        self._mask: NDArray[np.bool_] | None = None
-        self._home: Floats | None = None
-
-    def step(self, k: int, grey: Image) -> float:
-        """Of the frames k - 2 .. k; NaN if one of them shows no face."""
-        if not self._present[k]:
-            self._last.append(None)
-            return np.nan
-        points = self._points[k]
-        if self._home is None:
-            self._home = points
-            mask = np.zeros((SIDE, SIDE), np.uint8)
-            cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), 255)
-            self._mask = mask > 0
-        matrix, offset = landmarks.similarity(points[landmarks.STILL], self._home[landmarks.STILL])
-        shift = offset - 0.5 + matrix @ np.full(2, 0.5)  # OpenCV counts from pixel centres
-        affine = np.concatenate([matrix, shift[:, None]], axis=1)
-        laid = cv2.warpAffine(grey.astype(np.float32), affine, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        self._last.append(np.asarray(laid, np.float32))
-        if len(self._last) < 3 or any(picture is None for picture in self._last):
-            return np.nan
-        a, b, c = self._last
-        assert a is not None and b is not None and c is not None and self._mask is not None
-        return float(np.abs(a - 2 * b + c)[self._mask].mean())
