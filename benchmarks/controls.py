@@ -78,7 +78,11 @@ def table(document: dict[str, Any]) -> str:
                 told.append(in_order(spec, {"real": one["value"], **one["controls"], "made": one["value"]}))
         share = f"{told.count(True)}/{len(told) - told.count(None)}" if told else "-"
         chains = "; ".join(" < ".join(chain) for chain in spec.order)
-        means = ", ".join(f"{key} {value if abs(value) > 1e-9 else 0:.3g}" for key, value in entry["controls"].items() if value is not None)
+        means = ", ".join(
+            f"{key} {value if abs(value) > 1e-9 else 0:.3g}"
+            for key, value in entry["controls"].items()
+            if value is not None
+        )
         verdict = {True: "in order", False: "**out of order**", None: "-"}[entry["valid"]]
         text += f"| `{name}` | {chains} | {verdict} | {share} | {means} |\n"
     return text

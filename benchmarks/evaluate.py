@@ -46,9 +46,7 @@ def main() -> None:
             taken.append(time.monotonic() - started)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"wall {min(taken):.1f} / {statistics.median(taken):.1f} / {max(taken):.1f} s (least, median, most)")
-    print(
-        f"CPU {usage.ru_utime / options.runs:.1f} s a run, cutting included; peak memory {usage.ru_maxrss / 1000:.0f} MB"
-    )
+    print(f"CPU {usage.ru_utime / options.runs:.1f} s a run, cutting included; peak {usage.ru_maxrss / 1000:.0f} MB")
 
 
 def cut(source: Path, target: Path, seconds: float, *, crf: int) -> None:
