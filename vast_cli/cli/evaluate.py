@@ -13,6 +13,7 @@ from vast_cli.errors import Exit, VastError
 if TYPE_CHECKING:
     from rich.table import Table
 
+WORKER_BYTES = 800_000_000  # of a process that measures clips; measured: 0.65 GB
 _GIVEN = "Held against"
 _JUDGES = "Judges that you supply"
 
@@ -52,7 +53,9 @@ def evaluate(
         bool, typer.Option("--controls/--no-controls", help="Measure the controls too; without, no figure is valid.")
     ] = True,
     face: options.Face = "largest",
-    workers: Annotated[int, typer.Option(min=0, help="Clips at once; 0: one a core.", rich_help_panel="Machine")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Clips at once; 0: one a core, as memory allows.", rich_help_panel="Machine")
+    ] = 0,
     syncnet_weights: Annotated[
         Path | None, typer.Option(help="`syncnet_v2.model`: gives sync_dist, sync_conf.", rich_help_panel=_JUDGES)
     ] = None,
@@ -101,7 +104,9 @@ def evaluate(
             outside=Options(syncnet_weights, inception_weights, lip_reader, emotion_model),
         )
         engine.check_limits(limits)
-        document = engine.evaluate(pairs, settings, workers=min(workers or cores, len(pairs)), progress=ui.progress)
+        document = engine.evaluate(
+            pairs, settings, workers=min(workers or _fitting(cores), len(pairs)), progress=ui.progress
+        )
         paths = []
         if report is not None:
             from vast_cli.evaluate.report import write_report
@@ -119,6 +124,15 @@ def evaluate(
             raise typer.Exit(_gate(ui, missed))
         if failed:
             raise typer.Exit(int(Exit.PARTIAL))
+
+
+def _fitting(cores: int) -> int:
+    """Processes that half of the memory holds."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return min(cores, 4)
+    return max(1, min(cores, memory // (2 * WORKER_BYTES)))
 
 
 def _limit(text: str) -> tuple[str, float]:

@@ -1,1 +1,1 @@
-"""Honest measurement: measures with their controls, reports, comparisons, rating studies (`docs` of each module)."""
+"""Honest measurement: measures beside their controls, reports, comparisons, rating studies, the map of manners."""

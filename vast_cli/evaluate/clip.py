@@ -168,7 +168,7 @@ def _observe(
     truth_heard = None if truth is None else pool.submit(_sound_of, None, truth, tools)
 
     squares = truth.points if truth is not None and unpaired is None else None
-    watchers = {} if box is None else {"made": Watcher(made, box, tools.judges, squares=squares)}
+    watchers = {} if box is None else {"made": Watcher(made, box, tools.judges, squares=squares, progress=progress)}
     if truth is not None and truth_box is not None:
         watchers["truth"] = Watcher(truth, truth_box, tools.judges, controls=tools.controls, seed=seed)
         if reencoded is not None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import media, sync
+from vast_cli import media, pipeline, sync
 from vast_cli.evaluate import points as landmarks
 from vast_cli.evaluate.crop import SIDE, CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
@@ -77,6 +77,7 @@ class Watcher:
         squares: [n, 68, 2], points in pixels that say where the mouth square lies; the video's own if not given.
         controls: measure blurred, noisy and flickering copies too (of a truth).
         seed: of the noise.
+        progress: told of every frame.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class Watcher:
         squares: Floats | None = None,
         controls: bool = False,
         seed: int = 0,
+        progress: pipeline.Progress = pipeline.silent,
     ) -> None:
+        self._progress = progress
         self._sight, self._box = sight, box
         self._points = box.points(sight.points)
         self._squares = self._points if squares is None else box.points(squares)
@@ -112,6 +115,7 @@ class Watcher:
             for k, frame in enumerate(islice(reader, self._sight.n_frames)):
                 crop = self._box.cut(frame)
                 self._step(k, frame, luma(crop))
+                self._progress("measure", k + 1, self._sight.n_frames)
                 yield crop
 
     def portrait(self) -> Portrait:
