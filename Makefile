@@ -31,7 +31,7 @@ demo: $(VENV)/.installed
 	@echo "the video is out/demo.mp4"
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

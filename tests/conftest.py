@@ -12,9 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# processes side by side (pytest-xdist) with two threads each would wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 # a shell without job control hands an ignored SIGINT to what it starts in the background, and that to its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest goes first, so that no process ends up alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_evaluate.py")
 
 
 @pytest.fixture(scope="session")

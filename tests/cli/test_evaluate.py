@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from vast_cli.cli import app as application
 
 Vast = Callable[..., "subprocess.CompletedProcess[str]"]
 Ffmpeg = Callable[..., None]
@@ -91,9 +94,12 @@ def test_a_page(vast: Vast, clip: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input(vast: Vast, clip: Path, tmp_path: Path, arguments: list[str], status: int, code: str) -> None:
+def test_bad_input(clip: Path, tmp_path: Path, arguments: list[str], status: int, code: str) -> None:
     text, table = tmp_path / "text.mp4", tmp_path / "table.csv"
     text.write_text("no video")
     table.write_text("outputs\na.mp4\n")
     files = {"CLIP": str(clip), "TEXT": str(text), "TABLE": str(table)}
-    refused(vast("evaluate", *[files.get(word, word) for word in arguments]), status, code)
+    done = CliRunner().invoke(
+        application.build(["evaluate"]), ["evaluate", *[files.get(word, word) for word in arguments]]
+    )
+    refused(subprocess.CompletedProcess([], done.exit_code, done.stdout, done.stderr), status, code)
