@@ -1,6 +1,8 @@
 """Facts of the tracker: finds a face, follows the one chosen, says when there is none."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -105,3 +107,15 @@ def test_preview_draws_upon_a_copy(talking: Frames, model: FaceModel, topology: 
     before = talking[3].copy()
     picture = draw_preview(talking[3], track, 3, model=model, topology=topology)
     assert np.array_equal(before, talking[3]) and (picture != before).any()
+
+
+def test_networks_loaded_side_by_side_leave_standard_error_alone() -> None:
+    from vast_cli import assets
+    from vast_cli.face.networks import Network
+
+    before = os.fstat(2)
+    path = assets.find("face_detection_short_range")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: Network(path, []), range(64)))
+    after = os.fstat(2)
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)

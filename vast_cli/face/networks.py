@@ -1,6 +1,7 @@
 """Run a TFLite network on one thread (LiteRT with XNNPACK: 3.1 ms where OpenCV's DNN module needs 5.2)."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from vast_cli.errors import VastError
 
 Array = NDArray[np.float32]
+
+_QUIET = threading.Lock()  # two at once would each keep the other's silence for the true stderr
 
 
 class Network:
@@ -31,7 +34,7 @@ class Network:
             raise VastError("vast_asset_missing", f"`{path}` is missing")
         try:
             # one thread: batches and threads do not help this small a net, processes do
-            with _mute():
+            with _QUIET, _mute():
                 self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
