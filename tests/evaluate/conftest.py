@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +25,25 @@ def val_clips(shared: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ca
                 sound = ["-af", "aresample=async=1:first_pts=0,apad", "-t", "4.4"]
                 ffmpeg(*inputs, *encoder, *sound, found[row.speaker])
     return list(found.values())
+
+
+@pytest.fixture(scope="session")
+def randomised() -> Callable[[Any], dict[str, Any]]:
+    """Give a network of others, whose weights are not here, random ones."""
+    import torch
+
+    def fill(network: Any) -> dict[str, Any]:
+        """Fill a network so that its layers neither fade nor burst; its state without counters."""
+        torch.manual_seed(0)
+        for name, value in network.state_dict().items():
+            if value.ndim > 1:
+                value.copy_(torch.randn_like(value) * (2 / value[0].numel()) ** 0.5)
+            elif name.endswith("running_var"):
+                value.fill_(1)
+            elif name.endswith("weight"):
+                value.copy_(torch.rand_like(value) + 0.5)
+            elif value.is_floating_point():
+                value.copy_(torch.randn_like(value) * 0.1)
+        return {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+
+    return fill

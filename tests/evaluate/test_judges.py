@@ -93,23 +93,8 @@ def test_descriptor_tells_people_apart(shared):
     assert np.linalg.norm(markey - may) > 0.55
 
 
-def randomised(network):
-    """Fill a network so that its layers neither fade nor burst; its state without counters."""
-    torch.manual_seed(0)
-    for name, value in network.state_dict().items():
-        if value.ndim > 1:
-            value.copy_(torch.randn_like(value) * (2 / value[0].numel()) ** 0.5)
-        elif name.endswith("running_var"):
-            value.fill_(1)
-        elif name.endswith("weight"):
-            value.copy_(torch.rand_like(value) + 0.5)
-        elif value.is_floating_point():
-            value.copy_(torch.randn_like(value) * 0.1)
-    return {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-
-
 @pytest.fixture(scope="module")
-def inception_state():
+def inception_state(randomised):
     return randomised(InceptionNet()) | {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
 
 

@@ -9,23 +9,8 @@ from vast_cli.evaluate.judges import syncnet, syncnet_crops
 from vast_cli.evaluate.judges.mfcc import mfcc
 
 
-def randomised(network):
-    """Fill a network so that its layers neither fade nor burst; its state without counters."""
-    torch.manual_seed(0)
-    for name, value in network.state_dict().items():
-        if value.ndim > 1:
-            value.copy_(torch.randn_like(value) * (2 / value[0].numel()) ** 0.5)
-        elif name.endswith("running_var"):
-            value.fill_(1)
-        elif name.endswith("weight"):
-            value.copy_(torch.rand_like(value) + 0.5)
-        elif value.is_floating_point():
-            value.copy_(torch.randn_like(value) * 0.1)
-    return {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-
-
 @pytest.fixture(scope="module")
-def sync_judge(tmp_path_factory):
+def sync_judge(tmp_path_factory, randomised):
     path = tmp_path_factory.mktemp("syncnet") / "syncnet_v2.model"
     torch.save(
         randomised(syncnet.SyncNetwork()), path, _use_new_zipfile_serialization=False

@@ -117,6 +117,10 @@ class Ui:
         self.stop()
         if self.json:
             typer.echo(json_module.dumps({"error": error.as_dict()}, indent=2))
+        self.complain(error)
+
+    def complain(self, error: VastError) -> None:
+        """Print one error for people only: the result stands on stdout already."""
         where = f" ({error.where})" if error.where else ""
         self.err.print(f"[bold red]error:[/] {escape(error.message + where)}")
         self.err.print(f"[bold]hint:[/] {escape(error.hint)}   [dim]\\[{error.code}][/]")

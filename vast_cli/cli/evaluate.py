@@ -121,7 +121,8 @@ def evaluate(
         for clip in failed:
             ui.err.print(f"error: {clip['id']}: {clip['error']['message']} [{clip['error']['code']}]", markup=False)
         if missed:
-            raise typer.Exit(_gate(ui, missed))
+            ui.complain(VastError("vast_gate_failed", "; ".join(missed)))
+            raise typer.Exit(int(Exit.GATE))
         if failed:
             raise typer.Exit(int(Exit.PARTIAL))
 
@@ -145,13 +146,6 @@ def _limit(text: str) -> tuple[str, float]:
         raise VastError(
             "vast_option_invalid", f"`--fail-under {text}` is not understood", hint="for example ssim_mouth=0.8"
         ) from None
-
-
-def _gate(ui: console.Ui, missed: list[str]) -> int:
-    error = VastError("vast_gate_failed", "; ".join(missed))
-    ui.err.print(f"[bold red]error:[/] {error.message}", soft_wrap=True)
-    ui.err.print(f"[bold]hint:[/] {error.hint}   [dim]\\[{error.code}][/]")
-    return int(error.exit)
 
 
 def show(ui: console.Ui, document: dict[str, Any]) -> None:

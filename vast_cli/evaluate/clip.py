@@ -72,6 +72,7 @@ class Observed:
     verdicts: Verdicts
     models: dict[str, str]  # names of the networks and programs that judged
     style: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # made, prompt: style codes
+    expressions: dict[Path, Floats] = field(default_factory=dict)  # what `expression` found so far
 
     @property
     def n_paired(self) -> int:
@@ -109,6 +110,11 @@ class Observed:
         """
         if sight.lost > LOST_SHARE:
             return None
+        if sight.path not in self.expressions:
+            self.expressions[sight.path] = self._expression(sight)
+        return self.expressions[sight.path]
+
+    def _expression(self, sight: Sight) -> Floats:
         seen = np.flatnonzero(sight.present)
         mesh = sight.mesh[seen]
         identity = self.model.neutral(mesh)

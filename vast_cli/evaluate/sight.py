@@ -1,5 +1,6 @@
 """What the tracker sees of a video, and what is heard of a sound: the first pass of every evaluation."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Sight:
         """Pictures."""
         return len(self.mesh)
 
-    @property
+    @functools.cached_property
     def present(self) -> NDArray[np.bool_]:
         """[n], a face was found and its points are numbers."""
         return np.asarray(np.isfinite(self.mesh).all(axis=(1, 2)), bool)
@@ -54,7 +55,7 @@ class Sight:
         """Share of frames without a face."""
         return 1 - float(self.present.mean()) if self.n_frames else 1.0
 
-    @property
+    @functools.cached_property
     def points(self) -> Floats:
         """[n, 68, 2], iBUG points in pixels."""
         return self.mesh[:, landmarks.IBUG, :2].astype(np.float64)

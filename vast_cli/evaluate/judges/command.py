@@ -23,6 +23,25 @@ MAX_LINE = 100_000  # characters of an answer
 MAX_SHOWN = 200  # characters of a message
 
 
+class Program:
+    """A program of the user's that judges videos.
+
+    Attributes:
+        command: as the user gave it.
+        version: what it says of itself, or None.
+    """
+
+    def __init__(self, command: str) -> None:
+        """Check the command.
+
+        Raises:
+            VastError: `vast_option_invalid`.
+        """
+        self._command = Command.parse(command)
+        self.command = command
+        self.version = self._command.version()
+
+
 @dataclass(frozen=True)
 class Command:
     """A checked command line."""

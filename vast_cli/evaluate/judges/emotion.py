@@ -5,28 +5,13 @@ import math
 from pathlib import Path
 
 from vast_cli.errors import VastError
-from vast_cli.evaluate.judges.command import TIMEOUT_S, Command
+from vast_cli.evaluate.judges.command import TIMEOUT_S, Program
 
 SUM_TOLERANCE = 0.02  # printed probabilities are rounded
 
 
-class EmotionModel:
-    """A program that prints one JSON object of label to probability about a video.
-
-    Attributes:
-        command: as the user gave it.
-        version: what it says of itself, or None.
-    """
-
-    def __init__(self, command: str) -> None:
-        """Check the command.
-
-        Raises:
-            VastError: `vast_option_invalid`.
-        """
-        self._command = Command.parse(command)
-        self.command = command
-        self.version = self._command.version()
+class EmotionModel(Program):
+    """A program that prints one JSON object of label to probability about a video."""
 
     def probabilities(self, video: Path, *, timeout_s: float = TIMEOUT_S) -> dict[str, float]:
         """Probability of each emotion, by label, summing to 1.

@@ -9,7 +9,7 @@ from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from vast_cli.evaluate.judges.command import TIMEOUT_S, Command
+from vast_cli.evaluate.judges.command import TIMEOUT_S, Program
 
 Z_95 = 1.959963984540054
 
@@ -21,23 +21,8 @@ class Errors(NamedTuple):
     total: int  # words, or characters, of the transcript
 
 
-class LipReader:
-    """A program that prints what the lips in a video say.
-
-    Attributes:
-        command: as the user gave it.
-        version: what it says of itself, or None.
-    """
-
-    def __init__(self, command: str) -> None:
-        """Check the command.
-
-        Raises:
-            VastError: `vast_option_invalid`.
-        """
-        self._command = Command.parse(command)
-        self.command = command
-        self.version = self._command.version()
+class LipReader(Program):
+    """A program that prints what the lips in a video say."""
 
     def read(self, video: Path, *, timeout_s: float = TIMEOUT_S) -> str:
         """The text read off a video; empty if it read nothing.
