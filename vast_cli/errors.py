@@ -5,7 +5,7 @@
       1   internal      vast_internal vast_non_finite
      65   data          vast_no_face vast_face_lost vast_many_faces vast_no_audio vast_no_speech vast_audio_too_short
                         vast_footage_unfit vast_bad_media vast_media_too_large
-     66   noinput       vast_input_missing vast_input_unreadable
+     66   noinput       vast_input_missing vast_input_unreadable vast_input_changed
      69   unavailable   vast_no_ffmpeg vast_asset_missing vast_asset_corrupt vast_avatar_unknown vast_device_unavailable
                         vast_offline vast_extra_missing
      71   resource      vast_out_of_memory vast_worker_died vast_timeout
@@ -13,7 +13,7 @@
      74   ioerror       vast_disk_full vast_write_failed vast_encode_failed
      75   locked        vast_locked
      78   config        vast_manifest_invalid vast_preset_unknown vast_record_invalid vast_record_version
-                        vast_model_mismatch vast_option_invalid
+                        vast_model_mismatch vast_option_invalid vast_journal_corrupt
 
 Codes and exit statuses are API: only added to. Texts may change at any time.
 """
@@ -79,6 +79,9 @@ KINDS: dict[str, Kind] = {
     "vast_media_too_large": Kind(Exit.DATA, "beyond the bounds of vast", "scale it down or cut it"),
     "vast_input_missing": Kind(Exit.NOINPUT, "no such file", "check the path"),
     "vast_input_unreadable": Kind(Exit.NOINPUT, "the file cannot be read", "check its permissions"),
+    "vast_input_changed": Kind(
+        Exit.NOINPUT, "a file changed while it was used", "run again when whatever writes it has ended"
+    ),
     "vast_no_ffmpeg": Kind(
         Exit.UNAVAILABLE, "no usable ffmpeg", "`python -m pip install imageio-ffmpeg`, or set FFMPEG_PATH"
     ),
@@ -104,6 +107,9 @@ KINDS: dict[str, Kind] = {
     "vast_encode_failed": Kind(Exit.IOERROR, "the encoder failed", "run with `--debug` to see what ffmpeg said"),
     "vast_locked": Kind(Exit.LOCKED, "another run holds it", "wait for it to end"),
     "vast_manifest_invalid": Kind(Exit.CONFIG, "faults in a manifest", "mend the rows named; nothing was started"),
+    "vast_journal_corrupt": Kind(
+        Exit.CONFIG, "a broken line in a journal", "`--repair` keeps the good lines; the old file is kept beside it"
+    ),
     "vast_preset_unknown": Kind(Exit.CONFIG, "no such preset", "see the folder `presets`"),
     "vast_record_invalid": Kind(Exit.CONFIG, "not a valid vast record", "make it again with this version of vast"),
     "vast_record_version": Kind(

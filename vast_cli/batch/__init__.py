@@ -1,0 +1,1 @@
+"""Batches: manifest -> plan -> run (executors) -> journal; hundreds of renders, resumable, none lost."""
