@@ -93,14 +93,15 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             if not overwrite and path.exists():  # somebody made it while we worked
                 raise VastError("vast_output_exists", f"`{path}` exists already")
             part.replace(path)
-            _fsync_folder(path.absolute().parent)
+            fsync_folder(path.absolute().parent)
         except OSError as error:
             raise write_error(error, path) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Make names given in `folder` last."""
     if os.name == "nt":  # folders cannot be opened there
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -53,6 +53,7 @@ class WorkerSettings:
 
     cache: Path
     scratch: Path  # TMPDIR of the worker, emptied by the coordinator
+    logs: Path  # what libraries print goes to `worker-SLOT.log` there
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 1
@@ -68,7 +69,8 @@ class Task:
     fingerprint: str
     staging: Path  # what the worker writes; the coordinator gives it its name
     parts: Path  # folder of finished segments
-    tag: str  # part of the name of every temporary file of this attempt
+    tag: str  # part of the name of every temporary file of this attempt; begins with the run's name
+    log: Path  # where the job's log is continued
     batch: int = 8  # frames through the network at once; halved when memory runs out
     files: Mapping[str, FileState] = field(default_factory=dict)  # path -> state when it was planned
 
