@@ -14,7 +14,7 @@ import pytest
 from vast_cli.batch import events, joblog
 from vast_cli.errors import VastError
 
-STARTED = {"id": "a", "index": 3, "worker": 0, "attempt": 1, "output": "out/a.mp4", "sound_s": None}
+STARTED = {"id": "a", "index": 3, "worker": 0, "pid": 9, "attempt": 1, "output": "out/a.mp4", "sound_s": None}
 DONE = {
     "id": "a", "worker": 0, "attempt": 1, "output": "out/a.mp4", "seconds": 2.5, "frames": 50, "duration_s": 2.0,
     "gates": {"sync": 0.9}, "action": "run",

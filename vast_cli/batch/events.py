@@ -45,7 +45,6 @@ _STAGE = _of("string", "name of the stage")
 _OUTPUT = _of("string", "path of the video")
 _SECONDS = _of("number", "wall time")
 _CODE = {"enum": sorted(KINDS), "description": "error code"}
-_ANY_CODE = {"enum": [*sorted(KINDS), None], "description": "error code"}
 _X = {"type": "object", "description": "the manifest's `x_...` cells", "additionalProperties": {"type": "string"}}
 _COUNTS = {"type": "object", "description": "jobs by reason", "additionalProperties": {"type": "integer"}}
 _GATES = {"type": "object", "additionalProperties": {"type": ["number", "null"]}, "description": "figures measured"}
@@ -69,6 +68,7 @@ EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "id": _ID,
         "index": _INDEX,
         "worker": _WORKER,
+        "pid": _of("integer", "process of the worker"),
         "attempt": _ATTEMPT,
         "output": _OUTPUT,
         "sound_s": _of(["number", "null"], "length of the sound, if known"),
@@ -87,18 +87,18 @@ EVENTS: dict[str, dict[str, dict[str, Any]]] = {
     "job_done": {
         "id": _ID,
         "worker": _of(["integer", "null"], "slot of the worker; null if adopted"),
-        "attempt": _ATTEMPT,
+        "attempt": _of("integer", "from 1; 0 if adopted"),
         "output": _OUTPUT,
         "seconds": _SECONDS,
-        "frames": _of("integer", "of the video"),
-        "duration_s": _of("number", "of the video"),
+        "frames": _of("integer", "made now"),
+        "duration_s": _of(["number", "null"], "of the video"),
         "gates": _GATES,
         "action": {"enum": ["run", "adopt"], "description": "made, or found finished"},
     },
     "job_failed": {
         "id": _ID,
         "worker": _of(["integer", "null"], "slot of the worker; null if it never reached one"),
-        "attempt": _ATTEMPT,
+        "attempt": _of("integer", "the last one; 0 if it was never tried"),
         "code": _CODE,
         "exit": _of("integer", "exit status of the code"),
         "message": _of("string", "what happened"),
@@ -110,7 +110,7 @@ EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "id": _ID,
         "attempt": _of("integer", "the coming one"),
         "wait_s": _of("number", "pause before it"),
-        "code": _ANY_CODE,
+        "code": _CODE,
     },
     "job_skipped": {"id": _ID, "reason": _of("string", "why it needs no work")},
     "worker_died": {
@@ -119,7 +119,8 @@ EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "reason": _of("string", "what is known of its end"),
     },
     "run_done": {
-        "done": _of("integer", "jobs made or adopted now"),
+        "done": _of("integer", "jobs made now"),
+        "adopted": _of("integer", "jobs found finished"),
         "failed": _of("integer", "jobs that failed for good"),
         "skipped": _of("integer", "jobs that were done already"),
         "not_started": _of("integer", "jobs left over"),

@@ -1,0 +1,213 @@
+"""What people see of a batch: right counts, a table that fits any terminal, lines where there is none."""
+
+import io
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from vast_cli.cli import console, queue
+from vast_cli.cli.board import Board, clock_in, span
+from vast_cli.cli.options import ProgressMode
+from vast_cli.errors import VastError
+
+FACE = VastError("vast_no_face", "no face found in `a[b].mp4`", where="row 12").as_dict()
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _start(board: Callable[..., None], jobs: int, slots: int = 2) -> None:
+    event = {"jobs": jobs + 3, "to_run": jobs, "skipped": 3, "executor": "local", "slots": slots, "state": "x.vast"}
+    board("run_started", event)
+
+
+def _begin(board: Callable[..., None], job: str, worker: int, attempt: int = 1) -> None:
+    fields = {"id": job, "index": 1, "worker": worker, "pid": 1, "attempt": attempt, "output": "o.mp4", "sound_s": 1.0}
+    board("job_started", fields)
+
+
+def _move(board: Callable[..., None], job: str, worker: int, done: int, total: int | None, fps: float = 20.0) -> None:
+    fields = {"frames_done": done, "frames_total": total, "fps": fps, "eta_s": None}
+    board("progress", {"id": job, "worker": worker, "stage": "render"} | fields)
+
+
+def _done(board: Callable[..., None], job: str, worker: int, frames: int = 50) -> None:
+    fields: dict[str, Any] = {"id": job, "worker": worker, "attempt": 1, "output": f"out/{job}.mp4", "seconds": 2.0}
+    board("job_done", fields | {"frames": frames, "duration_s": 2.0, "gates": {}, "action": "run"})
+
+
+def _fail(board: Callable[..., None], job: str) -> None:
+    board("job_failed", {"id": job, "worker": None, "attempt": 1, "seconds": 1.0} | FACE)
+
+
+def test_counts_of_a_run() -> None:
+    board = Board()
+    _start(board, 4)
+    for job, worker in (("a", 0), ("b", 1)):
+        _begin(board, job, worker)
+    _done(board, "a", 0)
+    _fail(board, "b")
+    _begin(board, "c", 0)
+    board("job_retried", {"id": "c", "attempt": 2, "wait_s": 2.0, "code": "vast_worker_died"})
+    assert (board.done, board.failed, board.left, board.skipped) == (1, 1, 2, 3)
+    assert board.rows == {} and board.codes == {"vast_no_face": 1}
+
+
+def test_speed_is_that_of_all_workers_together() -> None:
+    clock = Clock()
+    board = Board(clock=clock)
+    _start(board, 4)
+    for second in range(1, 11):
+        clock.now += 1.0
+        _move(board, "a", 0, 20 * second, 1000)
+        _move(board, "b", 1, 30 * second, 1000)
+    assert board.fps == pytest.approx(50, rel=0.1)
+    _done(board, "a", 0, 200)  # what was counted as it was rendered is not counted again
+    clock.now += 1.0
+    _move(board, "b", 1, 330, 1000)
+    assert board.fps == pytest.approx(50, rel=0.15)
+
+
+def test_an_attempt_that_begins_again_gives_no_negative_speed() -> None:
+    clock = Clock()
+    board = Board(clock=clock)
+    _start(board, 1)
+    for done in (10, 20, 5, 8):
+        clock.now += 2.0
+        _move(board, "a", 0, done, 100)
+    assert board.fps is not None and board.fps > 0
+
+
+def test_the_estimate_is_corrected_by_what_is_measured() -> None:
+    clock = Clock()
+    weights = {str(n): 10.0 for n in range(100)}
+    board = Board(weights, clock=clock)
+    _start(board, 100, slots=2)
+    assert board.eta_s == pytest.approx(500)
+    for n in range(40):  # each takes 20 s on each of two workers
+        clock.now += 10.0
+        _begin(board, str(n), n % 2)
+        _done(board, str(n), n % 2)
+    assert board.eta_s == pytest.approx(600, rel=0.1)
+    assert board.share == pytest.approx(0.4)
+
+
+def test_without_an_estimate_jobs_count_alike() -> None:
+    clock = Clock()
+    board = Board(clock=clock)
+    _start(board, 10)
+    assert board.eta_s is None
+    for n in range(5):
+        clock.now += 4.0
+        _done(board, str(n), 0)
+    assert board.eta_s == pytest.approx(20)
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["begin", "move", "done", "fail", "died"]), st.integers(0, 5), st.integers(0, 3)),
+    max_size=40,
+)
+
+
+@given(EVENTS, st.integers(20, 200), st.integers(6, 60), st.booleans())
+def test_table_never_outgrows_the_terminal(
+    moves: list[tuple[str, int, int]], width: int, height: int, weighted: bool
+) -> None:
+    clock = Clock()
+    board = Board({str(n): 1.0 + n for n in range(6)} if weighted else None, clock=clock)
+    _start(board, 6, slots=4)
+    for what, job, worker in moves:
+        clock.now += 0.7
+        name = f"{job}" * (30 * job or 1)
+        if what == "begin":
+            _begin(board, name, worker)
+        elif what == "move":
+            _move(board, name, worker, job, 9 if worker else None)
+        elif what == "done":
+            _done(board, name, worker)
+        elif what == "fail":
+            _fail(board, name)
+        else:
+            board("worker_died", {"worker": worker, "id": None, "reason": "killed"})
+    _fits(board, width, height)
+
+
+@pytest.mark.parametrize("height", [8, 24, 40])
+@pytest.mark.parametrize("width", [24, 40, 80, 120])
+def test_many_workers_fit(width: int, height: int) -> None:
+    board = Board()
+    _start(board, 200, slots=64)
+    for worker in range(64):
+        _begin(board, f"lesson-{worker}-" + "x" * 100, worker)
+        _move(board, f"lesson-{worker}-" + "x" * 100, worker, worker, 64)
+    text = _fits(board, width, height)
+    assert "more at work" in text and "lesson-0" in text
+
+
+def _fits(board: Board, width: int, height: int) -> str:
+    screen = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+    lines = screen.render_lines(queue.draw(board, width, height), screen.options, pad=False)
+    assert len(lines) < height  # the cursor needs a row of its own
+    text = ["".join(segment.text for segment in line) for line in lines]
+    assert max(map(len, text)) <= width
+    return "\n".join(text)
+
+
+def test_names_with_brackets_are_not_markup() -> None:
+    board = Board()
+    _start(board, 1)
+    _begin(board, "a[red]b", 0)
+    assert "a[red]b" in _fits(board, 100, 24)
+
+
+def _lines(capsys: pytest.CaptureFixture[str], mode: ProgressMode, *, quiet: bool = False) -> list[str]:
+    ui = console.Ui(json=False, mode=mode, quiet=quiet, verbose=False, debug=False)
+    with queue.watch(ui) as view:
+        _start(view, 2)
+        _begin(view, "a", 0)
+        _move(view, "a", 0, 5, 9)
+        _done(view, "a", 0)
+        _begin(view, "b", 0, attempt=2)
+        view("worker_died", {"worker": 0, "id": "b", "reason": "was killed by signal 9"})
+        _fail(view, "b")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    start, done, again, died, failed = _lines(capsys, ProgressMode.lines)
+    assert start.startswith("start: a (worker 0") and "out/a.mp4" in done and "50 frames" in done
+    assert "attempt 2" in again and "signal 9" in died
+    assert failed == "failed: b: no face found in `a[b].mp4` (row 12) [vast_no_face]"
+
+
+def test_totals_every_half_minute(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "LINE_EVERY_S", 0.0)
+    lines = _lines(capsys, ProgressMode.lines)
+    assert any(line.startswith("1 of 2 done, 1 left") for line in lines)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_failures_are_told_however_quiet(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _lines(capsys, ProgressMode.none, quiet=quiet)
+    assert len(lines) == 1 and "[vast_no_face]" in lines[0]
+
+
+def test_lengths_of_time_read_well() -> None:
+    lengths = (0.4, 59, 61, 3599, 8040, 90000)
+    assert [span(s) for s in lengths] == ["0 s", "59 s", "1 min", "1 h 00 min", "2 h 14 min", "1 d 1 h"]
+    now = datetime(2026, 3, 4, 23, 0)
+    assert [clock_in(s, now=now) for s in (60, 7200)] == ["23:01", "Thu 01:00"]

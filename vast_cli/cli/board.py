@@ -1,0 +1,188 @@
+"""The numbers behind the table of a batch: who works on what, how fast, and when it will be over."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+FRAMES = "render"  # the stage whose units are frames of the video
+WINDOW_S = 60.0  # over which frames a second are counted
+PRIOR_S = 30.0  # of one worker: how much the estimate weighs against what is measured
+
+
+@dataclass
+class Row:
+    """A worker's present job."""
+
+    worker: int
+    id: str
+    stage: str = "start"
+    done: int = 0
+    total: int | None = None
+    fps: float | None = None
+    rendered: int = 0  # frames of this attempt
+
+    @property
+    def share(self) -> float | None:
+        """How much of the stage is finished, 0 - 1, if known."""
+        return min(self.done / self.total, 1.0) if self.total else None
+
+
+class Board:
+    """Listener that keeps count.
+
+    Args:
+        weights: expected seconds of each job on one worker; jobs count alike where it is silent.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, float] | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.lock = threading.RLock()  # a terminal is drawn from another thread
+        self.jobs = self.to_run = self.skipped = self.done = self.failed = self.frames = 0
+        self.slots = 1
+        self.rows: dict[int, Row] = {}
+        self.codes: Counter[str] = Counter()
+        self._weights = weights or {}
+        self._mean = sum(self._weights.values()) / len(self._weights) if self._weights else 1.0
+        self._finished = 0.0  # weight
+        self._clock = clock
+        self._start = clock()
+        self._seen: deque[tuple[float, int]] = deque([(self._start, 0)])  # when, frames rendered until then
+
+    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take an event in."""
+        with self.lock:
+            handler = getattr(self, f"_{event}", None)
+            if handler is not None:
+                handler(**fields)
+            self._count_frames()
+
+    @property
+    def left(self) -> int:
+        """Jobs that are neither finished nor failed, running ones included."""
+        return self.to_run - self.done - self.failed
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self._clock() - self._start
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of all workers together, lately."""
+        (first, before), (last, now) = self._seen[0], self._seen[-1]
+        return (now - before) / (last - first) if last > first and now > before else None
+
+    @property
+    def share(self) -> float:
+        """How much of the work is finished, 0 - 1."""
+        whole = self._finished + self._weight_left()
+        return 1.0 if whole <= 0 else (self._finished + self._under_way()) / whole
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left: the estimate, corrected by how this run does so far."""
+        left, done = self._weight_left() - self._under_way(), self._finished + self._under_way()
+        if left <= 0:
+            return 0.0
+        slots = max(1, min(self.slots, self.left))
+        if self._weights:
+            return left / slots * (self.seconds * slots + PRIOR_S) / (done + PRIOR_S)
+        return self.seconds * left / done if done > 0 else None
+
+    def _weight(self, job: str) -> float:
+        return self._weights.get(job, self._mean)
+
+    def _weight_left(self) -> float:
+        if not self._weights:
+            return float(self.left)
+        return max(0.0, sum(self._weights.values()) - self._finished)
+
+    def _under_way(self) -> float:
+        rows = [row for row in self.rows.values() if row.stage == FRAMES]  # other stages are short
+        return sum(self._weight(row.id) * (row.share or 0.0) for row in rows)
+
+    def _count_frames(self) -> None:
+        now, frames = self._clock(), self.frames + sum(row.rendered for row in self.rows.values())
+        if now - self._seen[-1][0] >= 1.0:
+            self._seen.append((now, max(frames, self._seen[-1][1])))
+            while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_S:
+                self._seen.popleft()
+
+    def _clear(self, worker: int | None, job: str) -> None:
+        for key in [key for key, row in self.rows.items() if row.id == job or key == worker]:
+            del self.rows[key]
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def _run_started(self, *, jobs: int, to_run: int, skipped: int, slots: int, **_: Any) -> None:
+        self.jobs, self.to_run, self.skipped, self.slots = jobs, to_run, skipped, slots
+
+    def _job_started(self, *, id: str, worker: int, **_: Any) -> None:
+        self.rows[worker] = Row(worker, id)
+
+    def _stage(self, *, id: str, worker: int, stage: str, **_: Any) -> None:
+        row = self.rows.setdefault(worker, Row(worker, id))
+        row.stage, row.done, row.total, row.fps = stage, 0, None, None
+
+    def _progress(
+        self,
+        *,
+        id: str,
+        worker: int,
+        stage: str,
+        frames_done: int,
+        frames_total: int | None,
+        fps: float | None,
+        **_: Any,
+    ) -> None:
+        row = self.rows.setdefault(worker, Row(worker, id))
+        row.stage, row.done, row.total, row.fps = stage, frames_done, frames_total, fps
+        if stage == FRAMES:
+            row.rendered = frames_done
+
+    def _job_done(self, *, id: str, worker: int | None, frames: int, action: str, **_: Any) -> None:
+        self.done += 1
+        self.frames += frames if action == "run" else 0
+        self._finished += self._weight(id)
+        self._clear(worker, id)
+
+    def _job_failed(self, *, id: str, worker: int | None, code: str, **_: Any) -> None:
+        self.failed += 1
+        self.codes[code] += 1
+        self._finished += self._weight(id)
+        self._clear(worker, id)
+
+    def _job_retried(self, *, id: str, **_: Any) -> None:
+        self._clear(None, id)
+
+    def _worker_died(self, *, worker: int, **_: Any) -> None:
+        self.rows.pop(worker, None)
+
+
+def span(seconds: float) -> str:
+    """A length of time as people say it: `42 s`, `3 min`, `2 h 14 min`, `1 d 3 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def clock_in(seconds: float, *, now: datetime | None = None) -> str:
+    """The time on the wall in `seconds`: `05:12`, with the day if it is another."""
+    now = now or datetime.now()
+    then = now + timedelta(seconds=seconds)
+    if then.date() == now.date():
+        return f"{then:%H:%M}"
+    return f"{then:%a %H:%M}" if then - now < timedelta(days=6) else f"{then:%Y-%m-%d %H:%M}"
