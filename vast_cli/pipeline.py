@@ -32,6 +32,7 @@ from vast_cli import (
     style,
     timebase,
 )
+from vast_cli.cache import NO_CACHE, Cache
 from vast_cli.errors import Exit, VastError
 from vast_cli.records import Array, FaceTrack, Motion, Posteriorgram, Style
 from vast_cli.streams import prefetch
@@ -41,6 +42,7 @@ T = TypeVar("T")
 
 Frame = NDArray[np.uint8]  # RGB [H, W, 3]
 Progress = Callable[[str, int, int | None], None]  # stage, done, total
+NOT_OPTIONS = frozenset({"output", "overwrite", "sidecar", "avatar", "fingerprint"})  # fields of a request
 MIN_SAMPLES = timebase.PPG_WINDOW  # 0.04 s: one window of the filter bank, one video frame
 
 
@@ -79,7 +81,14 @@ class Models:
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One render: what goes in, where it goes, how. Fields below `overwrite` are the options of `vast render`."""
+    """One render: what goes in, where it goes, how. Fields below `fingerprint` are the options of `vast render`.
+
+    Attributes:
+        fingerprint: written into the video, so that a batch knows its own work again.
+        segment: seconds after which a long sound is cut (whole runs of the prediction, 3.84 s each); finished
+            segments survive an interruption. It shapes the encoded bytes, not the pictures.
+        batch: frames through the network at once; halved when memory runs out.
+    """
 
     audio: Path
     avatar: str
@@ -87,18 +96,22 @@ class RenderRequest:
     prompt: Path | None = None
     style: Path | None = None
     overwrite: bool = False
+    fingerprint: str | None = None
     style_strength: float = 1.0
     max_exaggeration: float = 1.0
     crf: int = 18
     encoder_preset: str = "fast"
+    codec: str = "h264"
     detail: str = "full"
     face: str = "largest"
+    segment: float = 60.0
     allow_silence: bool = False
     sidecar: bool = False
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 0
+    batch: int = 8
 
 
 @dataclass(frozen=True)
@@ -112,10 +125,13 @@ class RenderResult:
     limited_share: float
     stages: dict[str, float]  # wall seconds until each stage was done
     warnings: list[str] = field(default_factory=list)
+    taken_up: int = 0  # segments that an interrupted render had left
+    sidecar: dict[str, Any] | None = None  # what the video was made from, if asked for
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
-        return asdict(self) | {"output": str(self.output), "real_time_factor": self.seconds / self.duration_s}
+        rows = {key: value for key, value in asdict(self).items() if key != "sidecar"}
+        return rows | {"output": str(self.output), "real_time_factor": self.seconds / self.duration_s}
 
 
 def extract_track(video: Path, models: Models, *, which: str = "largest", progress: Progress = silent) -> FaceTrack:
@@ -305,8 +321,25 @@ def load_avatar(name: str, models: Models) -> renderer.Avatar:
     return avatar
 
 
-def render(request: RenderRequest, *, models: Models | None = None, progress: Progress = silent) -> RenderResult:
+def render(
+    request: RenderRequest,
+    *,
+    models: Models | None = None,
+    cache: Cache = NO_CACHE,
+    parts: Path | None = None,
+    progress: Progress = silent,
+    write_sidecar: bool = True,
+) -> RenderResult:
     """Audio + prompt + avatar to a talking video (paper 3, steps 1-7).
+
+    Args:
+        request: what is wanted.
+        models: loaded networks, to use them again.
+        cache: of tracks, styles and posteriorgrams.
+        parts: folder where finished segments of a long sound are kept until the video is whole; a later call takes
+            them up, and the result is the same byte for byte.
+        progress: told of work done.
+        write_sidecar: whether `request.sidecar` writes it; without, the caller finds it in the result.
 
     Raises:
         VastError: whatever the stages raise; nothing is left behind then.
@@ -362,7 +395,7 @@ def render(request: RenderRequest, *, models: Models | None = None, progress: Pr
         overwrite=request.overwrite,
         crf=request.crf,
         preset=request.encoder_preset,
-        metadata=sidecar.tags(avatar.name),
+        metadata=sidecar.tags(avatar.name, fingerprint=request.fingerprint),
     ) as writer:
         for frame in _counted(frames, "render", ppg.n_frames, progress):
             writer.write(frame)
@@ -372,7 +405,12 @@ def render(request: RenderRequest, *, models: Models | None = None, progress: Pr
         warnings.append(
             f"{100 * limited_share:.0f} % of the frames were held inside what the avatar's footage supports"
         )
-    result = RenderResult(
+    document = None
+    if request.sidecar:
+        document = _sidecar(request, ppg, avatar, limited_share, warnings, cache)
+        if write_sidecar:
+            sidecar.write(request.output, document)
+    return RenderResult(
         output=request.output,
         n_frames=ppg.n_frames,
         duration_s=ppg.n_samples / timebase.SAMPLE_RATE,
@@ -380,24 +418,30 @@ def render(request: RenderRequest, *, models: Models | None = None, progress: Pr
         limited_share=limited_share,
         stages=stages,
         warnings=warnings,
+        sidecar=document,
     )
-    if request.sidecar:
-        _write_sidecar(request, result, ppg.n_samples, avatar)
-    return result
 
 
-def _write_sidecar(request: RenderRequest, result: RenderResult, n_samples: int, avatar: renderer.Avatar) -> None:
+def _sidecar(
+    request: RenderRequest,
+    ppg: Posteriorgram,
+    avatar: renderer.Avatar,
+    limited_share: float,
+    warnings: list[str],
+    cache: Cache,
+) -> dict[str, Any]:
     inputs = {"audio": request.audio, "prompt": request.prompt, "style": request.style}
-    not_pixels = {*inputs, "output", "overwrite", "sidecar", "avatar"}
-    sidecar.write(
-        request.output,
-        inputs={role: path for role, path in inputs.items() if path is not None},
-        options={key: value for key, value in asdict(request).items() if key not in not_pixels},
+    return sidecar.document(
+        request.output.name,
+        sha256=files.sha256(request.output),
+        fingerprint=request.fingerprint,
+        inputs={role: (path.name, cache.hashes.digest(path)) for role, path in inputs.items() if path is not None},
+        options={key: value for key, value in asdict(request).items() if key not in {*inputs, *NOT_OPTIONS}},
         avatar_card=avatar.card,
-        n_frames=result.n_frames,
-        n_samples=n_samples,
-        limited_share=result.limited_share,
-        warnings=result.warnings,
+        n_frames=ppg.n_frames,
+        n_samples=ppg.n_samples,
+        limited_share=limited_share,
+        warnings=warnings,
     )
 
 
