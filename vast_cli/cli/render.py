@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
-from vast_cli.cli import console, options, presets
+from vast_cli import files, presets
+from vast_cli.cli import console, options
 from vast_cli.errors import VastError
 
 # the options a preset may set and `--print-config` shows
