@@ -33,10 +33,14 @@ CARD = "avatar.json"
 
 
 class Hashes(Protocol):
-    """Content hashes, remembered by path, size and time (`vast_cli.cache.Hashes`)."""
+    """What files hold, remembered by path, size and time (`vast_cli.cache.Hashes`); both raise `VastError`."""
 
     def digest(self, path: Path) -> str:
         """SHA-256 of a file's bytes, hexadecimal."""
+        ...
+
+    def sound_s(self, path: Path) -> float | None:
+        """Seconds of sound, as the file's headers say."""
         ...
 
 
@@ -118,7 +122,7 @@ class Origins:
             self._avatars[job.avatar] = avatar_hash(find_avatar(job.avatar), self._hashes)
         for path in job.inputs.values():
             if path not in self._digests:
-                self._digests[path] = digest(path, self._hashes)
+                self._digests[path] = self._hashes.digest(path)
         return Origin(
             inputs={role: self._digests[path] for role, path in job.inputs.items()},
             options=_options(job),
@@ -159,19 +163,6 @@ def _models(tracked: bool, _folder: Path) -> Mapping[str, str]:
     return {name: assets.model_hash(name) for name in names}
 
 
-def digest(path: Path, hashes: Hashes) -> str:
-    """SHA-256 of an input.
-
-    Raises:
-        VastError: `vast_input_missing`, `vast_input_unreadable`.
-    """
-    try:
-        return hashes.digest(path)
-    except OSError as error:
-        files.check_input(path)
-        raise VastError("vast_input_unreadable", f"`{path}` cannot be read: {error.strerror or error}") from error
-
-
 def avatar_hash(bundle: Path, hashes: Hashes) -> str:
     """Hash of a bundle: the one its card names, which loading it verifies, or of the `.avatar` file.
 
@@ -179,7 +170,7 @@ def avatar_hash(bundle: Path, hashes: Hashes) -> str:
         VastError: `vast_record_invalid`, `vast_input_missing`, `vast_input_unreadable`.
     """
     if bundle.is_file():
-        return digest(bundle, hashes)
+        return hashes.digest(bundle)
     card = bundle / CARD
     try:
         status = card.stat()

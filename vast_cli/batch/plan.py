@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,6 @@ from vast_cli.batch.replay import DoneRecord, JobState, State
 from vast_cli.errors import VastError
 
 Action = Literal["skip", "adopt", "run", "refuse"]
-Lengths = Callable[[Path, str], float | None]  # sound and its SHA-256 -> seconds
 TAG = "fingerprint"  # key in the container's metadata and in the sidecar
 
 # `--rerun-on`: the class of each reason. New and interrupted jobs always run
@@ -83,7 +82,7 @@ def make_plan(
     overwrite: bool = False,
     force: bool = False,
     rerun_on: Collection[str] = RERUN_ON,
-    lengths: Lengths | None = None,
+    sounds: bool = True,
 ) -> list[Planned]:
     """Decide for every job.
 
@@ -99,10 +98,10 @@ def make_plan(
         overwrite: replace files that are not ours.
         force: run everything anew.
         rerun_on: classes of reasons to run for, see `parse_rerun_on`.
-        lengths: tells lengths of sounds, for estimates; asked about jobs that run only.
+        sounds: look up how long the sounds are of jobs that run, for the estimate.
     """
     planner = _Planner(state, hashes, overwrite=overwrite, force=force or "all" in rerun_on, rerun_on=rerun_on)
-    return [planner.plan(job, lengths) for job in jobs]
+    return [planner.plan(job, sounds=sounds) for job in jobs]
 
 
 def counts(planned: Iterable[Planned]) -> dict[str, int]:
@@ -116,8 +115,9 @@ class _Planner:
     ) -> None:
         self.state, self.hashes, self.origins = state, hashes, Origins(hashes)
         self.overwrite, self.force, self.rerun_on = overwrite, force, rerun_on
+        self.sounds: dict[Path, float | None] = {}
 
-    def plan(self, job: Job, lengths: Lengths | None) -> Planned:
+    def plan(self, job: Job, *, sounds: bool) -> Planned:
         try:
             origin = self.origins.of(job)
             action, reason = self._decide(job, origin)
@@ -125,10 +125,17 @@ class _Planner:
             return Planned(job, "refuse", error.code, error=error)
         if action == "refuse":
             return Planned(job, action, reason, origin, _in_the_way(job.output, reason))
-        sound_s = None
-        if action == "run" and lengths is not None:
-            sound_s = lengths(job.audio, origin.inputs["audio"])
+        sound_s = self._sound(job.audio) if sounds and action != "skip" else None
         return Planned(job, action, reason, origin, sound_s=sound_s)
+
+    def _sound(self, audio: Path) -> float | None:
+        if audio not in self.sounds:
+            try:
+                self.sounds[audio] = self.hashes.sound_s(audio)
+            except VastError as error:  # it went away meanwhile; the job will say so
+                log.info("%s", error.message)
+                self.sounds[audio] = None
+        return self.sounds[audio]
 
     def _decide(self, job: Job, origin: Origin) -> tuple[Action, str]:
         past = self.state.job(job.id)
@@ -163,19 +170,13 @@ class _Planner:
     def _is(self, path: Path, stat: tuple[int, int], record: DoneRecord) -> bool:
         if stat[0] != record.size:
             return False
-        return stat[1] == record.mtime_ns or self._digest(path) == record.sha256
+        return stat[1] == record.mtime_ns or self.hashes.digest(path) == record.sha256
 
     def _ours(self, path: Path, stat: tuple[int, int]) -> bool:
         """Whether this batch made the file, for whichever job."""
         if self.state.made(*stat):
             return True
-        return self.state.made_size(stat[0]) and self.state.made_content(self._digest(path))
-
-    def _digest(self, path: Path) -> str:
-        try:
-            return self.hashes.digest(path)
-        except OSError as error:
-            raise VastError("vast_output_unwritable", f"`{path}` cannot be read: {error.strerror or error}") from error
+        return self.state.made_size(stat[0]) and self.state.made_content(self.hashes.digest(path))
 
 
 def _why(past: JobState, origin: Origin) -> str:
@@ -225,7 +226,7 @@ def tag_of(video: Path, hashes: Hashes) -> str | None:
 
     try:
         with open_media(video) as container:
-            return container.metadata.get(TAG)
+            return dict(container.metadata).get(TAG)
     except (VastError, av.FFmpegError, OSError) as error:
         log.info("`%s` tells no fingerprint: %s", video, error)
         return None
