@@ -6,6 +6,7 @@ cannot be read are passed over. Losing it costs time, nothing else.
 
 import json
 import logging
+import math
 import os
 import stat
 import threading
@@ -192,7 +193,7 @@ def _encode(line: Mapping[str, Any]) -> bytes:
 def _decode(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError:  # torn, or not ours
+    except (ValueError, RecursionError):  # torn, or not ours
         return None
 
 
@@ -214,7 +215,7 @@ def _take(known: dict[str, _Known], line: Any) -> None:
     match rest:
         case {"h": str(sha256)} if len(sha256) == 64:
             entry.sha256 = sha256
-        case {"d": int() | float() as seconds}:
+        case {"d": int() | float() as seconds} if math.isfinite(seconds):
             entry.sound_s = float(seconds)
         case _:
             return

@@ -1,0 +1,233 @@
+"""What files hold is remembered as long as it is true, by many processes, and forgotten without harm."""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from vast_cli import files, hashes
+from vast_cli.errors import VastError
+from vast_cli.hashes import Hashes
+
+OLD = 1_600_000_000  # a time of change well in the past
+
+
+def write(path: Path, content: bytes, *, mtime: float = OLD) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (mtime, mtime))
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files whose content was read."""
+    seen: list[Path] = []
+    real = files.sha256
+
+    def sha256(path: Path) -> str:
+        seen.append(path)
+        return real(path)
+
+    monkeypatch.setattr(hashes.files, "sha256", sha256)
+    return seen
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache 日本 é'$(x);"
+
+
+def test_a_file_is_read_once_for_all_processes(tmp_path: Path, cache: Path, reads: list[Path]) -> None:
+    path = write(tmp_path / "a b\n'\"%.wav", b"sound")
+    expected = hashlib.sha256(b"sound").hexdigest()
+    first, second = Hashes(cache), Hashes(cache)
+    assert second.state(path) == (5, OLD * 10**9, expected)
+    assert [first.digest(path), first.digest(path), Hashes(cache).digest(path)] == [expected] * 3
+    assert reads == [path]
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path, cache: Path, reads: list[Path]) -> None:
+    known = Hashes(cache)
+    contents = [(b"one", OLD), (b"two", OLD + 1), (b"three", OLD + 1), (b"four", OLD - 5)]
+    for content, mtime in contents:
+        path = write(tmp_path / "a.wav", content, mtime=mtime)
+        assert known.digest(path) == Hashes(cache).digest(path) == hashlib.sha256(content).hexdigest()
+    assert len(reads) == len(contents)
+
+
+@pytest.mark.parametrize("age_s", [0, 1.5, -3600])
+def test_a_file_that_may_still_change_under_its_time_stamp_is_not_remembered(
+    tmp_path: Path, cache: Path, reads: list[Path], age_s: float
+) -> None:
+    now = time.time()
+    known = Hashes(cache)
+    path = write(tmp_path / "a.wav", b"one", mtime=now - age_s)
+    assert known.digest(path) == hashlib.sha256(b"one").hexdigest()
+    write(path, b"two", mtime=now - age_s)  # same size, same time
+    assert known.digest(path) == Hashes(cache).digest(path) == hashlib.sha256(b"two").hexdigest()
+    assert len(reads) == 3
+
+
+def test_what_cannot_be_read_is_passed_over(tmp_path: Path, cache: Path, reads: list[Path]) -> None:
+    path = write(tmp_path / "a.wav", b"sound")
+    Hashes(cache).digest(path)
+    memory = cache / "hashes.jsonl"
+    good = memory.read_bytes()
+    other = {"p": str(tmp_path / "b.wav"), "s": 1, "m": 1}
+    bad = [b"\n", b"\xff\xfe", b"[" * 100_000, b'{"p": 1}', b"null", json.dumps(other | {"h": "short"}).encode(),
+           json.dumps(other | {"d": float("nan")}).encode(), good[: len(good) // 2]]  # fmt: skip
+    memory.write_bytes(b"\n".join(bad[:-1]) + b"\n" + good + bad[-1])  # the last one is torn
+    known = Hashes(cache)
+    assert known.digest(path) == hashlib.sha256(b"sound").hexdigest()
+    assert reads == [path]
+    more = write(tmp_path / "c.wav", b"more")  # its line ends up behind the torn one
+    assert known.digest(more) == Hashes(cache).digest(more) == hashlib.sha256(b"more").hexdigest()
+
+
+def test_the_memory_may_vanish_at_any_time(tmp_path: Path, cache: Path, reads: list[Path]) -> None:
+    known = Hashes(cache)
+    paths = [write(tmp_path / f"{i}.wav", bytes([i])) for i in range(3)]
+    known.digest(paths[0])
+    shutil.rmtree(cache)
+    known.digest(paths[1])
+    assert [Hashes(cache).digest(path) for path in paths[:2]] == [known.digest(path) for path in paths[:2]]
+    assert reads == [paths[0], paths[1], paths[0]]
+
+
+@pytest.mark.parametrize("folder", ["file/cache", None])
+def test_without_a_folder_this_process_remembers(
+    tmp_path: Path, reads: list[Path], caplog: pytest.LogCaptureFixture, folder: str | None
+) -> None:
+    write(tmp_path / "file", b"not a folder")
+    known = Hashes(None if folder is None else tmp_path / folder)
+    paths = [write(tmp_path / f"{i}.wav", bytes([i])) for i in range(3)]
+    with caplog.at_level(logging.WARNING):
+        assert [known.digest(path) for path in paths] == [known.digest(path) for path in paths]
+    assert reads == paths
+    assert len(caplog.records) == (0 if folder is None else 1)
+
+
+def test_what_another_process_knows_is_believed_while_the_file_is_the_same(tmp_path: Path, reads: list[Path]) -> None:
+    path = write(tmp_path / "a.wav", b"sound")
+    known = Hashes(None)
+    known.preset({str(path): (5, OLD * 10**9, "f" * 64)})
+    assert known.digest(path) == "f" * 64 and reads == []
+    write(path, b"other", mtime=OLD + 1)
+    assert known.digest(path) == hashlib.sha256(b"other").hexdigest()
+
+
+def test_files_that_are_not_there(tmp_path: Path, cache: Path) -> None:
+    for path, code in ((tmp_path / "none", "vast_input_missing"), (tmp_path, "vast_input_unreadable")):
+        for ask in (Hashes(cache).state, Hashes(cache).sound_s):
+            with pytest.raises(VastError) as error:
+                ask(path)
+            assert error.value.code == code
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.wav", b"")
+    real = files.sha256
+
+    def sha256(path: Path) -> str:
+        digest = real(path)
+        with path.open("ab") as file:
+            file.write(b"more")
+        return digest
+
+    monkeypatch.setattr(hashes.files, "sha256", sha256)
+    with pytest.raises(VastError) as error:
+        Hashes(cache).digest(path)
+    assert error.value.code == "vast_input_changed"
+
+
+def test_sounds_are_measured_once(
+    tmp_path: Path, cache: Path, speech: Path, prompt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = [Path(shutil.copy2(path, tmp_path)) for path in (speech, prompt)]
+    copies.append(write(tmp_path / "no media.wav", b"text"))
+    for path in copies:
+        os.utime(path, (OLD, OLD))
+    lengths = [Hashes(cache).sound_s(path) for path in copies]
+    assert lengths == [pytest.approx(4, abs=0.5), pytest.approx(4, abs=3), None]
+    digests = [Hashes(cache).digest(path) for path in copies]  # both are kept of one file
+
+    from vast_cli import media
+
+    monkeypatch.delattr(media, "probe")
+    monkeypatch.delattr(files, "sha256")
+    again = Hashes(cache)
+    assert [again.sound_s(path) for path in copies] == lengths
+    assert [again.digest(path) for path in copies] == digests
+
+
+def _digest_all(cache: Path, folder: Path, start: int) -> None:
+    known = Hashes(cache)
+    paths = sorted(folder.iterdir())
+    for path in paths[start:] + paths[:start]:
+        known.digest(path)
+
+
+def test_many_processes_write_whole_lines(tmp_path: Path, cache: Path) -> None:
+    for i in range(200):
+        write(tmp_path / "files" / f"{i:03d} {'x' * 150}", bytes([i]))
+    context = multiprocessing.get_context("spawn")
+    jobs = [context.Process(target=_digest_all, args=(cache, tmp_path / "files", 50 * k)) for k in range(4)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(60)
+        assert job.exitcode == 0
+    lines = (cache / "hashes.jsonl").read_text().splitlines()
+    assert {json.loads(line)["p"] for line in lines} == {str(path) for path in (tmp_path / "files").iterdir()}
+
+
+def _fill(cache: Path, n_files: int, *, times: int = 1) -> None:
+    cache.mkdir()
+    lines = [
+        json.dumps({"p": f"/media/a folder/{i}.wav", "s": i, "m": OLD * 10**9 + t, "h": f"{i:064x}"})
+        for t in range(times)
+        for i in range(n_files)
+    ]
+    (cache / "hashes.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_a_memory_grown_too_large_is_rewritten(
+    tmp_path: Path, cache: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "SPARE_LINES", 20)
+    _fill(cache, 10, times=10)
+    path = write(tmp_path / "a.wav", b"sound")
+    known = Hashes(cache)
+    known.digest(path)
+    lines = [json.loads(line) for line in (cache / "hashes.jsonl").read_text().splitlines()]
+    assert [line["p"] for line in lines] == [f"/media/a folder/{i}.wav" for i in range(10)] + [str(path)]
+    assert {line["m"] for line in lines[:-1]} == {OLD * 10**9 + 9}  # the last word about each
+    known.digest(write(tmp_path / "b.wav", b"more"))
+    assert len(Hashes(cache)._path.read_text().splitlines()) == 12  # type: ignore[union-attr]
+    assert [file.name for file in cache.iterdir()] == ["hashes.jsonl"]
+
+
+def test_the_oldest_are_forgotten_first(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashes, "MAX_FILES", 8)
+    _fill(cache, 10)
+    Hashes(cache).digest(write(tmp_path / "a.wav", b"sound"))
+    lines = [json.loads(line)["p"] for line in (cache / "hashes.jsonl").read_text().splitlines()]
+    assert lines == [f"/media/a folder/{i}.wav" for i in range(6, 10)] + [str(tmp_path / "a.wav")]
+
+
+def test_20_000_files_are_known_in_no_time(tmp_path: Path, cache: Path) -> None:
+    _fill(cache, 20_000)
+    path = write(tmp_path / "a.wav", b"sound")
+    seconds = []
+    for _ in range(3):  # the machine may be busy
+        started = time.perf_counter()
+        Hashes(cache).digest(path)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.3
