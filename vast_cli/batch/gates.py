@@ -4,9 +4,10 @@ What is measured is what `vast evaluate` measures; ratios are to the avatar's ow
 """
 
 import difflib
+import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,7 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from vast_cli.errors import VastError
 
 if TYPE_CHECKING:
-    from vast_cli import pipeline, renderer
+    from vast_cli import pipeline, renderer, sync
+    from vast_cli.evaluate.clip import Tools
+    from vast_cli.evaluate.judges.descriptor import Descriptor
+    from vast_cli.evaluate.standard import Yardstick
 
 Sign = Literal[">=", "<=", "=exact"]
 Direction = Literal["higher", "lower", "both"]
@@ -22,28 +26,32 @@ Direction = Literal["higher", "lower", "both"]
 
 @dataclass(frozen=True)
 class Gateable:
-    """What can be asked for: which way is good, and which measures of `vast evaluate` it is read from."""
+    """What can be asked for: which way is good, which measures of `vast evaluate` it is read from, and what those read.
+
+    `parts` are of `evaluate.portrait.PARTS`: nothing else of a video is looked at closely.
+    """
 
     better: Direction
     measures: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 NAMES: Final[dict[str, Gateable]] = {
     "frames": Gateable("lower"),
     "av_length_diff_ms": Gateable("lower", ("av_length_diff_ms",)),
     "black_frames": Gateable("lower", ("black_frames",)),
-    "frozen_run": Gateable("lower", ("frozen_run",)),
+    "frozen_run": Gateable("lower", ("frozen_run",), ("change",)),
     "face_lost": Gateable("lower", ("face_lost",)),
-    "sharpness": Gateable("both", ("sharpness",)),
-    "flicker_ratio": Gateable("both", ("flicker_ratio",)),
-    "lip_accel_ratio": Gateable("both", ("lip_accel_ratio",)),
+    "sharpness": Gateable("both", ("sharpness",), ("sharpness",)),
+    "flicker_ratio": Gateable("both", ("flicker_ratio",), ("flicker",)),
+    "lip_accel_ratio": Gateable("both", ("lip_accel_ratio",), ("change",)),
     "silence_gap": Gateable("lower", ("silence_gap",)),
     "silence_motion": Gateable("lower", ("silence_motion",)),
     "bilabial_closure": Gateable("higher", ("bilabial_closure",)),
     "blink_rate": Gateable("both", ("blink_rate",)),
-    "identity_dist": Gateable("lower", ("identity_dist",)),
+    "identity_dist": Gateable("lower", ("identity_dist",), ("descriptors",)),
     "limited_share": Gateable("lower", ("limited_share",)),
-    "sync": Gateable("higher", ("lagsync_margin", "lagsync_lag")),
+    "sync": Gateable("higher", ("lagsync_margin", "lagsync_lag"), ("mouth",)),
 }
 
 
@@ -54,9 +62,16 @@ class Gate:
     name: str
     sign: Sign
     limit: float = 0.0
+    lenient: bool = False  # what a video is too short or too silent to tell is a warning only
 
     def __str__(self) -> str:
         return f"{self.name}=exact" if self.sign == "=exact" else f"{self.name}{self.sign}{self.limit:g}"
+
+    def complaint(self, value: float) -> str:
+        """What is wrong with a value that does not pass."""
+        if self.sign == "=exact":
+            return f"{self.name} not exact"
+        return f"{self.name} is {value:.4g}, {'below' if self.sign == '>=' else 'above'} {self.limit:g}"
 
     def passes(self, value: float) -> bool:
         """Whether a measured value is within the limit."""
@@ -64,6 +79,9 @@ class Gate:
             return value == 0
         return value >= self.limit if self.sign == ">=" else value <= self.limit
 
+
+NOTHING_TO_TELL: Final = frozenset({"too_short", "no_speech", "no_silence"})
+MAX_LAG: Final = 1  # frames
 
 DEFAULT: Final = (
     Gate("frames", "=exact"),
@@ -78,7 +96,7 @@ _FORM = re.compile(r"(?P<name>[A-Za-z_]+)\s*(?:(?P<sign>>=|<=)\s*(?P<limit>\S+)|
 
 
 def parse(texts: Sequence[str]) -> tuple[Gate, ...]:
-    """Limits from options: `sync>=0.8,frames=exact`, `default` for the recommended ones, `none` for none of those before.
+    """Limits from options: `sync>=0.8,frames=exact`; `default` for the recommended ones, `none` drops those before it.
 
     A later limit on the same measure and side replaces an earlier one.
 
@@ -181,4 +199,126 @@ class Keeper:
         Raises:
             VastError: `vast_bad_media`, `vast_input_missing`; what merely cannot be measured is a missed gate.
         """
-        raise NotImplementedError
+        asked = {gate.name for gate in gates}
+        figures = self._figures(video, audio, prompt, avatar, asked, limited_share, seed)
+        told = {name: _told(name, figures["measures"], avatar) for name in NAMES if name in asked and name != "frames"}
+        if "frames" in asked:
+            told["frames"] = _frames(video, n_frames)
+        missed: list[str] = []
+        warnings: list[str] = []
+        failed: set[str] = set()
+        for gate in gates:
+            one = told[gate.name]
+            if one.value is None:
+                lenient = gate.lenient and one.reason in NOTHING_TO_TELL
+                (warnings if lenient else missed).append(f"{gate.name} is not measured: {one.words}")
+            elif not gate.passes(one.value):
+                failed.add(gate.name)
+                missed.append(gate.complaint(one.value) + (f": {one.words}" if one.words else ""))
+        covered = {measure for name in failed for measure in NAMES[name].measures}
+        warnings += [flag["text"] for flag in figures["flags"] if flag["measure"] not in covered]
+        values = {name: told[name].value for name in NAMES if name in asked}
+        return GateResult(values, tuple(missed), figures | {"gates": values}, tuple(warnings))
+
+    def _figures(
+        self,
+        video: Path,
+        audio: Path | None,
+        prompt: Path | None,
+        avatar: "renderer.Avatar",
+        asked: Collection[str],
+        limited_share: float | None,
+        seed: int,
+    ) -> dict[str, Any]:
+        from vast_cli import media
+        from vast_cli.evaluate import engine
+        from vast_cli.evaluate.clip import Pair
+
+        measures = {measure for name in asked for measure in NAMES[name].measures}
+        pair = Pair(
+            video.stem,
+            video,
+            # what a viewer hears is judged, not what should have been heard
+            audio=None if measures and media.probe(video).has_audio else audio,
+            avatar=avatar.name,
+            yardstick=self._yardstick(avatar),
+            limited_share=limited_share,
+        )
+        tools = self._tools(frozenset(part for name in asked for part in NAMES[name].parts))
+        figures = (
+            engine.measure(pair, tools, only=measures, seed=seed).document if measures else engine.unmeasured(pair)
+        )
+        names = {"audio": audio, "style_reference": prompt}
+        return figures | {role: None if path is None else str(path) for role, path in names.items()}
+
+    def _tools(self, parts: frozenset[str]) -> "Tools":
+        from vast_cli.evaluate.clip import Tools
+        from vast_cli.evaluate.portrait import Judges
+
+        judges = Judges(
+            self._lagsync if "mouth" in parts else None, self._descriptor if "descriptors" in parts else None
+        )
+        return Tools(self._models, judges, threads=self._threads, controls=False, parts=parts)
+
+    @functools.cached_property
+    def _lagsync(self) -> "sync.LagSync":
+        from vast_cli import sync
+
+        return sync.load_lagsync()
+
+    @functools.cached_property
+    def _descriptor(self) -> "Descriptor | None":
+        from vast_cli.evaluate.judges.descriptor import load_descriptor
+
+        return load_descriptor()
+
+    def _yardstick(self, avatar: "renderer.Avatar") -> "Yardstick | None":
+        from vast_cli.evaluate.standard import Yardstick
+
+        return None if avatar.yardstick is None else Yardstick.of_document(avatar.yardstick)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A gate's value, or why there is none; words that say more than the number."""
+
+    value: float | None
+    reason: str | None = None
+    words: str = ""
+
+
+def _told(name: str, measures: Mapping[str, Mapping[str, Any]], avatar: "renderer.Avatar") -> _Told:
+    if name == "sync":
+        return _sync(measures["lagsync_margin"], measures["lagsync_lag"], avatar)
+    measure = measures[name]
+    if measure["value"] is not None:
+        value = abs(measure["value"]) if name == "av_length_diff_ms" else measure["value"]
+        return _Told(value)
+    if measure["reason"] == "no_reference":
+        return _no_footage(avatar)
+    return _Told(None, measure["reason"], measure["hint"])
+
+
+def _sync(margin: Mapping[str, Any], lag: Mapping[str, Any], avatar: "renderer.Avatar") -> _Told:
+    """How clearly mouth and sound fit, over the footage's own; 0 if off by more than a frame."""
+    if lag["value"] is None or margin["value"] is None:
+        return _Told(None, margin["reason"], margin["hint"])
+    if abs(lag["value"]) > MAX_LAG:
+        return _Told(0.0, words=f"the picture is {lag['value']:+.0f} frames late")
+    real = margin["controls"].get("real")
+    return _Told(margin["value"] / real) if real else _no_footage(avatar)
+
+
+def _no_footage(avatar: "renderer.Avatar") -> _Told:
+    hint = "its footage shows none" if avatar.yardstick is not None else "`vast fit-renderer` measures it"
+    return _Told(None, "no_footage", f"the avatar `{avatar.name}` has no measure of its own footage for it ({hint})")
+
+
+def _frames(video: Path, planned: int) -> _Told:
+    """Frames too many or too few, and frames that come at a wrong time."""
+    from vast_cli.media.count import count_frames
+
+    found, irregular = count_frames(video)
+    words = [f"{found} frames decode, {planned} were planned"] if found != planned else []
+    words += [f"{irregular} do not follow the one before by 40 ms"] if irregular else []
+    return _Told(float(abs(found - planned) + irregular), words=", ".join(words))

@@ -16,9 +16,10 @@ from vast_cli.evaluate import pairs
 from vast_cli.evaluate.crop import CropBox, luma
 from vast_cli.evaluate.measures.bands import band80
 from vast_cli.evaluate.outside import Outside, Verdicts, ask
-from vast_cli.evaluate.portrait import EVERY, Judges, Portrait, Watcher, mouth_square, watch
+from vast_cli.evaluate.portrait import EVERY, PARTS, Judges, Portrait, Watcher, mouth_square, watch
 from vast_cli.evaluate.shelf import Shelf
 from vast_cli.evaluate.sight import LOST_SHARE, Sight, Sound, hear, look
+from vast_cli.evaluate.standard import Yardstick
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -42,6 +43,8 @@ class Pair:
     avatar: str | None = None
     style_differs: bool = False  # the output speaks in another manner than the reference
     other_audio: Path | None = None  # sound of another clip, for the control of that name
+    yardstick: Yardstick | None = None  # what an avatar keeps of its own footage; where neither of those is given
+    limited_share: float | None = None  # as the render told; from the sidecar if not given
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Tools:
     shelf: Shelf = field(default_factory=Shelf)
     styles: bool = False  # extract style codes from the rendered videos
     which: str = "largest"
+    parts: frozenset[str] = PARTS  # of the output's portrait; without any it is not watched at all
 
 
 def observe(pair: Pair, tools: Tools, *, seed: int = 0, progress: pipeline.Progress = pipeline.silent) -> Observed:
@@ -174,7 +178,9 @@ def _observe(
     truth_heard = None if truth is None else pool.submit(_sound_of, None, truth, tools)
 
     squares = truth.points if truth is not None and unpaired is None else None
-    watchers = {} if box is None else {"made": Watcher(made, box, tools.judges, squares=squares, progress=progress)}
+    watchers = {}
+    if box is not None and tools.parts:
+        watchers["made"] = Watcher(made, box, tools.judges, progress=progress, squares=squares, parts=tools.parts)
     if truth is not None and truth_box is not None:
         watchers["truth"] = Watcher(truth, truth_box, tools.judges, controls=tools.controls, seed=seed)
         if reencoded is not None:

@@ -4,7 +4,7 @@ import difflib
 import math
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -68,15 +68,29 @@ def make_tools(settings: Settings) -> Tools:
     )
 
 
-def measure(pair: Pair, tools: Tools, *, seed: int = 0, progress: pipeline.Progress = pipeline.silent) -> Measured:
+def measure(
+    pair: Pair,
+    tools: Tools,
+    *,
+    only: Collection[str] | None = None,
+    seed: int = 0,
+    progress: pipeline.Progress = pipeline.silent,
+) -> Measured:
     """One clip.
+
+    Args:
+        pair: the clip.
+        tools: networks; `tools.parts` must hold what the measures in `only` read.
+        only: names of measures; all, and what sets of clips need, if not given.
+        seed: of everything random.
+        progress: told of every frame.
 
     Raises:
         VastError: files that are missing or no media.
     """
     clip = observe(pair, tools, seed=seed, progress=progress)
-    readings = registry.read(clip)
-    return Measured(_document(clip, readings), readings, registry.collect(clip))
+    readings = registry.read(clip, only)
+    return Measured(_document(clip, readings), readings, registry.collect(clip) if only is None else {})
 
 
 def evaluate(
@@ -219,6 +233,11 @@ def _names(pair: Pair) -> dict[str, Any]:
         "speaker": pair.speaker,
         "avatar": pair.avatar,
     }
+
+
+def unmeasured(pair: Pair) -> dict[str, Any]:
+    """A clip's share of the document when nothing was asked of it."""
+    return _names(pair) | {"error": None, "measures": {}, "flags": [], "notes": [], "series": None}
 
 
 def _document(clip: Observed, readings: dict[str, Reading]) -> dict[str, Any]:

@@ -11,10 +11,16 @@ CHUNK = 100  # frames whose mouths are embedded at once
 
 
 class Mouths:
-    """LagSync's embeddings of a stream of frames."""
+    """LagSync's embeddings of a stream of frames.
 
-    def __init__(self, network: sync.LagSync | None) -> None:
+    Args:
+        network: LagSync, or None.
+        backwards: embed the windows backwards in time too, for a control.
+    """
+
+    def __init__(self, network: sync.LagSync | None, *, backwards: bool = True) -> None:
         self._network = network
+        self._backwards = backwards
         self._crops: list[Image] = []
         self._seen: list[bool] = []
         self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
@@ -32,8 +38,11 @@ class Mouths:
         if self._network is None or len(self._crops) < 5:
             return
         crops = np.stack(self._crops)
-        backwards = self._network.embed_mouth(np.ascontiguousarray(crops[::-1]))[::-1]
-        self._parts.append((self._network.embed_mouth(crops), backwards))
+        forwards = self._network.embed_mouth(crops)
+        backwards = forwards[:0]
+        if self._backwards:
+            backwards = self._network.embed_mouth(np.ascontiguousarray(crops[::-1]))[::-1]
+        self._parts.append((forwards, backwards))
         self._crops = self._crops[len(self._crops) - keep :]
 
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:

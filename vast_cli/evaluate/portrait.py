@@ -3,7 +3,7 @@
 Everything is measured as the pictures go by; of the pictures nothing is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -31,6 +31,7 @@ BOX_HALF = (0.8, 0.64)  # of lip width: the mouth box
 NOISE_SD = 5.0
 GAIN = 0.02  # of a light that flickers from frame to frame
 BLURS = {"blur_1": 1.0, "blur_2": 2.0}
+PARTS = frozenset({"sharpness", "change", "flicker", "mouth", "mouth_reversed", "descriptors", "samples"})
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Watcher:
         judges: networks.
         squares: [n, 68, 2], points in pixels that say where the mouth square lies; the video's own if not given.
         controls: measure blurred, noisy and flickering copies too (of a truth).
+        parts: names of `PARTS` to measure; the others stay NaN or empty.
         seed: of the noise.
         progress: told of every frame.
     """
@@ -88,9 +90,11 @@ class Watcher:
         *,
         squares: Floats | None = None,
         controls: bool = False,
+        parts: Collection[str] = PARTS,
         seed: int = 0,
         progress: pipeline.Progress = pipeline.silent,
     ) -> None:
+        self._parts = frozenset(parts)
         self._progress = progress
         self._sight, self._box = sight, box
         self._points = box.points(sight.points)
@@ -98,8 +102,9 @@ class Watcher:
         self._present = sight.present
         self._controls = controls
         self._noise = np.random.default_rng(seed)
-        self._descriptor = judges.descriptor
-        self._mouths = Mouths(judges.lagsync)
+        self._descriptor = judges.descriptor if "descriptors" in self._parts else None
+        lagsync = judges.lagsync if "mouth" in self._parts else None
+        self._mouths = Mouths(lagsync, backwards="mouth_reversed" in self._parts)
         self._stabiliser = Stabiliser(self._points, self._present)
         self._flickering = Stabiliser(self._points, self._present) if controls else None
         self._edges: dict[str, list[float]] = {}
@@ -136,10 +141,11 @@ class Watcher:
         )
 
     def _step(self, k: int, frame: Image, grey: Image) -> None:
-        if self._before is not None:
+        if self._before is not None and "change" in self._parts:
             self._change[k] = cv2.absdiff(grey, self._before).mean()
         self._before = grey
-        self._flicker[k] = self._stabiliser.step(k, grey)
+        if "flicker" in self._parts:
+            self._flicker[k] = self._stabiliser.step(k, grey)
         if self._flickering is not None:
             lit = np.clip(np.rint(grey * (1 + (-1) ** k * GAIN)), 0, 255).astype(np.uint8)
             self._gain.append(self._flickering.step(k, lit))
@@ -147,10 +153,11 @@ class Watcher:
         self._mouths.step(frame, self._sight.mesh[k] if present else None)
         if not present:
             return
-        self._sharpness[k] = _finest(grey, self._points[k])
+        if "sharpness" in self._parts:
+            self._sharpness[k] = _finest(grey, self._points[k])
         if self._descriptor is not None and k % DESCRIBE_EVERY == 0:
             self._descriptors.append(self._descriptor.describe(frame, self._sight.mesh[k]))
-        if k % EVERY == 0:
+        if k % EVERY == 0 and "samples" in self._parts:
             self._sample(k, grey)
 
     def _sample(self, k: int, grey: Image) -> None:

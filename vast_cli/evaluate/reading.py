@@ -14,6 +14,7 @@ Better = Literal["higher", "lower", "nearer_truth", "nearer_1", "nearer_0", "nea
 
 REASONS: dict[str, str] = {
     "no_reference": "give the true video with `--reference`, or real footage of the person with `--footage`",
+    "no_footage": "the avatar keeps no numbers of its own footage; `vast fit-renderer` measures them",
     "no_weights": "its network is not here",
     "no_transcript": "give a column `transcript` in the table of pairs",
     "no_face": "more than 5 % of the frames show no face",

@@ -4,7 +4,7 @@ A module has `SPECS` and `read(clip)` for measures of clips, `SET_SPECS`, `colle
 measures that exist for sets only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -23,9 +23,11 @@ SPECS: dict[str, Spec] = {
 }
 
 
-def read(clip: Observed) -> dict[str, Reading]:
-    """All measures of a clip."""
-    return {name: told for module in MODULES for name, told in module.read(clip).items()}
+def read(clip: Observed, only: Collection[str] | None = None) -> dict[str, Reading]:
+    """All measures of a clip, or those in `only`."""
+    modules = [m for m in MODULES if only is None or any(spec.name in only for spec in m.SPECS)]
+    told = {name: told for module in modules for name, told in module.read(clip).items()}
+    return {name: one for name, one in told.items() if only is None or name in only}
 
 
 def collect(clip: Observed) -> dict[str, Any]:

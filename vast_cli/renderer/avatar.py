@@ -70,6 +70,12 @@ class Avatar:
         return self.neutral if self.neutral_model == model_hash and len(self.neutral) else None
 
     @property
+    def yardstick(self) -> Mapping[str, Any] | None:
+        """Its own footage in numbers, for ratios of evaluation and gates; None if it was never measured."""
+        found = self.card.get("yardstick")
+        return found if isinstance(found, Mapping) else None
+
+    @property
     def n_template(self) -> int:
         """Template frames."""
         return len(self.scale)
@@ -91,9 +97,7 @@ class Avatar:
         path = folder / WEIGHTS
         records.save_tensors(path, self._tensors(), kind=FORMAT, version=VERSION, header=header)
         card = {"format": FORMAT, "format_version": VERSION, "producer": f"vast {__version__}"} | self.card
-        card |= {"name": self.name, "sha256": files.sha256(path)}
-        with files.atomic_write(folder / CARD) as part:
-            part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        _write_card(folder, card | {"name": self.name, "sha256": files.sha256(path)})
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         tensors: dict[str, NDArray[Any]] = {
@@ -229,6 +233,24 @@ def read_card(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise VastError("vast_record_invalid", f"`{path / CARD}` is no card of an avatar")
     return card
+
+
+def update_card(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Change entries of the card of a bundle folder; its weights stay as they are.
+
+    Raises:
+        VastError: `vast_option_invalid` for a `.avatar` file, those of `read_card` and of writing.
+    """
+    if folder.is_file():
+        raise VastError("vast_option_invalid", f"`{folder}` is packed", hint="unpack it into a folder first")
+    _write_card(folder, read_card(folder) | dict(changes))
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """One key a line: lists of numbers would fill the page."""
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in card.items()]
+    with files.atomic_write(folder / CARD) as part:
+        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def _levels(values: Array) -> Image:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def fit_renderer(
     seed: int = 0,
     box: Box | None = None,
     plate_steps: int | None = None,
+    calibrate: Callable[[Path, Avatar], Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make an avatar and write its bundle to the folder `output`.
@@ -71,6 +73,7 @@ def fit_renderer(
         seed: of everything random.
         box: renderer box; chosen from the poses if not given.
         plate_steps: of the plate's fit.
+        calibrate: footage and avatar -> the card's `yardstick`; `evaluate.yardstick.document`; none without it.
         progress: told how far each stage is.
 
     Returns:
@@ -150,6 +153,8 @@ def fit_renderer(
         progress=tell,
     )
     card = avatar.card | {"training": report | {"seconds": seconds, "seed": seed, "holdout": holdout}}
+    if calibrate is not None:
+        card |= {"yardstick": dict(calibrate(footage, avatar))}
     dataclasses.replace(avatar, card=card).save(output)
     return report
 

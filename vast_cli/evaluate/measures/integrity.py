@@ -1,7 +1,7 @@
 """Faults that a viewer sees without knowing the truth: what `vast batch` gates on, here without thresholds of failure.
 
-Ratios are to real footage of the person (`--footage`, else the truth); people wait with open lips and some never blink
-in 3 s, so no absolute rule would hold.
+Ratios are to real footage of the person (`--footage`, else the truth, else the numbers an avatar keeps of its own);
+people wait with open lips and some never blink in 3 s, so no absolute rule would hold.
 """
 
 import json
@@ -13,8 +13,10 @@ from vast_cli import sidecar
 from vast_cli.evaluate import points as landmarks
 from vast_cli.evaluate.clip import Observed
 from vast_cli.evaluate.crop import SIDE
+from vast_cli.evaluate.portrait import Portrait
 from vast_cli.evaluate.reading import Reading, Spec, null, reading
 from vast_cli.evaluate.sight import LOST_SHARE, Sight, Sound
+from vast_cli.evaluate.standard import Yardstick
 from vast_cli.speech import CLASSES
 from vast_cli.timebase import FPS, SAMPLE_RATE
 
@@ -33,6 +35,7 @@ JITTER_PX = 0.5  # of the 256 px crop
 BLINK_SHUT, BLINK_OPEN = 0.6, 0.8  # of the 80 % quantile of the eyes' opening
 BLINK_FRAMES = (2, 12)
 MIN_BLINK_S = 15.0
+OTHER_SCALE = 1.15  # pixels of the face more or less than the yardstick's: detail does not compare
 
 _REAL = "footage or reference"
 SPECS = (
@@ -75,6 +78,40 @@ def read(clip: Observed) -> dict[str, Reading]:
     }
 
 
+def standard(clip: Observed) -> Yardstick | None:
+    """What this clip's ratios divide by: real footage where it is at hand, else what an avatar keeps of its own."""
+    return clip.pair.yardstick if clip.real is None else standard_of(*clip.real)
+
+
+def standard_of(sight: Sight, portrait: Portrait, sound: Sound | None) -> Yardstick:
+    """Real footage as numbers, as far as this file's measures need it."""
+    silent = np.zeros(0, bool) if sound is None else silent_frames(sound, sight.n_frames) & sight.present
+    gaps = landmarks.lip_gap(sight.points[silent]) if silent.any() else np.zeros(0)
+    shut = _shut(sight)
+    box = sight.box()
+    return Yardstick(
+        brightness=float(np.median(sight.brightness[:, 0])),
+        sharpness=_mean(portrait.sharpness),
+        flicker=_mean(portrait.flicker),
+        lip_acceleration=_mean(lip_acceleration(sight)),
+        shut=shut,
+        silence_gaps=tuple(np.sort(gaps).tolist()),
+        bilabial_closure=None if sound is None or shut is None else closure_share(sight, sound, shut),
+        blink_rate=None if sight.n_frames < MIN_BLINK_S * FPS or not sight.present.any() else blink_rate(sight),
+        face_px=0.0 if box is None else float(box.side),
+        seconds=sight.n_frames / FPS,
+    )
+
+
+def _shut(sight: Sight) -> float | None:
+    gaps = landmarks.lip_gap(sight.points[sight.present])
+    return float(np.quantile(gaps, SHUT_QUANTILE)) if len(gaps) else None
+
+
+def _mean(values: Floats) -> float | None:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
 def _length(clip: Observed) -> Reading:
     if clip.own_samples is None:
         return null("no_speech", clip.no_sound or "the output has no sound of its own")
@@ -83,8 +120,11 @@ def _length(clip: Observed) -> Reading:
 
 def _black(clip: Observed) -> Reading:
     mean, sd = clip.made.brightness.T
-    usual = clip.real[0].brightness[:, 0] if clip.real is not None else mean
-    return Reading(float(black_frames(mean, sd, lit=float(np.median(usual)) > LIT).sum()))
+    if clip.real is not None:
+        usual = float(np.median(clip.real[0].brightness[:, 0]))
+    else:
+        usual = float(np.median(mean)) if clip.pair.yardstick is None else clip.pair.yardstick.brightness
+    return Reading(float(black_frames(mean, sd, lit=usual > LIT).sum()))
 
 
 def black_frames(mean: NDArray[np.float32], sd: NDArray[np.float32], *, lit: bool) -> Flags:
@@ -114,6 +154,8 @@ def runs(flags: Flags) -> list[tuple[int, int]]:
 
 
 def _limited(clip: Observed) -> Reading:
+    if clip.pair.limited_share is not None:
+        return Reading(clip.pair.limited_share)
     path = sidecar.path_of(clip.pair.output)
     try:
         return Reading(float(json.loads(path.read_text(encoding="utf-8"))["limited_share"]))
@@ -123,40 +165,65 @@ def _limited(clip: Observed) -> Reading:
 
 def _against_real(clip: Observed) -> dict[str, Reading]:
     names = ("sharpness", "flicker_ratio", "lip_accel_ratio")
-    if clip.real is None:
+    real = standard(clip)
+    if real is None:
         return {name: null("no_reference") for name in names}
-    sight, portrait, _ = clip.real
     made = clip.portraits.get("made")
     if made is None or clip.made.lost > LOST_SHARE:
         return {name: null("no_face") for name in names}
+    controls = _controls(clip)
+    detail = _ratio(made.sharpness, real.sharpness)
+    values = {
+        "sharpness": None if detail is None else detail**0.5,
+        "flicker_ratio": _ratio(made.flicker, real.flicker),
+        "lip_accel_ratio": _ratio(lip_acceleration(clip.made), real.lip_acceleration),
+    }
+    found = {name: reading(values[name], otherwise="too_short", controls=controls.get(name)) for name in names}
+    if clip.real is None and (hint := _other_scale(clip.made, real)) is not None:
+        found["sharpness"] = null("length_mismatch", hint)
+    return found
+
+
+def _ratio(made: Floats, real: float | None) -> float | None:
+    mine = _mean(made)
+    return None if mine is None or not real else mine / real
+
+
+def _other_scale(made: Sight, real: Yardstick) -> str | None:
+    box = made.box()
+    if box is None or not real.face_px or 1 / OTHER_SCALE <= box.side / real.face_px <= OTHER_SCALE:
+        return None
+    return f"the face's box is {box.side} pixels wide, in the avatar's own footage {real.face_px:.0f}"
+
+
+def _controls(clip: Observed) -> dict[str, dict[str, float | None]]:
+    """How far real footage is from itself, and what faults make of it; empty where it is not at hand."""
+    if clip.real is None:
+        return {}
+    sight, portrait, _ = clip.real
 
     def ratio(a: Floats, b: Floats) -> float:
         with np.errstate(all="ignore"):
             return float(np.nanmean(a) / np.nanmean(b)) if np.isfinite(a).any() and np.isfinite(b).any() else np.nan
 
-    half = sight.n_frames // 2  # how far real footage is from itself
+    half = sight.n_frames // 2
     trembling = lip_acceleration(sight)
     controls: dict[str, dict[str, float | None]] = {
         "sharpness": {"half": float(np.sqrt(ratio(portrait.sharpness[half:], portrait.sharpness)))},
         "flicker_ratio": {"half": ratio(portrait.flicker[half:], portrait.flicker)},
         "lip_accel_ratio": {
             "half": ratio(trembling[half:], trembling),
-            "jitter": ratio(lip_acceleration(sight, jitter=JITTER_PX * _crop_pixel(sight), seed=clip.seed), trembling),
+            "jitter": ratio(lip_acceleration(sight, jitter=JITTER_PX * crop_pixel(sight), seed=clip.seed), trembling),
         },
     }
     if portrait.faulty:
         sharp, blurred = portrait.faulty["blur_1"]
         controls["sharpness"]["blur_1"] = float(np.sqrt(ratio(blurred, sharp)))
         controls["flicker_ratio"]["gain"] = ratio(portrait.faulty["gain"], portrait.flicker)
-    values = {
-        "sharpness": float(np.sqrt(ratio(made.sharpness, portrait.sharpness))),
-        "flicker_ratio": ratio(made.flicker, portrait.flicker),
-        "lip_accel_ratio": ratio(lip_acceleration(clip.made), trembling),
-    }
-    return {name: reading(values[name], otherwise="too_short", controls=controls[name]) for name in names}
+    return controls
 
 
-def _crop_pixel(sight: Sight) -> float:
+def crop_pixel(sight: Sight) -> float:
     """Pixels of the picture in one of the crop."""
     box = sight.box()
     return 1.0 if box is None else box.side / SIDE
@@ -215,15 +282,14 @@ def _silence(clip: Observed) -> dict[str, Reading]:
 
 
 def _silence_gap(clip: Observed, gap: Floats) -> Reading:
-    if clip.real is None:
+    real = standard(clip)
+    if real is None:
         return null("no_reference")
-    sight, _, sound = clip.real
-    if sound is None:
+    if clip.real is not None and clip.real[2] is None:
         return null("no_reference", "the footage has no sound, so its silences are not known")
-    theirs = silent_frames(sound, sight.n_frames) & sight.present
-    if not theirs.any():
+    if not real.silence_gaps:
         return null("no_silence", "the footage has no pause of 0.28 s or more")
-    known = landmarks.lip_gap(sight.points[theirs])
+    known = np.array(real.silence_gaps)
     return reading(float((known < np.median(gap)).mean()), otherwise="no_silence")
 
 
@@ -232,14 +298,13 @@ def _closures(clip: Observed) -> Reading:
         return null("no_speech", clip.no_sound)
     if clip.made.lost > LOST_SHARE:
         return null("no_face")
-    if clip.real is None:
+    real = standard(clip)
+    if real is None or real.shut is None:
         return null("no_reference")
-    sight, _, sound = clip.real
-    shut = float(np.quantile(landmarks.lip_gap(sight.points[sight.present]), SHUT_QUANTILE))
-    controls: dict[str, float | None] = {}
-    if sound is not None:
-        controls = {name: closure_share(sight, sound, shut, delay=n) for name, n in (("real", 0), ("delay_5", 5))}
-    mine = closure_share(clip.made, clip.sound, shut)
+    controls = {"real": real.bilabial_closure}
+    if clip.real is not None and clip.real[2] is not None:
+        controls["delay_5"] = closure_share(clip.real[0], clip.real[2], real.shut, delay=5)
+    mine = closure_share(clip.made, clip.sound, real.shut)
     return reading(mine, otherwise="no_speech", controls=controls)
 
 
@@ -261,8 +326,9 @@ def _blinks(clip: Observed) -> Reading:
         return null("no_face")
     if clip.made.n_frames < MIN_BLINK_S * FPS:
         return null("too_short", f"{clip.made.n_frames / FPS:.0f} of {MIN_BLINK_S:.0f} s")
-    real = None if clip.real is None or clip.real[0].n_frames < MIN_BLINK_S * FPS else blink_rate(clip.real[0])
-    return reading(blink_rate(clip.made), otherwise="no_face", controls={"real": real})
+    real = standard(clip)
+    controls = {"real": None if real is None else real.blink_rate}
+    return reading(blink_rate(clip.made), otherwise="no_face", controls=controls)
 
 
 def blink_rate(sight: Sight) -> float:

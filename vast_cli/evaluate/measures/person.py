@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vast_cli.evaluate.clip import Observed
 from vast_cli.evaluate.reading import Reading, Spec, null, reading
+
+Array = NDArray[np.float32]
 
 SPECS = (
     Spec("identity_dist", "Identity distance", "Of the face descriptor to the mean of real footage; the aim is the "
@@ -22,24 +25,36 @@ SET_SPECS = (
 
 def read(clip: Observed) -> dict[str, Reading]:
     """Distance of the output's descriptors to the mean of the footage's."""
-    if clip.real is None:
+    real = _real(clip)
+    if real is None:
         return {"identity_dist": null("no_reference")}
     made = clip.portraits.get("made")
-    real = clip.real[1].descriptors
-    if made is None or not len(made.descriptors) or not len(real):
-        if not clip.has_descriptor:
+    centre, usual = real
+    if made is None or not len(made.descriptors) or not len(centre):
+        if not clip.has_descriptor or (clip.real is None and not len(centre)):
             hint = "`python -m pip install 'vast-avatar[evaluate]'` brings the face descriptor"
             return {"identity_dist": null("no_weights", hint)}
         return {"identity_dist": null("no_face")}
-    centre = real.mean(0)
-
-    def away(descriptors: "np.ndarray") -> float:
-        return float(np.linalg.norm(descriptors - centre, axis=1).mean())
-
-    controls: dict[str, float | None] = {"real": away(real)}
+    controls: dict[str, float | None] = {"real": usual}
     if clip.footage is not None and "truth" in clip.portraits and len(clip.portraits["truth"].descriptors):
-        controls["truth"] = away(clip.portraits["truth"].descriptors)
-    return {"identity_dist": reading(away(made.descriptors), otherwise="no_face", controls=controls)}
+        controls["truth"] = away(clip.portraits["truth"].descriptors, centre)
+    return {"identity_dist": reading(away(made.descriptors, centre), otherwise="no_face", controls=controls)}
+
+
+def away(descriptors: Array, centre: Array) -> float:
+    """Mean distance of descriptors [n, 128] to one of them [128]."""
+    return float(np.linalg.norm(descriptors - centre, axis=1).mean())
+
+
+def _real(clip: Observed) -> tuple[Array, float | None] | None:
+    """Mean descriptor of real footage, [128] or [0], and how far its own are from it."""
+    if clip.real is not None:
+        descriptors = clip.real[1].descriptors
+        if not len(descriptors):
+            return np.zeros(0, np.float32), None
+        return descriptors.mean(0), away(descriptors, descriptors.mean(0))
+    kept = clip.pair.yardstick
+    return None if kept is None else (np.array(kept.descriptor, np.float32), kept.identity_dist)
 
 
 def collect(clip: Observed) -> dict[str, Any]:

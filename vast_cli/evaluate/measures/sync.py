@@ -63,6 +63,9 @@ def read(clip: Observed) -> dict[str, Reading]:
     if mine is None:
         return {spec.name: null("too_short", "2 s of speech with a face are needed") for spec in SPECS}
     controls = _controls(clip, network)
+    kept = clip.pair.yardstick
+    if "real" not in controls and kept is not None and kept.lagsync_margin is not None:
+        controls["real"] = {"lagsync_margin": kept.lagsync_margin}
     values = _figures(mine)
     return {
         spec.name: reading(
@@ -114,8 +117,9 @@ def _controls(clip: Observed, network: sync.LagSync) -> dict[str, dict[str, floa
         "delay_2": _late(portrait, heard, 2),
         "delay_5": _late(portrait, heard, 5),
         "mouth_swap": _late(portrait, heard, -SWAP),
-        "reversed": (portrait.mouth_reversed[::-1], heard, portrait.mouth_valid[::-1]),
     }
+    if len(portrait.mouth_reversed):
+        cases["reversed"] = portrait.mouth_reversed[::-1], heard, portrait.mouth_valid[::-1]
     if real is not None:
         cases["real"] = portrait.mouth, heard, portrait.mouth_valid
     if clip.other_sound is not None:

@@ -19,6 +19,7 @@ OTHER: Final = "Other"
 
 REASONS: Final[dict[str, str]] = {
     "no_reference": "there is no true video to compare with",
+    "no_footage": "the avatar's own footage was never measured",
     "no_weights": "the network it needs was not given",
     "no_transcript": "there is no text of what is said",
     "no_face": "no face was found in too many frames",
