@@ -56,7 +56,7 @@ class Runner:
         """Tracks, styles and posteriorgrams of all jobs, shared with other workers."""
         from vast_cli.cache import Cache
 
-        return Cache(self.settings.cache, run=files.RUN)
+        return Cache(self.settings.cache, run=files.RUN.split(".")[0])
 
     @functools.cached_property
     def keeper(self) -> "Keeper":
@@ -88,7 +88,6 @@ class Runner:
         started = time.monotonic()
         job = task.job
         check_unchanged(task.files)
-        self.cache.run = task.tag.split(".")[0]
         self.cache.hashes.preset(task.files)
         result = pipeline.render(
             self._request(task),
