@@ -2,18 +2,21 @@
 
 from vast_cli.media.audio import AudioReader, load_audio, read_audio
 from vast_cli.media.ffmpeg import find_ffmpeg
+from vast_cli.media.join import VideoJoiner
 from vast_cli.media.picture import contact_sheet, write_png
 from vast_cli.media.probe import MediaInfo, probe
 from vast_cli.media.read import VideoReader
 from vast_cli.media.soundtrack import Soundtrack
-from vast_cli.media.write import VideoWriter
+from vast_cli.media.write import VideoWriter, check_codec
 
 __all__ = [
     "AudioReader",
     "MediaInfo",
     "Soundtrack",
+    "VideoJoiner",
     "VideoReader",
     "VideoWriter",
+    "check_codec",
     "contact_sheet",
     "find_ffmpeg",
     "load_audio",

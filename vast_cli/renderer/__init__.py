@@ -3,7 +3,16 @@
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.avatars import find as find_avatar
 from vast_cli.renderer.limiter import ExpressionRange, limit_expression
-from vast_cli.renderer.render import Renderer, speech_windows
+from vast_cli.renderer.render import Renderer, State, speech_windows
 from vast_cli.renderer.scene import Scene
 
-__all__ = ["Avatar", "ExpressionRange", "Renderer", "Scene", "find_avatar", "limit_expression", "speech_windows"]
+__all__ = [
+    "Avatar",
+    "ExpressionRange",
+    "Renderer",
+    "Scene",
+    "State",
+    "find_avatar",
+    "limit_expression",
+    "speech_windows",
+]
