@@ -142,7 +142,8 @@ def _options(job: Job) -> dict[str, Any]:
         idle.update(OF_PROMPT)
         if job.style is None:
             idle.update(OF_MANNER)
-    return {name: plain(job.options[name]) for name in OPTIONS if name in job.options and name not in idle}
+    chosen = {name: plain(job.options.get(name)) for name in OPTIONS if name not in idle}
+    return {name: value for name, value in chosen.items() if value is not None}  # so that an option can be added
 
 
 def plain(value: Any) -> Any:

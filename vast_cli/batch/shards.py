@@ -103,7 +103,7 @@ def _slurm(task: int, environment: Mapping[str, str]) -> Shard:
             "`--shard auto` found SLURM_ARRAY_TASK_ID but not SLURM_ARRAY_TASK_MIN with _MAX or _COUNT",
             hint="say how many shards there are: `--shard auto/16`",
         )
-    n = count if high is None or count is None else (high - low) // step + 1
+    n = count if high is None else (high - low) // step + 1
     index, rest = divmod(task - low, step)
     if rest or n is None or (count is not None and n != count):
         raise VastError(

@@ -1,0 +1,216 @@
+"""A fingerprint changes with what changes the bytes, and with nothing else; the difference is told in words."""
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vast_cli import assets, renderer
+from vast_cli.batch import origin as origins
+from vast_cli.batch.job import Job
+from vast_cli.batch.origin import Origin, Origins, find_avatar, origin
+from vast_cli.errors import VastError
+from vast_cli.hashes import Hashes
+
+OPTIONS: dict[str, Any] = {
+    "style_strength": 1.0, "max_exaggeration": 1.0, "crf": 18, "encoder_preset": "fast", "codec": "h264",
+    "detail": "full", "face": "largest", "seed": 0, "segment": None, "allow_silence": False, "sidecar": False,
+    "device": "auto", "dtype": "auto", "threads": 0, "gate": None, "redraw": 0,
+}  # fmt: skip
+CHANGES = {
+    "style_strength": 1.5, "max_exaggeration": 2.0, "crf": 20, "encoder_preset": "slow", "codec": "h265",
+    "detail": "mesh", "face": "left", "seed": 1, "segment": 60.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "p.mp4").write_bytes(b"prompt")
+    return Job(
+        id="one", index=1, where="row 2", audio=tmp_path / "a.wav", prompt=tmp_path / "p.mp4", avatar="obama",
+        output=tmp_path / "out.mp4", options=OPTIONS,
+    )  # fmt: skip
+
+
+def fingerprint(job: Job) -> str:
+    return origin(job, Hashes(None)).fingerprint
+
+
+def changed(job: Job, **options: Any) -> Job:
+    return dataclasses.replace(job, options={**job.options, **options})
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_options_that_change_the_bytes_count(job: Job, name: str) -> None:
+    other = changed(job, **{name: CHANGES[name]})
+    assert fingerprint(other) != fingerprint(job)
+    assert origin(other, Hashes(None)).difference(origin(job, Hashes(None))) == f"option_changed:{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", "cuda"), ("dtype", "bf16"), ("threads", 3), ("sidecar", True), ("allow_silence", True),
+        ("gate", "sync>=0.9"), ("redraw", 3), ("something_new", 7),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_change_the_bytes_do_not_count(job: Job, name: str, value: Any) -> None:
+    assert fingerprint(changed(job, **{name: value})) == fingerprint(job)
+
+
+def test_names_places_and_order_do_not_count(job: Job, tmp_path: Path) -> None:
+    away = tmp_path / "a b" / "日本 é'$(x);"
+    away.mkdir(parents=True)
+    before = fingerprint(job)
+    other = dataclasses.replace(
+        job,
+        id="two",
+        index=99,
+        where="row 100",
+        preset="mine",
+        extra={"x_lang": "en"},
+        output=away / "other.mov",
+        audio=job.audio.rename(away / "-b%.wav"),
+        options=dict(reversed(OPTIONS.items())),
+    )
+    assert fingerprint(other) == before
+
+
+def test_a_number_counts_however_it_is_written(job: Job) -> None:
+    assert fingerprint(changed(job, style_strength=1)) == fingerprint(changed(job, style_strength=1.0))
+
+
+def test_options_of_a_prompt_do_not_count_without_one(job: Job) -> None:
+    plain = dataclasses.replace(job, prompt=None)
+    assert fingerprint(changed(plain, face="left", style_strength=2.0)) == fingerprint(plain)
+    styled = dataclasses.replace(job, prompt=None, style=job.prompt)
+    assert fingerprint(changed(styled, face="left")) == fingerprint(styled)
+    assert fingerprint(changed(styled, style_strength=2.0)) != fingerprint(styled)
+
+
+def test_the_tracker_counts_only_where_something_is_tracked(job: Job) -> None:
+    tracked, plain = origin(job, Hashes(None)), origin(dataclasses.replace(job, prompt=None), Hashes(None))
+    assert "face_mesh_heads" in tracked.models and "face_mesh_heads" not in plain.models
+    assert "lagsync" not in tracked.models
+    assert set(tracked.models.items()) <= {(name, assets.model_hash(name)) for name in assets.index()}
+
+
+def test_contents_count_by_role(job: Job) -> None:
+    before = origin(job, Hashes(None))
+    job.audio.write_bytes(b"other sound")
+    assert origin(job, Hashes(None)).difference(before) == "input_changed:audio"
+    swapped = dataclasses.replace(job, audio=job.prompt, prompt=job.audio)
+    assert fingerprint(swapped) != fingerprint(job)
+    assert (
+        origin(dataclasses.replace(job, prompt=None), Hashes(None)).difference(origin(job, Hashes(None)))
+        == "input_changed:prompt"
+    )  # face and tracker went with it
+
+
+def test_the_other_differences_in_words() -> None:
+    old = Origin(inputs={"audio": "a"}, options={"crf": 18}, models={"style": "s"}, avatar="o", format=1)
+    assert old.difference(old) is None
+    assert dataclasses.replace(old, models={"style": "t"}).difference(old) == "model_changed:style"
+    assert dataclasses.replace(old, avatar="p").difference(old) == "avatar_changed"
+    assert dataclasses.replace(old, format=2, avatar="p").difference(old) == "format_changed"
+    assert dataclasses.replace(old, options={}).difference(old) == "option_changed:crf"
+    each = {old.fingerprint, *(dataclasses.replace(old, **{key: value}).fingerprint for key, value in [
+        ("inputs", {"audio": "b"}), ("options", {"crf": 19}), ("models", {"style": "t"}), ("avatar", "p"), ("format", 2)
+    ])}  # fmt: skip
+    assert len(each) == 6
+
+
+def test_the_journal_gives_back_what_it_was_given(job: Job) -> None:
+    there = origin(job, Hashes(None))
+    back = Origin.from_dict(json.loads(json.dumps(there.as_dict())))
+    assert back == there and back.fingerprint == there.fingerprint
+
+
+def test_the_fingerprint_is_that_of_earlier_versions() -> None:
+    fixed = Origin(
+        inputs={"audio": "a" * 64}, options={"crf": 18, "seed": 0, "segment": None}, models={"style": "b" * 16},
+        avatar="c" * 64, format=1,
+    )  # fmt: skip
+    assert fixed.fingerprint == "39e270e253c82190d36c021ae77529be98edfbb4aeabdfe202fc8ccaedbcf3c7"
+
+
+def test_an_option_of_a_later_version_that_is_not_used_changes_nothing(job: Job) -> None:
+    lacking = {name: value for name, value in OPTIONS.items() if name != "segment"}
+    assert fingerprint(dataclasses.replace(job, options=lacking)) == fingerprint(job)
+
+
+def test_each_file_and_avatar_is_looked_up_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    class Counting(Hashes):
+        def digest(self, path: Path) -> str:
+            asked.append(path)
+            return super().digest(path)
+
+    monkeypatch.setattr(origins, "find_avatar", lambda name: asked.append(Path(name)) or find_avatar(name))
+    many = Origins(Counting(None))
+    assert len({many.of(dataclasses.replace(job, id=str(k), index=k)).fingerprint for k in range(1, 50)}) == 1
+    assert sorted(asked) == sorted([job.audio, job.prompt, Path("obama")])
+
+
+# --- avatars --------------------------------------------------------------------------------------------------------
+
+
+def test_avatars_are_found_as_the_renderer_finds_them(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAST_AVATARS", str(tmp_path / "mine"))
+    folder = tmp_path / "mine" / "anna b"
+    folder.mkdir(parents=True)
+    (folder / "avatar.json").write_text('{"format": "vast.avatar", "sha256": "1"}')
+    (tmp_path / "mine" / "bert.avatar").write_bytes(b"zip")
+    for name in ("obama", "anna b", "bert", str(folder), str(tmp_path / "mine" / "bert.avatar")):
+        assert find_avatar(name) == renderer.find_avatar(name)
+    for name in ("obame", str(tmp_path), str(job.audio), ""):
+        with pytest.raises(VastError) as ours:
+            find_avatar(name)
+        with pytest.raises(VastError) as theirs:
+            renderer.find_avatar(name)
+        assert (ours.value.code, ours.value.hint) == (theirs.value.code, theirs.value.hint)
+
+
+def test_an_avatar_is_known_by_its_weights(job: Job, tmp_path: Path) -> None:
+    shipped = origin(job, Hashes(None))
+    assert shipped.avatar == assets.index()["avatar/obama"].sha256
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    card = {"format": "vast.avatar", "sha256": shipped.avatar, "subject": "somebody"}
+    (bundle / "avatar.json").write_text(json.dumps(card))
+    assert fingerprint(dataclasses.replace(job, avatar=str(bundle))) == shipped.fingerprint
+    (bundle / "avatar.json").write_text(json.dumps(card | {"sha256": "f" * 64}))
+    assert origin(dataclasses.replace(job, avatar=str(bundle)), Hashes(None)).difference(shipped) == "avatar_changed"
+
+
+def test_a_packed_avatar_is_known_by_its_bytes(job: Job, tmp_path: Path) -> None:
+    path = tmp_path / "b.avatar"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("avatar.json", "{}")
+    packed = dataclasses.replace(job, avatar=str(path))
+    before = origin(packed, Hashes(None))
+    assert before.avatar == Hashes(None).digest(path)
+    path.write_bytes(path.read_bytes() + b"x")
+    assert origin(packed, Hashes(None)).difference(before) == "avatar_changed"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": 3}', "\udcff"])
+def test_a_card_that_is_none(job: Job, tmp_path: Path, text: str) -> None:
+    (tmp_path / "avatar.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(VastError) as error:
+        origin(dataclasses.replace(job, avatar=str(tmp_path)), Hashes(None))
+    assert error.value.code == "vast_record_invalid"
+
+
+def test_a_missing_input_is_named(job: Job) -> None:
+    job.audio.unlink()
+    with pytest.raises(VastError) as error:
+        origin(job, Hashes(None))
+    assert error.value.code == "vast_input_missing" and str(job.audio) in error.value.message
