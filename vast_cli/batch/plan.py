@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vast_cli import sidecar
 from vast_cli.batch.job import Job
 from vast_cli.batch.origin import Hashes, Origin, Origins
 from vast_cli.batch.replay import DoneRecord, JobState, State
@@ -212,6 +211,8 @@ def tag_of(video: Path, hashes: Hashes) -> str | None:
 
     None if there is none, or if the file is no video.
     """
+    from vast_cli import sidecar
+
     try:
         document = json.loads(sidecar.path_of(video).read_bytes())
         if isinstance(document.get(TAG), str) and document["output"]["sha256"] == hashes.digest(video):
