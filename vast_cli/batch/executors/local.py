@@ -155,7 +155,7 @@ def work(connection: "Connection[object, object]", slot: int, settings: WorkerSe
     """Main function of a worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the coordinator decides
     _die_with_parent()
-    _redirect(settings.logs / f"worker-{slot}.log")
+    redirect(settings.logs / f"worker-{slot}.log")
     line = _Line(connection, slot)
     threading.Thread(target=line.read, daemon=True, name="tasks").start()
     threading.Thread(target=line.beat, daemon=True, name="alive").start()
@@ -170,6 +170,7 @@ def work(connection: "Connection[object, object]", slot: int, settings: WorkerSe
             line.send(Done(slot, task.key, runner.run(task, report)))
         except VastError as error:
             line.send(Failed(slot, task.key, error))
+    os._exit(0)  # all is said and written; taking the interpreter down takes seconds
 
 
 class _Reporter:
@@ -194,7 +195,7 @@ def _die_with_parent() -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _redirect(path: Path) -> None:
+def redirect(path: Path) -> None:
     """Send what libraries print to a file: standard output is for results, standard error for the table."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
