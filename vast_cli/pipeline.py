@@ -7,76 +7,67 @@ Stages do not know each other; they meet here through records. Everything after 
 not grow with the length of the sound.
 """
 
-import functools
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import (
-    assets,
-    devices,
-    expression,
-    face,
-    files,
-    media,
-    records,
-    renderer,
-    sidecar,
-    speech,
-    style,
-    timebase,
-)
+from vast_cli import devices, expression, files, media, records, renderer, sidecar, speech, style, timebase
+from vast_cli import segments as segmenting
 from vast_cli.cache import NO_CACHE, Cache
-from vast_cli.errors import Exit, VastError
-from vast_cli.records import Array, FaceTrack, Motion, Posteriorgram, Style
+from vast_cli.errors import VastError
+from vast_cli.extract import (
+    MIN_SAMPLES,
+    Progress,
+    counted,
+    encode_prompt,
+    extract_speech,
+    extract_track,
+    face_choice,
+    plot_speech,
+    silent,
+    speech_share,
+    write_preview,
+)
+from vast_cli.models import Models
+from vast_cli.records import Array, Motion, Posteriorgram, Style
 from vast_cli.streams import prefetch
 
+__all__ = [
+    "MIN_SAMPLES",
+    "Models",
+    "Progress",
+    "RenderRequest",
+    "RenderResult",
+    "check_speech",
+    "encode_prompt",
+    "expressions",
+    "extract_speech",
+    "extract_track",
+    "face_choice",
+    "load_avatar",
+    "plot_speech",
+    "predict_motion",
+    "render",
+    "silent",
+    "speech_share",
+    "style_vector",
+    "write_preview",
+]
+
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 Frame = NDArray[np.uint8]  # RGB [H, W, 3]
-Progress = Callable[[str, int, int | None], None]  # stage, done, total
 NOT_OPTIONS = frozenset({"output", "overwrite", "sidecar", "avatar", "fingerprint"})  # fields of a request
-MIN_SAMPLES = timebase.PPG_WINDOW  # 0.04 s: one window of the filter bank, one video frame
-
-
-def silent(_stage: str, _done: int, _total: int | None) -> None:
-    """The progress of nobody watching."""
-
-
-class Models:
-    """All shared networks, each loaded once when first asked for."""
-
-    @functools.cached_property
-    def face_model(self) -> face.FaceModel:
-        """Phi and Phi'."""
-        return face.FaceModel.load(assets.find("face_model"))
-
-    @functools.cached_property
-    def acoustic_model(self) -> speech.AcousticModel:
-        """Sound to posteriorgram."""
-        return speech.load_acoustic_model(assets.find("acoustic"))
-
-    @functools.cached_property
-    def style_model(self) -> style.StyleModel:
-        """E^p and E^v."""
-        return style.load_style_model(assets.find("style"))
-
-    @functools.cached_property
-    def expression_model(self) -> expression.ExpressionModel:
-        """D^ar and D^nar."""
-        return expression.load_expression_model(assets.find("style"))
-
-    @functools.cached_property
-    def rasteriser(self) -> face.MeshRasteriser:
-        """Mesh to mesh images."""
-        return face.MeshRasteriser()
+MUCH_LIMITED = 0.2  # share of frames from which on the user is told
 
 
 @dataclass(frozen=True)
@@ -132,121 +123,6 @@ class RenderResult:
         """The result as JSON."""
         rows = {key: value for key, value in asdict(self).items() if key != "sidecar"}
         return rows | {"output": str(self.output), "real_time_factor": self.seconds / self.duration_s}
-
-
-def extract_track(video: Path, models: Models, *, which: str = "largest", progress: Progress = silent) -> FaceTrack:
-    """Phi: face parameters of a video.
-
-    Raises:
-        VastError: `vast_input_missing`, `vast_bad_media`, `vast_no_face`, `vast_face_lost`.
-    """
-    files.check_input(video)
-    with media.VideoReader(video) as reader:
-        frames = _counted(reader, "track", reader.n_frames, progress)
-        return face.track_video(
-            prefetch(frames, depth=8), model=models.face_model, source=video.name, face=face_choice(which)
-        )
-
-
-def extract_speech(audio: Path, models: Models, *, progress: Progress = silent) -> Posteriorgram:
-    """Posteriorgram of a sound or of a video's sound.
-
-    Raises:
-        VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
-    """
-    files.check_input(audio)
-    blocks = _heard(media.read_audio(audio), progress)
-    ppg = speech.extract_ppg(blocks, models.acoustic_model, where=audio.name)
-    if ppg.n_samples < MIN_SAMPLES:
-        raise VastError(
-            "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of sound"
-        )
-    return ppg
-
-
-def face_choice(text: str) -> face.FaceChoice:
-    """The option `--face`: largest, left, right, or a number from the left, from 0."""
-    named: dict[str, face.FaceChoice] = {"largest": "largest", "left": "left", "right": "right"}
-    if text in named:
-        return named[text]
-    if text.isdecimal():
-        return int(text)
-    raise VastError(
-        "vast_option_invalid", f"`--face {text}` is not understood", hint="largest, left, right or a number from 0"
-    )
-
-
-def speech_share(ppg: Posteriorgram) -> float:
-    """Share of frames that hold speech."""
-    return speech.speech_share(ppg)
-
-
-def plot_speech(audio: Path, ppg: Posteriorgram, target: Path, *, overwrite: bool = False) -> bool:
-    """Draw what is heard under the waveform as PNG; gives whether all of the sound is on it (5 minutes at most).
-
-    Raises:
-        VastError: as `extract_speech` for the sound; `vast_output_exists`, `vast_write_failed` ... for the picture.
-    """
-    blocks, n = [], 0
-    for block in media.read_audio(audio):
-        blocks.append(block)
-        n += len(block)
-        if n >= speech.DRAWN_S * timebase.SAMPLE_RATE:
-            break
-    media.write_png(target, speech.draw_posteriorgram(ppg, np.concatenate(blocks)), overwrite=overwrite)
-    return len(ppg.values) <= speech.DRAWN_S * timebase.PPG_RATE
-
-
-def encode_prompt(
-    prompt: Path, models: Models, *, which: str = "largest", progress: Progress = silent
-) -> tuple[Style, list[str]]:
-    """E^p and E^v: the manner of a prompt, and what its user should know about it.
-
-    `prompt` is a video or a track that `vast extract` wrote. A prompt without sound is ordinary: its speech is unknown.
-    """
-    files.check_input(prompt)
-    warnings: list[str] = []
-    ppg = None
-    if prompt.suffix == ".track":
-        track = records.load(FaceTrack, prompt, model_hash=models.face_model.hash)
-    else:
-        track = extract_track(prompt, models, which=which, progress=progress)
-        if media.probe(prompt).has_audio:
-            ppg = _speech_of_prompt(prompt, models)
-    lost = 1 - float(track.valid.mean())
-    if lost > 0.05:
-        warnings.append(f"{100 * lost:.0f} % of `{prompt.name}` shows no face that can be trusted; the rest was used")
-    return style.encode_style(track, models.style_model, ppg=ppg), warnings
-
-
-def _speech_of_prompt(prompt: Path, models: Models) -> Posteriorgram | None:
-    """The prompt's speech from its first picture on; a sound that cannot be used is as good as none."""
-    network = models.acoustic_model
-    with media.VideoReader(prompt) as reader:
-        start_s = reader.start_s
-    try:
-        return speech.extract_ppg(media.read_audio(prompt, start_s=start_s), network, where=prompt.name)
-    except VastError as error:
-        if error.exit != Exit.DATA:  # a prompt may lack usable sound, the machine may not lack anything
-            raise
-        log.info("the sound of `%s` is not used: %s", prompt, error.message)
-        return None
-
-
-def write_preview(
-    video: Path, track: FaceTrack, output: Path, models: Models, *, overwrite: bool, progress: Progress = silent
-) -> None:
-    """The video with the tracked mesh drawn over it."""
-    with (
-        media.VideoReader(video) as reader,
-        media.VideoWriter(
-            output, width=reader.width, height=reader.height, audio=None, n_frames=track.n_frames, overwrite=overwrite
-        ) as writer,
-    ):
-        for index, frame in enumerate(_counted(reader, "preview", track.n_frames, progress)):
-            writer.write(
-                face.draw_preview(frame, track, index, model=models.face_model, topology=models.rasteriser.topology)
-            )
 
 
 def check_speech(ppg: Posteriorgram, audio: Path, *, allow_silence: bool) -> None:
@@ -306,19 +182,8 @@ def predict_motion(
 
 
 def load_avatar(name: str, models: Models) -> renderer.Avatar:
-    """The bundle `name`, made for the face model in use.
-
-    Raises:
-        VastError: `vast_avatar_unknown`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_model_mismatch`.
-    """
-    avatar = renderer.Avatar.load(renderer.find_avatar(name))
-    if avatar.face_model_hash != models.face_model.hash:
-        raise VastError(
-            "vast_model_mismatch",
-            f"avatar `{name}` was fitted with another face model",
-            hint="fit it again: `vast fit-renderer`",
-        )
-    return avatar
+    """The bundle `name`, made for the face model in use; raises as `Models.avatar`."""
+    return models.avatar(name)
 
 
 def render(
@@ -350,10 +215,11 @@ def render(
     for path in filter(None, (request.audio, request.prompt, request.style)):
         files.check_input(path)
     files.check_output(request.output, overwrite=request.overwrite)
+    media.check_codec(request.codec)
     compute = devices.choose(request.device, dtype=request.dtype, threads=request.threads)
     avatar = load_avatar(request.avatar, models)
 
-    ppg = extract_speech(request.audio, models, progress=progress)
+    ppg = extract_speech(request.audio, models, cache=cache, progress=progress)
     check_speech(ppg, request.audio, allow_silence=request.allow_silence)
     stages["listen"] = time.monotonic() - started
 
@@ -362,46 +228,16 @@ def render(
     if request.style is not None:
         manner = records.load(Style, request.style, model_hash=models.style_model.hash)
     elif request.prompt is not None:
-        manner, warnings = encode_prompt(request.prompt, models, which=request.face, progress=progress)
+        manner, warnings = encode_prompt(request.prompt, models, which=request.face, cache=cache, progress=progress)
     vector = style_vector(manner, avatar, models, strength=request.style_strength)
     stages["style"] = time.monotonic() - started
 
-    touched = 0
-
-    def runs() -> Iterator[Array]:
-        nonlocal touched
-        for run, n_touched in expressions(
-            ppg, vector, avatar, models, max_exaggeration=request.max_exaggeration, seed=request.seed
-        ):
-            touched += n_touched
-            yield run
-
-    painter = renderer.Renderer(
-        avatar,
-        face=models.face_model,
-        rasteriser=models.rasteriser,
-        compute=compute,
-        detail=request.detail,
-        seed=request.seed,
-    )
-    frames = _paint(painter, prefetch(runs()), ppg)
-    with media.VideoWriter(
-        request.output,
-        width=painter.width,
-        height=painter.height,
-        audio=request.audio,
-        n_frames=ppg.n_frames,
-        n_samples=ppg.n_samples,
-        overwrite=request.overwrite,
-        crf=request.crf,
-        preset=request.encoder_preset,
-        metadata=sidecar.tags(avatar.name, fingerprint=request.fingerprint),
-    ) as writer:
-        for frame in _counted(frames, "render", ppg.n_frames, progress):
-            writer.write(frame)
+    work = _Work(request, models, compute, avatar, ppg, vector, progress)
+    cuts = segmenting.cut(ppg.n_frames, request.segment)
+    taken_up = work.write_segments(cuts, parts) if len(cuts) > 1 else work.write_whole()
     stages["render"] = time.monotonic() - started
-    limited_share = touched / ppg.n_frames
-    if limited_share > 0.2:
+    limited_share = work.touched / ppg.n_frames
+    if limited_share > MUCH_LIMITED:
         warnings.append(
             f"{100 * limited_share:.0f} % of the frames were held inside what the avatar's footage supports"
         )
@@ -418,8 +254,145 @@ def render(
         limited_share=limited_share,
         stages=stages,
         warnings=warnings,
+        taken_up=taken_up,
         sidecar=document,
     )
+
+
+class _Work:
+    """From posteriorgram and style vector to a file: what is left of a render when both are there."""
+
+    def __init__(
+        self,
+        request: RenderRequest,
+        models: Models,
+        compute: devices.Compute,
+        avatar: renderer.Avatar,
+        ppg: Posteriorgram,
+        vector: Array,
+        progress: Progress,
+    ) -> None:
+        self.request, self.models, self.compute = request, models, compute
+        self.avatar, self.ppg, self.vector, self.progress = avatar, ppg, vector, progress
+        self.touched = 0  # frames that the limiter changed
+        self.painter = renderer.Renderer(
+            avatar,
+            face=models.face_model,
+            rasteriser=models.rasteriser,
+            compute=compute,
+            detail=request.detail,
+            seed=request.seed,
+            batch=request.batch,
+        )
+
+    def write_whole(self) -> int:
+        """A sound of one segment."""
+        with (
+            closing(self._frames(self.ppg.n_frames, ())) as frames,
+            self._writer(
+                self.request.output,
+                self.ppg.n_frames,
+                audio=self.request.audio,
+                n_samples=self.ppg.n_samples,
+                overwrite=self.request.overwrite,
+                metadata=self._tags(),
+            ) as writer,
+        ):
+            for frame in counted(frames, "render", self.ppg.n_frames, self.progress):
+                writer.write(frame)
+        return 0
+
+    def write_segments(self, cuts: list[range], parts: Path | None) -> int:
+        """A long sound, segment by segment; gives how many an interrupted render had left."""
+        total = self.ppg.n_frames
+        with segmenting.open_kept(parts, self._key(cuts)) as kept:
+            with media.VideoJoiner(
+                self.request.output,
+                audio=self.request.audio,
+                n_frames=total,
+                n_samples=self.ppg.n_samples,
+                overwrite=self.request.overwrite,
+                metadata=self._tags(),
+            ) as joiner:
+                found = {k: state for k, span in enumerate(cuts) if (state := kept.find(k, span)) is not None}
+                if found:
+                    log.info("%d of %d segments are there already", len(found), len(cuts))
+                with closing(self._frames(len(cuts[0]), found)) as frames:
+                    for k, span in enumerate(cuts):
+                        if k in found:
+                            self.painter.state = found[k]
+                            self.progress("render", span.stop, total)
+                            continue
+                        with self._writer(kept.video(k), len(span), overwrite=True) as writer:
+                            for done, frame in enumerate(islice(frames, len(span)), start=span.start + 1):
+                                writer.write(frame)
+                                self.progress("render", done, total)
+                        kept.keep(k, span, self.painter.state)
+                    for _ in frames:  # the prediction to its end: how often its range was limited
+                        raise AssertionError("more frames than the sound has")
+                joiner.join([kept.video(k) for k in range(len(cuts))])
+            kept.clear()
+        return len(found)
+
+    def _writer(self, path: Path, n_frames: int, **options: Any) -> media.VideoWriter:
+        request, painter = self.request, self.painter
+        return media.VideoWriter(
+            path,
+            width=painter.width,
+            height=painter.height,
+            n_frames=n_frames,
+            crf=request.crf,
+            preset=request.encoder_preset,
+            codec="h265" if request.codec == "h265" else "h264",
+            **options,
+        )
+
+    def _tags(self) -> dict[str, str]:
+        return sidecar.tags(self.avatar.name, fingerprint=self.request.fingerprint)
+
+    def _key(self, cuts: list[range]) -> dict[str, Any]:
+        """All that decides the bytes of segments; the sound decides by what is heard in it."""
+        options = ("max_exaggeration", "crf", "encoder_preset", "codec", "detail", "seed", "batch")
+        return segmenting.machine(self.compute) | {
+            "speech": hashlib.sha256(self.ppg.values.tobytes()).hexdigest(),
+            "style": hashlib.sha256(self.vector.tobytes()).hexdigest(),
+            "avatar": self.avatar.card.get("sha256"),
+            "models": [self.models.face_model.hash, self.models.expression_model.hash],
+            "options": {name: getattr(self.request, name) for name in options},
+            "cuts": [len(cuts[0]), self.ppg.n_frames],
+        }
+
+    def _frames(self, length: int, skipped: Container[int]) -> Generator[Frame, None, None]:
+        """D, Phi' and G: frames of all segments of `length` frames but those skipped.
+
+        The whole prediction is run in any case: it carries a state of its own, and is 1/45 of the work. Meshes are
+        drawn in a thread of their own.
+        """
+
+        def runs() -> Iterator[Array]:
+            for run, n_touched in expressions(
+                self.ppg,
+                self.vector,
+                self.avatar,
+                self.models,
+                max_exaggeration=self.request.max_exaggeration,
+                seed=self.request.seed,
+            ):
+                self.touched += n_touched
+                yield run
+
+        def scenes() -> Iterator[tuple[int, renderer.Scene]]:
+            start = 0
+            for run in prefetch(runs()):
+                at, start = start, start + len(run)
+                if at // length in skipped:
+                    continue
+                for scene in self.painter.prepare(run, at):
+                    yield at, scene
+                    at += len(scene)
+
+        for at, scene in prefetch(scenes()):
+            yield from self.painter.render(scene, renderer.speech_windows(self.ppg, at, len(scene)))
 
 
 def _sidecar(
@@ -443,38 +416,3 @@ def _sidecar(
         limited_share=limited_share,
         warnings=warnings,
     )
-
-
-def _paint(painter: renderer.Renderer, runs: Iterable[Array], ppg: Posteriorgram) -> Iterator[Frame]:
-    """Phi' and G: expressions to frames; meshes are drawn in a thread of their own."""
-
-    def scenes() -> Iterator[renderer.Scene]:
-        start = 0
-        for run in runs:
-            yield from painter.prepare(run, start)
-            start += len(run)
-
-    start = 0
-    for scene in prefetch(scenes()):
-        yield from painter.render(scene, renderer.speech_windows(ppg, start, len(scene)))
-        start += len(scene)
-
-
-def _heard(blocks: Iterable[Array], progress: Progress) -> Iterator[Array]:
-    """The same blocks; tells the seconds of sound that went by."""
-    n_samples = 0
-    for block in blocks:
-        yield block
-        n_samples += len(block)
-        progress("listen (s)", n_samples // timebase.SAMPLE_RATE, None)
-    done = n_samples // timebase.SAMPLE_RATE
-    progress("listen (s)", done, done)
-
-
-def _counted(items: Iterable[T], stage: str, total: int | None, progress: Progress) -> Iterator[T]:
-    done = 0
-    for item in items:
-        yield item
-        done += 1
-        progress(stage, done, total)
-    progress(stage, done, done)
