@@ -93,7 +93,7 @@ def test_an_attempt_that_begins_again_gives_no_negative_speed() -> None:
 def test_the_estimate_is_corrected_by_what_is_measured() -> None:
     clock = Clock()
     weights = {str(n): 10.0 for n in range(100)}
-    board = Board(weights, clock=clock)
+    board = Board(weights, 500.0, clock=clock)
     _start(board, 100, slots=2)
     assert board.eta_s == pytest.approx(500)
     for n in range(40):  # each takes 20 s on each of two workers
@@ -126,7 +126,7 @@ def test_table_never_outgrows_the_terminal(
     moves: list[tuple[str, int, int]], width: int, height: int, weighted: bool
 ) -> None:
     clock = Clock()
-    board = Board({str(n): 1.0 + n for n in range(6)} if weighted else None, clock=clock)
+    board = Board({str(n): 1.0 + n for n in range(6)} if weighted else None, 30.0 if weighted else None, clock=clock)
     _start(board, 6, slots=4)
     for what, job, worker in moves:
         clock.now += 0.7

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli import __version__, cache, files, locks
-from vast_cli.batch import coordinator, leftovers, plan, replay, shards, slots
+from vast_cli.batch import coordinator, leftovers, plan, replay, shards, slots, speeds
 from vast_cli.batch import overrides as kept
 from vast_cli.batch.command import Command, last_command
 from vast_cli.batch.coordinator import RunSettings, Summary
+from vast_cli.batch.estimate import Estimate, estimate
 from vast_cli.batch.events import Broadcast, Listener, json_lines
 from vast_cli.batch.executors import make_executor
 from vast_cli.batch.job import Job, WorkerSettings
@@ -182,22 +183,29 @@ class Plan:
 
     Attributes:
         planned: a decision for every job, in the manifest's order.
-        seconds: expected time of each job that runs on one worker, by id; empty if it cannot be told.
-        estimate_s: wall time of the whole; None if it cannot be told.
-        estimate_bytes: disk space of the results; None if it cannot be told.
         workers: that it was made for.
+        estimate: time and disk.
     """
 
     planned: tuple[Planned, ...]
     workers: int
-    seconds: Mapping[str, float]
-    estimate_s: float | None = None
-    estimate_bytes: int | None = None
+    estimate: Estimate
 
     @property
     def to_run(self) -> int:
         """Jobs that are not done yet, those that cannot be run included."""
         return sum(one.action != "skip" for one in self.planned)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much of the work each job is that is not done yet, by id: seconds of sound."""
+        known = [one.sound_s for one in self.planned if one.action == "run" and one.sound_s is not None]
+        mean = sum(known) / len(known) if known else 1.0
+        return {
+            one.job.id: 0.0 if one.action != "run" else mean if one.sound_s is None else one.sound_s
+            for one in self.planned
+            if one.action != "skip"
+        }
 
 
 def plan_batch(batch: Batch, options: BatchOptions, *, state: replay.State | None = None) -> Plan:
@@ -212,7 +220,8 @@ def plan_batch(batch: Batch, options: BatchOptions, *, state: replay.State | Non
     planned = plan.make_plan(
         jobs, state, hashes, overwrite=options.overwrite, force=options.force, rerun_on=options.rerun_on
     )
-    return Plan(tuple(planned), slots.count(options.workers, options.device), {})
+    workers = slots.count(options.workers, options.device)
+    return Plan(tuple(planned), workers, estimate(planned, state, workers=workers, cache=options.cache_folder))
 
 
 def _selected(jobs: Sequence[Job], select: Selection | None, state: replay.State) -> list[Job]:
@@ -356,8 +365,7 @@ def _run(
             settings=_settings(options, planned),
             tell=cast.tell,
         )
-        if options.report:
-            _write_report(batch, options, planned, journal.run, summary, cast)
+        _finish(batch, options, planned, journal.run, summary, cast)
         return summary
     finally:
         cast.close(None if summary is not None else DRAIN_S)
@@ -380,7 +388,7 @@ def _announce(batch: Batch, options: BatchOptions, planned: Plan, journal: Journ
     n_jobs, to_run = len(planned.planned), planned.to_run
     journal.append(
         "run_started", version=__version__, host=platform.node(), pid=os.getpid(), manifest=batch.name, jobs=n_jobs,
-        to_run=to_run, executor=options.executor, workers=planned.workers, device=options.device, dtype=options.dtype,
+        to_run=to_run, executor=options.executor, slots=planned.workers, device=options.device, dtype=options.dtype,
         shard=None if batch.shard is None else str(batch.shard), command=asdict(batch.command),
     )  # fmt: skip
     cast.tell(
@@ -388,10 +396,10 @@ def _announce(batch: Batch, options: BatchOptions, planned: Plan, journal: Journ
         slots=planned.workers, state=str(batch.folder),
     )  # fmt: skip
     cast.tell(
-        "plan", counts=plan.counts(planned.planned), estimate_s=planned.estimate_s,
-        estimate_bytes=planned.estimate_bytes,
+        "plan", counts=plan.counts(planned.planned), estimate_s=planned.estimate.seconds,
+        estimate_bytes=planned.estimate.bytes,
     )  # fmt: skip
-    for text in batch.manifest.warnings:
+    for text in (*batch.manifest.warnings, *planned.estimate.warnings):
         cast.tell("warning", id=None, message=text)
 
 
@@ -423,14 +431,19 @@ def _settings(options: BatchOptions, planned: Plan) -> RunSettings:
     )
 
 
-def _write_report(
-    batch: Batch, options: BatchOptions, planned: Plan, run: str, summary: Summary, cast: Broadcast
-) -> None:
-    """The report of the whole manifest, other shards included. A batch is not failed by its report."""
-    from vast_cli.batch import report
+def _finish(batch: Batch, options: BatchOptions, planned: Plan, run: str, summary: Summary, cast: Broadcast) -> None:
+    """Keep what the run taught of this machine; write the report of the whole manifest, other shards included.
 
+    A batch is not failed by its report.
+    """
     try:
         state = replay.replay(replay.find_journals(batch.folder))
+        if options.executor == "local":
+            speeds.remember(options.cache_folder, state, run=run, device=options.device)
+        if not options.report:
+            return
+        from vast_cli.batch import report
+
         rows = {job.id: row for job in batch.manifest.jobs if (row := _last_row(state.job(job.id))) is not None}
         about = {name: getattr(summary, name) for name in _COUNTS} | {
             "exit": int(summary.exit), "why": summary.why, "run": run, "version": __version__,

@@ -10,7 +10,7 @@ from typing import Any
 
 FRAMES = "render"  # the stage whose units are frames of the video
 WINDOW_S = 60.0  # over which frames a second are counted
-PRIOR_S = 30.0  # of one worker: how much the estimate weighs against what is measured
+PRIOR_S = 30.0  # how much the estimate weighs against what is measured
 
 
 @dataclass
@@ -35,12 +35,17 @@ class Board:
     """Listener that keeps count.
 
     Args:
-        weights: expected seconds of each job on one worker; jobs count alike where it is silent.
+        weights: how much of the work each job is; without, all count alike.
+        estimate_s: expected wall time of the whole.
         clock: seconds that only grow.
     """
 
     def __init__(
-        self, weights: Mapping[str, float] | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        weights: Mapping[str, float] | None = None,
+        estimate_s: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lock = threading.RLock()  # a terminal is drawn from another thread
         self.jobs = self.to_run = self.skipped = self.done = self.failed = self.frames = 0
@@ -48,7 +53,8 @@ class Board:
         self.rows: dict[int, Row] = {}
         self.codes: Counter[str] = Counter()
         self._weights = weights or {}
-        self._mean = sum(self._weights.values()) / len(self._weights) if self._weights else 1.0
+        self._whole = sum(self._weights.values())
+        self._estimate_s = estimate_s
         self._finished = 0.0  # weight
         self._clock = clock
         self._start = clock()
@@ -81,27 +87,23 @@ class Board:
     @property
     def share(self) -> float:
         """How much of the work is finished, 0 - 1."""
-        whole = self._finished + self._weight_left()
-        return 1.0 if whole <= 0 else (self._finished + self._under_way()) / whole
+        whole = self._all()
+        return min(1.0, (self._finished + self._under_way()) / whole) if whole > 0 else 1.0
 
     @property
     def eta_s(self) -> float | None:
         """Seconds left: the estimate, corrected by how this run does so far."""
-        left, done = self._weight_left() - self._under_way(), self._finished + self._under_way()
-        if left <= 0:
-            return 0.0
-        slots = max(1, min(self.slots, self.left))
-        if self._weights:
-            return left / slots * (self.seconds * slots + PRIOR_S) / (done + PRIOR_S)
+        whole, done = self._all(), self._finished + self._under_way()
+        left = max(0.0, whole - done)
+        if self._estimate_s and whole > 0:  # as if PRIOR_S had gone by as estimated before the start
+            return left * (self.seconds + PRIOR_S) / (done + PRIOR_S * whole / self._estimate_s)
         return self.seconds * left / done if done > 0 else None
 
-    def _weight(self, job: str) -> float:
-        return self._weights.get(job, self._mean)
+    def _all(self) -> float:
+        return self._whole if self._weights else float(self.to_run)
 
-    def _weight_left(self) -> float:
-        if not self._weights:
-            return float(self.left)
-        return max(0.0, sum(self._weights.values()) - self._finished)
+    def _weight(self, job: str) -> float:
+        return self._weights.get(job, 0.0) if self._weights else 1.0
 
     def _under_way(self) -> float:
         rows = [row for row in self.rows.values() if row.stage == FRAMES]  # other stages are short

@@ -29,14 +29,15 @@ class View(Protocol):
 
 
 @contextmanager
-def watch(ui: Ui, weights: Mapping[str, float] | None = None) -> Iterator[View]:
+def watch(ui: Ui, weights: Mapping[str, float] | None = None, estimate_s: float | None = None) -> Iterator[View]:
     """The view that fits where standard error goes.
 
     Args:
         ui: of the command.
-        weights: expected seconds of each job on one worker.
+        weights: how much of the work each job is.
+        estimate_s: expected wall time of the whole.
     """
-    board = Board(weights)
+    board = Board(weights, estimate_s)
     if ui.mode is ProgressMode.bar:
         # rich's own stream for the table: without soft wrap, lines longer than the terminal would break the redraw
         console = Console(stderr=True, highlight=False)
