@@ -1,14 +1,65 @@
 """The report's three files: for programs, for spreadsheets, for people."""
 
+import csv
+import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from vast_cli import files
+from vast_cli.batch.report.page import page
+from vast_cli.batch.report.strips import strips
+
+COLUMNS: Final = (
+    "index", "id", "state", "code", "message", "where", "hint", "avatar", "preset", "audio", "prompt", "style",
+    "output", "seconds", "frames", "duration_s", "attempts", "seed", "limited_share",
+)  # fmt: skip
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 
 def write_report(folder: Path, document: Mapping[str, Any]) -> list[Path]:
     """Write `report.json`, `report.csv` and `report.html` into `folder`, each whole or not at all.
 
+    Args:
+        folder: the state folder; `strips/` in it keeps the pictures of the page.
+        document: of `build`.
+
+    Returns:
+        The three paths.
+
     Raises:
         VastError: `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed`.
     """
-    raise NotImplementedError
+    pictures = strips(document["jobs"], folder / "strips")
+    texts = {
+        "report.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
+        "report.csv": "\ufeff" + table(document),  # spreadsheets take UTF-8 for what it is by this mark only
+        "report.html": page(document, folder, pictures),
+    }
+    written = []
+    for name, text in texts.items():
+        with files.atomic_write(folder / name) as part:
+            # names that are no text in the file system's encoding come as lone surrogates
+            part.write_bytes(text.encode("utf-8", "backslashreplace"))
+        written.append(folder / name)
+    return written
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """One row a job, worst first; gates and the manifest's `x_` cells have columns of their own."""
+    jobs = document["jobs"]
+    extra = list(dict.fromkeys(name for job in jobs for name in job["x"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([*COLUMNS, "missed", "warnings", *(f"gate {name}" for name in document["gates"]), *extra])
+    for job in jobs:
+        cells = [job[name] for name in COLUMNS] + ["; ".join(job["missed"]), "; ".join(job["warnings"])]
+        cells += [job["gates"].get(name) for name in document["gates"]] + [job["x"].get(name) for name in extra]
+        writer.writerow([_cell(value) for value in cells])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

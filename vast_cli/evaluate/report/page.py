@@ -44,7 +44,7 @@ def page_parts(
     style = _read("page.css")
     script = '"use strict";\n(() => {\n' + "\n".join(_read(name) for name in SCRIPTS) + "\n})();\n"
     yield Template(head).substitute(
-        policy=_policy(style=style, script=script),
+        policy=content_policy(style=style, script=script),
         generator=html.escape(str(data.get("version") or "vast")),
         title=html.escape(str(data.get("title") or "Evaluation")),
         style=style,
@@ -71,7 +71,7 @@ def _blob(name: str, content: str) -> str:
     return f'<script type="text/plain" id="{html.escape(name)}">{content}</script>\n'
 
 
-def _policy(*, style: str, script: str) -> str:
+def content_policy(*, style: str, script: str) -> str:
     """Only this style and this script; pictures and videos from the page or its folder; nothing else, ever."""
     beside = "'self' file: data: blob:"
     return (
