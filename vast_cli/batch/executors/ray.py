@@ -1,4 +1,4 @@
-"""Workers as actors of a Ray cluster: warm, one job in flight in each, never restarted by Ray. Paths travel, not frames.
+"""Workers as actors of a Ray cluster: warm, one job in flight in each, never restarted by Ray. Paths go, never frames.
 
 Ray's answers are hints, the journal is the truth: a call whose answer is an error may have been carried out, so its
 worker is given up and what it wrote is thrown away. No `ActorPool`: it waits for ever for a dead actor. `ray.kill`
