@@ -85,7 +85,7 @@ def _compose(events: Iterable[Any]) -> Any:
         else:
             _check_tag(event, line)
             value, anchor = event.value, event.anchor
-            if event.style is None and value in NULLS:
+            if event.implicit[0] and value in NULLS:
                 value = None
         if anchor is not None:
             anchors[anchor] = value

@@ -1,6 +1,7 @@
 """Every fault of a manifest at once, in the order of its rows."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from vast_cli.errors import VastError
 
 MAX_PRINTED = 50
 MAX_KEPT = 10_000  # a file of another kind has a fault in every cell
+MAX_LINE = 500
 
 
 class Faults:
@@ -32,7 +34,7 @@ class Faults:
         """
         place = ", ".join(part for part in (where, f"{self.noun} {key}" if key else "") if part)
         if len(self._found) < MAX_KEPT:
-            self._found.setdefault(f"{place}: {text}" if place else text, order)
+            self._found.setdefault(_printable(f"{place}: {text}" if place else text), order)
 
     def check(self, path: Path | None) -> None:
         """Raise if there is any fault.
@@ -50,6 +52,13 @@ class Faults:
         raise VastError(
             "vast_manifest_invalid", "\n".join(lines), where="standard input" if path is None else str(path)
         )
+
+
+def _printable(text: str) -> str:
+    """One line of text that no terminal obeys, whatever a cell holds."""
+    text = text if len(text) <= MAX_LINE else text[:MAX_LINE] + "..."
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: ascii(match.group())[1:-1], text)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def near(word: str, known: Iterable[str]) -> str | None:

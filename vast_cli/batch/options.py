@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from vast_cli.batch import gates
 from vast_cli.batch.faults import nearest
 from vast_cli.errors import VastError
 
@@ -65,13 +66,9 @@ def _gates(value: Any) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _check_gates(texts: tuple[str, ...]) -> None:
     try:
-        from vast_cli.batch import gates  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        return
-    try:
         gates.parse(texts)
     except VastError as error:
-        raise ValueError(error.message) from error
+        raise ValueError(f"{error.message}; {error.hint}") from error
 
 
 Decimal = Annotated[float, BeforeValidator(_decimal_point)]

@@ -163,7 +163,7 @@ def _outputs(
     now = datetime.now().astimezone()
     places = _Places()
     jobs: list[Job] = []
-    taken: dict[str, str] = {}
+    taken: dict[str, tuple[str, str]] = {}  # where, id
     orders: list[int] = []
     for index, ((entry, values), name) in enumerate(zip(drafts, ids, strict=True), start=1):
         pattern: Template = values["output"]
@@ -179,16 +179,16 @@ def _outputs(
             faults.add(entry.where, f"`{pattern.text}`: {error.message}{hint}", key="output", order=entry.order)
             continue
         key = places.key(str(output))
-        if key in taken:
-            faults.add(entry.where, f"`{output}` is the output of {taken[key]} too", key="output", order=entry.order)
-        taken.setdefault(key, entry.where)
+        if key in taken and taken[key][1].casefold() != name.casefold():  # else the id was told already
+            faults.add(entry.where, f"`{output}` is the output of {taken[key][0]} too", key="output", order=entry.order)
+        taken.setdefault(key, (entry.where, name))
         jobs.append(replace(job, output=output))
         orders.append(entry.order)
     for job, order in zip(jobs, orders, strict=True):
         for role, source in job.inputs.items():
             other = taken.get(places.key(str(source)))
             if other is not None:
-                faults.add(job.where, f"`{source}` is the output of {other}", key=role, order=order)
+                faults.add(job.where, f"`{source}` is the output of {other[0]}", key=role, order=order)
     return jobs
 
 

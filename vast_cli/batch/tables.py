@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,10 +46,10 @@ def read_csv(text: str, faults: Faults, *, delimiter: str | None = None) -> Shee
     Args:
         delimiter: found in the header if not given; Excel's first line `sep=;` names it too.
     """
-    head, _, rest = text.partition("\n")
-    if head.lower().startswith("sep=") and len(head.rstrip("\r")) == 5:
-        delimiter, text = head[4], rest  # spreadsheets do not count this line
-        head = text.partition("\n")[0]
+    excel = re.match(r"sep=(.)(\r\n|\r|\n)", text, re.IGNORECASE)
+    if excel:
+        delimiter, text = excel[1], text[excel.end() :]  # spreadsheets do not count this line
+    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
     records = _records(text, delimiter or _delimiter(head), faults)
     columns = _header(next(records, []), faults)
     sheet = Sheet()
