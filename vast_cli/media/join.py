@@ -87,7 +87,7 @@ class VideoJoiner:
             streams = [ffmpeg.input(safe_path(listed), **given, **allowed).video]
             if self.soundtrack is not None:
                 streams.append(ffmpeg.input(safe_path(self.soundtrack.path), protocol_whitelist=PROTOCOLS).audio)
-            options = self._staged.muxing() | {"c:v": "copy"}
+            options = self._staged.muxing() | {"c:v": "copy", "map_metadata:s:v": "0:s:v"}
             options |= {"tag:v": TAGS[codec]} if codec in TAGS else {}
             output = ffmpeg.output(*streams, safe_path(self._staged.part), **options)
             run(command(output, metadata=self.metadata), target=self.path, timeout_s=FINISH_S)
