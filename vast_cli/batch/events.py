@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from vast_cli.errors import KINDS
 from vast_cli.files import write_error
@@ -21,16 +21,9 @@ PROGRESS_EVERY_S = 1.0  # of one job
 MAX_WAITING = 2_000  # events; a listener that hangs further back misses progress, never anything else
 log = logging.getLogger(__name__)
 
-Tell = Callable[..., None]  # (event, **fields)
+Tell: TypeAlias = Callable[..., None]  # (event, **fields)
+Listener: TypeAlias = Callable[[str, Mapping[str, Any]], None]  # of one thread; an event of `EVENTS`, its fields
 Stream: TypeAlias = IO[bytes] | io.FileIO
-
-
-class Listener(Protocol):
-    """Whoever wants to know; called in one thread, one event after the other."""
-
-    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take an event of `EVENTS` with its fields."""
-        ...
 
 
 def _of(kind: str | list[str], description: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vast_cli.batch.events import Listener
 from vast_cli.cli.board import Board, Row, clock_in, span
 from vast_cli.cli.console import LINE_EVERY_S, Ui
 from vast_cli.cli.options import ProgressMode
@@ -20,22 +21,17 @@ FRAMES_A_SECOND = 4  # of the terminal
 BAR_FROM, RATE_FROM, STAGE_FROM = 64, 48, 32  # columns of the terminal from which a worker's row has these
 
 
-class View(Protocol):
-    """A listener that may hold the terminal until it is closed."""
-
-    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take an event."""
-        ...
-
-
 @contextmanager
-def watch(ui: Ui, weights: Mapping[str, float] | None = None, estimate_s: float | None = None) -> Iterator[View]:
+def watch(
+    ui: Ui, weights: Mapping[str, float] | None = None, estimate_s: float | None = None, *, paths: bool = False
+) -> Iterator[Listener]:
     """The view that fits where standard error goes.
 
     Args:
         ui: of the command.
         weights: how much of the work each job is.
         estimate_s: expected wall time of the whole.
+        paths: print those of finished videos above the table: standard output is the same terminal.
     """
     board = Board(weights, estimate_s)
     if ui.mode is ProgressMode.bar:
@@ -48,25 +44,31 @@ def watch(ui: Ui, weights: Mapping[str, float] | None = None, estimate_s: float 
             transient=True,
             redirect_stdout=False,
         ):
-            yield Watcher(board, console)
+            yield Watcher(board, console, paths=paths)
     elif ui.mode is ProgressMode.lines:
         yield Lines(board, ui)
     else:
-        yield Watcher(board, ui.err)
+        yield Watcher(board, ui.err, quiet=ui.quiet)
 
 
 class Watcher:
     """Counts, and prints what must not be missed as lines (above the table where there is one)."""
 
-    def __init__(self, board: Board, console: Console) -> None:
+    def __init__(self, board: Board, console: Console, *, paths: bool = False, quiet: bool = False) -> None:
         self._board = board
         self._console = console
+        self._paths = paths
+        self._quiet = quiet
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take an event."""
         self._board(event, fields)
         if event == "job_failed":
             self._console.print(failure(fields), soft_wrap=True)
+        elif event == "warning" and not self._quiet:
+            self._console.print(warned(fields), soft_wrap=True)
+        elif event == "job_done" and self._paths:
+            self._console.print(Text(fields["output"]), soft_wrap=True)
 
 
 def failure(fields: Mapping[str, Any]) -> Text:
@@ -74,6 +76,12 @@ def failure(fields: Mapping[str, Any]) -> Text:
     where = f" ({fields['where']})" if fields.get("where") else ""
     line = Text.assemble(("failed: ", "bold red"), (f"{fields['id']}", "bold"), f": {fields['message']}{where} ")
     return line.append(f"[{fields['code']}]", style="dim")
+
+
+def warned(fields: Mapping[str, Any]) -> Text:
+    """The one line of a warning."""
+    about = f"{fields['id']}: " if fields["id"] else ""
+    return Text.assemble(("warning: ", "yellow"), f"{about}{fields['message']}")
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -167,6 +175,8 @@ class Lines:
         self._board(event, fields)
         if event == "job_failed":
             self._ui.err.print(failure(fields))
+        elif event == "warning":
+            self._ui.err.print(warned(fields))
         else:
             line = self._line(event, fields)
             if line is not None:
@@ -188,8 +198,6 @@ class Lines:
             return f"again: {fields['id']} in {fields['wait_s']:.0f} s, attempt {fields['attempt']}{why}"
         if event == "worker_died":
             return f"worker {fields['worker']} is replaced: {fields['reason']}"
-        if event == "warning":
-            return f"warning: {fields['id'] + ': ' if fields['id'] else ''}{fields['message']}"
         return None
 
 

@@ -1,0 +1,205 @@
+"""`vast batch`: many renders, resumable."""
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vast_cli.batch.events import Listener
+from vast_cli.batch.run import Batch, BatchOptions, Plan, plan_batch, run_batch
+from vast_cli.batch.standing import group_failures
+from vast_cli.cli import batch_options as common
+from vast_cli.cli import console, options, queue, status
+from vast_cli.cli import plan as plan_command
+from vast_cli.cli.board import span
+from vast_cli.cli.options import ProgressMode
+from vast_cli.cli.settings import with_render_options
+from vast_cli.errors import KINDS, VastError
+
+COUNTS = ("done", "adopted", "failed", "rejected", "skipped", "not_started", "frames", "seconds")
+
+
+@with_render_options
+def batch(
+    manifest: common.Manifest,
+    given: dict[str, Any],
+    output: common.Output = None,
+    set: common.Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: `vast plan`.")] = False,
+    rerun_on: common.RerunOn = None,
+    force: common.Force = False,
+    workers: common.Workers = 0,
+    threads: common.Threads = 1,
+    jobs_per_worker: common.JobsPerWorker = None,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.auto,
+    cache: common.Cache = None,
+    executor: common.Executor = "local",
+    retries: common.Retries = 2,
+    max_failures: common.MaxFailures = None,
+    fail_fast: common.FailFast = False,
+    timeout: common.Timeout = None,
+    stall: common.Stall = "5m",
+    state: common.State = None,
+    shard: common.Shard = None,
+    repair: common.Repair = False,
+    wait: common.Wait = False,
+    report: common.Report = True,
+    events: common.Events = None,
+    joblog: common.Joblog = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressMode.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Render all jobs of a manifest; the same command again does only what is missing or changed.
+
+    vast batch jobs.csv -o 'out/{id}.mp4'
+
+    Paths of finished videos go to standard output.
+
+    Exit status: 0 all done; 3 some failed or were not started; 69, 71, 74 the machine fails; 75 another run holds the
+    batch; 78 faults in the manifest.
+    """
+    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        asked = BatchOptions(
+            workers=workers, retries=retries, jobs_per_worker=jobs_per_worker, overwrite=overwrite, force=force,
+            rerun_on=common.rerun_on(rerun_on), repair=repair, wait=wait, executor=common.executor(executor),
+            timeout_s=None if timeout is None else common.seconds(timeout, "--timeout"),
+            stall_s=common.seconds(stall, "--stall"), cache=cache, device=device, dtype=dtype.value, threads=threads,
+            report=report, events=None if events is None else Path(events), joblog=joblog,
+            **common.failures(max_failures, fail_fast=fail_fast),
+        )  # fmt: skip
+        found = common.opened(manifest, output, set, given, state, shard)
+        if dry_run:
+            plan_command.show(ui, found, plan_batch(found, asked), each=False)
+        else:
+            execute(ui, found, asked)
+
+
+def execute(ui: console.Ui, batch: Batch, asked: BatchOptions) -> None:
+    """Run a batch, show it, and end with the right status.
+
+    Raises:
+        VastError: `vast_option_invalid`, or whatever kept it from running.
+    """
+    to_stdout = asked.events is not None and str(asked.events) == "-"
+    if to_stdout and ui.json:
+        raise VastError("vast_option_invalid", "`--events -` and `--json` both want standard output", hint="take one")
+    if to_stdout and sys.stdout.isatty() and ui.mode is ProgressMode.bar:
+        ui.mode = ProgressMode.none  # lines of JSON would run into the table
+    tally = Tally()
+    with ExitStack() as stack:
+
+        def listen(plan: Plan) -> Sequence[Listener]:
+            paths = not ui.json and not to_stdout
+            shared = paths and ui.mode is ProgressMode.bar and sys.stdout.isatty()
+            view = stack.enter_context(queue.watch(ui, plan.weights, plan.estimate.seconds, paths=shared))
+            return [tally, view, *([print_path] if paths and not shared else [])]
+
+        try:
+            run_batch(batch, asked, listen=listen)
+        finally:
+            stack.close()  # the table goes before the summary
+            if tally.ended is not None:
+                _tell_end(ui, batch, asked, tally)
+    assert tally.ended is not None
+    if tally.ended["exit"]:
+        raise typer.Exit(int(tally.ended["exit"]))
+
+
+class Tally:
+    """Listener that keeps what the end needs."""
+
+    def __init__(self) -> None:
+        self.jobs = 0
+        self.failures: list[dict[str, Any]] = []
+        self.outputs: list[str] = []
+        self.ended: Mapping[str, Any] | None = None
+
+    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take an event."""
+        if event == "run_started":
+            self.jobs = fields["jobs"]
+        elif event == "job_done":
+            self.outputs.append(fields["output"])
+        elif event == "job_failed":
+            self.failures.append({name: fields[name] for name in ("id", "code", "exit", "message", "where", "hint")})
+        elif event == "run_done":
+            self.ended = fields
+
+
+def print_path(event: str, fields: Mapping[str, Any]) -> None:
+    """Listener that prints the paths of finished videos, unbuffered: a closed pipe then ends nothing else."""
+    if event == "job_done":
+        with io.FileIO(sys.stdout.fileno(), "w", closefd=False) as out:
+            out.write(os.fsencode(fields["output"]) + b"\n")
+
+
+def _tell_end(ui: console.Ui, batch: Batch, asked: BatchOptions, tally: Tally) -> None:
+    assert tally.ended is not None
+    report = batch.report if asked.report and tally.ended["why"] != "interrupted" and batch.report.is_file() else None
+    if ui.json:
+        ui.result([], document(batch, tally, report))
+    for line in summary(batch, tally, report):
+        ui.note(line)
+    why = tally.ended["why"]
+    if why == "max_failures":
+        ui.err.print(f"stopped: {len(tally.failures)} failures are as many as `--max-failures` allows", markup=False)
+    elif why is not None and why.startswith("breaker:"):
+        code = why.removeprefix("breaker:")
+        text = f"the batch stopped: job after job failed with {code}, {KINDS[code].meaning}"
+        hint = f"{KINDS[code].hint}; the same command goes on then"
+        ui.complain(VastError(code, text, hint=hint))
+
+
+def document(batch: Batch, tally: Tally, report: Path | None) -> dict[str, Any]:
+    """The end of a run as JSON."""
+    assert tally.ended is not None
+    return {
+        "schema": "vast.batch/1",
+        "manifest": batch.name,
+        "state": str(batch.folder),
+        "jobs": tally.jobs,
+        **{name: tally.ended[name] for name in COUNTS if name in tally.ended},
+        "exit": tally.ended["exit"],
+        "why": tally.ended["why"],
+        "outputs": tally.outputs,
+        "failures": tally.failures,
+        "report": None if report is None else str(report),
+    }
+
+
+def summary(batch: Batch, tally: Tally, report: Path | None) -> list[str]:
+    """What people read at the end."""
+    ended = tally.ended
+    assert ended is not None
+    if not tally.outputs and not tally.failures and not ended["not_started"]:
+        return [f"nothing to do: {ended['skipped']} of {tally.jobs} jobs are done"]
+    parts = [f"{ended['done']} done"]
+    parts += [
+        f"{ended[name]} {text}"
+        for name, text in (
+            ("adopted", "found finished"),
+            ("failed", "failed"),
+            ("not_started", "not started"),
+            ("skipped", "done before"),
+        )
+        if ended.get(name)
+    ]
+    speed = f", {ended['frames'] / ended['seconds']:.1f} frames/s" if ended["frames"] and ended["seconds"] else ""
+    lines = [f"{tally.jobs} jobs: {', '.join(parts)}; {span(ended['seconds'])}{speed}"]
+    if tally.failures:
+        lines += status.failures(group_failures(tally.failures))
+        lines.append(f"again: vast retry {common.pasted(batch)}")
+    if report is not None:
+        lines.append(f"report: {report}")
+    return lines

@@ -1,0 +1,167 @@
+"""`vast plan`: what a batch would do, and why."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from vast_cli import files
+from vast_cli.batch import plan as planning
+from vast_cli.batch.plan import Planned
+from vast_cli.batch.run import Batch, BatchOptions, Plan, plan_batch
+from vast_cli.cli import batch_options as common
+from vast_cli.cli import console, options
+from vast_cli.cli.board import clock_in, span
+from vast_cli.cli.settings import with_render_options
+from vast_cli.errors import Exit
+
+GROUPED_FROM = 40  # jobs; more are grouped by reason
+EXAMPLES = 3
+DOES = {"run": "run", "skip": "skip", "adopt": "adopt", "refuse": "fail"}
+# what a reason says; the part after a colon goes into {}
+REASONS = {
+    "done": "done",
+    "adopt": "finished, only the journal does not know",
+    "new": "new",
+    "failed": "failed last time",
+    "interrupted": "was interrupted",
+    "output_missing": "its output is gone",
+    "output_changed": "its output was changed by somebody",
+    "output_exists": "a file of that name is there",
+    "input_changed": "{} is another file now",
+    "option_changed": "{} was changed",
+    "model_changed": "made with another {} model",
+    "avatar_changed": "its avatar was changed",
+    "format_changed": "made by a version with another format",
+    "forced": "asked for",
+}
+
+
+@with_render_options
+def plan(
+    manifest: common.Manifest,
+    given: dict[str, Any],
+    output: common.Output = None,
+    set: common.Set = None,
+    all: Annotated[bool, typer.Option("--all", help="Every job on a line of its own, however many.")] = False,
+    rerun_on: common.RerunOn = None,
+    force: common.Force = False,
+    overwrite: options.Overwrite = False,
+    workers: common.Workers = 0,
+    device: options.Device = "auto",
+    cache: common.Cache = None,
+    state: common.State = None,
+    shard: common.Shard = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+) -> None:
+    """Say for each job of a manifest whether it would run and why; how long it takes and how much disk.
+
+    vast plan jobs.csv -o 'out/{id}.mp4'
+
+    Exit status 3 if some jobs cannot run as they are.
+    """
+    with console.run(json=json, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+        batch = common.opened(manifest, output, set, given, state, shard)
+        asked = BatchOptions(
+            workers=workers, overwrite=overwrite, force=force, rerun_on=common.rerun_on(rerun_on), cache=cache,
+            device=device,
+        )  # fmt: skip
+        show(ui, batch, plan_batch(batch, asked), each=all)
+
+
+def show(ui: console.Ui, batch: Batch, found: Plan, *, each: bool) -> None:
+    """The plan on standard output; ends the command."""
+    for warning in (*batch.manifest.warnings, *found.estimate.warnings):
+        ui.warn(warning)
+    if ui.json:
+        ui.result([], document(batch, found))
+    else:
+        for line in _jobs(found.planned, grouped=len(found.planned) > GROUPED_FROM and not each):
+            typer.echo(line)
+        for line in _sums(found):
+            typer.echo(line)
+    if any(one.action == "refuse" for one in found.planned):
+        raise typer.Exit(int(Exit.PARTIAL))
+
+
+def document(batch: Batch, found: Plan) -> dict[str, Any]:
+    """The plan as JSON."""
+    return {
+        "schema": "vast.plan/1",
+        "manifest": batch.name,
+        "state": str(batch.folder),
+        "shard": None if batch.shard is None else str(batch.shard),
+        "workers": found.workers,
+        "counts": planning.counts(found.planned),
+        "to_run": sum(one.action == "run" for one in found.planned),
+        "estimate": found.estimate.document(),
+        "warnings": [*batch.manifest.warnings, *found.estimate.warnings],
+        "jobs": [_row(one) for one in found.planned],
+    }
+
+
+def _row(one: Planned) -> dict[str, Any]:
+    return {
+        "id": one.job.id,
+        "index": one.job.index,
+        "where": one.job.where,
+        "action": one.action,
+        "reason": one.reason,
+        "output": str(one.job.output),
+        "fingerprint": None if one.origin is None else one.origin.fingerprint,
+        "sound_s": one.sound_s,
+        "error": None if one.error is None else one.error.as_dict(),
+    }
+
+
+def _why(one: Planned) -> str:
+    if one.error is not None:
+        return f"{one.error.message} [{one.error.code}]"
+    name, _, detail = one.reason.partition(":")
+    text = REASONS.get(name, name).format(detail)
+    return text if one.action != "skip" or name == "done" else f"{text}, left out by `--rerun-on`"
+
+
+def _jobs(planned: Sequence[Planned], *, grouped: bool) -> list[str]:
+    if not grouped:
+        width = min(40, max((len(one.job.id) for one in planned), default=0))
+        return [f"{DOES[one.action]:<5}  {one.job.id:<{width}}  {_why(one)}" for one in planned]
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for one in planned:
+        why = f"[{one.error.code}]" if one.error is not None else _why(one)
+        groups.setdefault((one.action, why), []).append(one)
+    lines = []
+    for (action, why), ones in sorted(groups.items(), key=lambda item: (list(DOES).index(item[0][0]), -len(item[1]))):
+        names = ", ".join(one.job.id for one in ones[:EXAMPLES]) + (", ..." if len(ones) > EXAMPLES else "")
+        lines.append(f"{DOES[action]:<5}  {len(ones):>6}  {why}: {names}")
+        if ones[0].error is not None:
+            lines += [f"               {one.job.id}: {one.error.message}" for one in ones[:EXAMPLES] if one.error]
+    return lines
+
+
+def _sums(found: Plan) -> list[str]:
+    actions = [one.action for one in found.planned]
+    parts = [
+        f"{actions.count(action)} {text}"
+        for action, text in (("run", "to run"), ("adopt", "to adopt"), ("skip", "to skip"), ("refuse", "will fail"))
+        if action in actions
+    ]
+    lines = ["", f"{len(actions)} jobs: {', '.join(parts)}"]
+    if "run" not in actions:
+        return lines
+    expected = found.estimate
+    if expected.seconds is None:
+        sound = "" if expected.sound_s is None else f"{span(expected.sound_s)} of sound; "
+        return [*lines, f"{sound}time and disk are not known: {expected.hint}"]
+    sound = "" if expected.sound_s is None else f" for {span(expected.sound_s)} of sound"
+    disk = "" if expected.bytes is None else f"; {files.human_size(expected.bytes)} of disk"
+    workers = f"{found.workers} worker{'s' if found.workers > 1 else ''}"
+    return [
+        *lines,
+        f"about {span(expected.seconds)}{sound} with {workers}, until {clock_in(expected.seconds)} if begun now{disk} "
+        f"(from {expected.source})",
+    ]
