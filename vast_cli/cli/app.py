@@ -12,6 +12,10 @@ from vast_cli import __version__
 # name -> dotted path of the function (or Typer group); the order is that of `vast --help`
 COMMANDS: dict[str, str] = {
     "render": "vast_cli.cli.render:render",
+    "batch": "vast_cli.cli.batch:batch",
+    "plan": "vast_cli.cli.plan:plan",
+    "status": "vast_cli.cli.status:status",
+    "retry": "vast_cli.cli.retry:retry",
     "extract": "vast_cli.cli.extract:extract",
     "ppg": "vast_cli.cli.ppg:ppg",
     "encode-style": "vast_cli.cli.encode_style:encode_style",
@@ -23,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "study": "vast_cli.cli.study:app",
     "styles": "vast_cli.cli.styles:app",
     "avatars": "vast_cli.cli.avatars:app",
+    "bench": "vast_cli.cli.bench:bench",
     "doctor": "vast_cli.cli.doctor:doctor",
     "schema": "vast_cli.cli.schema:schema",
 }
