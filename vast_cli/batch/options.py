@@ -19,7 +19,7 @@ FILES = ("audio", "prompt", "style")
 ENVIRONMENT = {"avatar": "VAST_AVATAR", "preset": "VAST_PRESET", "seed": "VAST_SEED"}  # as `vast render`
 MACHINE = frozenset(
     (
-        "device dtype threads workers batch_size cache scratch offline executor shard state overwrite rerun_on wait "
+        "device dtype threads workers cache offline executor shard state overwrite rerun_on force repair wait set "
         "retries jobs_per_worker max_failures fail_fast timeout events json progress quiet verbose debug log_file"
     ).split()
 )

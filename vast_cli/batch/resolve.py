@@ -14,10 +14,11 @@ from vast_cli import presets
 from vast_cli.batch import names, template
 from vast_cli.batch.cells import Values, has_separator
 from vast_cli.batch.faults import Faults
+from vast_cli.batch.finish import rejected_path
 from vast_cli.batch.job import Job
 from vast_cli.batch.options import BUILT_IN, OPTIONS, as_text, check_options
 from vast_cli.batch.template import Template
-from vast_cli.errors import VastError
+from vast_cli.errors import KINDS, VastError
 
 AVATAR, PRESET = "obama", "standard"  # as `vast render`
 PRESET_MACHINE = ("device", "dtype", "threads")  # a preset may set them, for `vast render`
@@ -62,22 +63,34 @@ class _Base:
         self._source, self._faults, self._warnings = source, faults, warnings
         self._built_in = dict(BUILT_IN) | {"avatar": AVATAR, "output": template.parse(template.DEFAULT, folder)}
         self._known: dict[str, Values] = {}
+        self._wrong: dict[str, VastError] = {}
         self.preset, self._where = PRESET, ""
         for where, layer in source.layers:
             if "preset" in layer:
                 self.preset, self._where = layer["preset"], where
 
     def of(self, own: str | None, where: str, order: int) -> Values:
-        """Values under the preset `own`, or under that of all jobs."""
+        """Values under the preset `own`, or under that of all jobs.
+
+        Raises:
+            VastError: the preset that the command line or the environment names is not usable.
+        """
         name = own or self.preset
         if name not in self._known:
             try:
                 self._known[name] = self._merged(name)
-            except VastError as error:
-                self._faults.add(
-                    where if own else self._where, f"{error.message}; {error.hint}", key="preset", order=order
+            except VastError as wrong:  # the rest of its jobs is looked at all the same
+                self._wrong[name] = wrong
+                self._known[name] = _over(
+                    self._built_in, *(layer for _, layer in self._source.layers), {"preset": name}
                 )
-                return _over(self._built_in, *(layer for _, layer in self._source.layers)) | {"preset": name}
+        error = self._wrong.get(name)
+        if error is not None:
+            place = where if own else self._where
+            if not place:
+                raise error
+            hint = f"; {error.hint}" if error.hint != KINDS[error.code].hint else ""
+            self._faults.add(place, f"{error.message}{hint}", key="preset", order=order)
         return self._known[name]
 
     def _merged(self, name: str) -> Values:
@@ -107,8 +120,11 @@ def make_jobs(
     base = _Base(source, folder, faults, warnings)
     drafts: list[tuple[Entry, Values, Values]] = []  # with the values it is named by
     for entry in source.entries:
-        own = source.overrides.get("preset") or entry.values.get("preset")
-        plain = _over(base.of(own, entry.where, entry.order), entry.values)
+        if "preset" in source.overrides:
+            weak = base.of(source.overrides["preset"], "", 0)
+        else:
+            weak = base.of(entry.values.get("preset"), entry.where, entry.order)
+        plain = _over(weak, entry.values)
         if "audio" not in plain and "audio" not in source.overrides:
             if "audio" not in entry.values:
                 faults.add(entry.where, "is missing", key="audio", order=entry.order)
@@ -129,7 +145,7 @@ def _patched(base: _Base, entry: Entry, values: Values, overrides: Values, patch
     if not patch:
         return values
     if "preset" in patch:
-        values = _over(base.of(patch["preset"], "`--set preset`", 0), entry.values, overrides)
+        values = _over(base.of(patch["preset"], "", 0), entry.values, overrides)
     return _over(values, patch)
 
 
@@ -189,6 +205,10 @@ def _outputs(
             other = taken.get(places.key(str(source)))
             if other is not None:
                 faults.add(job.where, f"`{source}` is the output of {other[0]}", key=role, order=order)
+        rejected = rejected_path(job.output)
+        if other := taken.get(places.key(str(rejected))):
+            text = f"below a gate it would be named `{rejected.name}`, the output of {other[0]}"
+            faults.add(job.where, text, key="output", order=order)
     return jobs
 
 

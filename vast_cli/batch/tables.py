@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from vast_cli.batch.faults import Faults, nearest
+from vast_cli.batch.faults import Faults
 from vast_cli.batch.options import KEYS, key_of
 
 MAX_JOBS = 100_000
@@ -176,6 +176,19 @@ def keyed(
     return cells
 
 
-def known_section(name: str, sections: tuple[str, ...]) -> str | None:
-    """What is wrong with the name of a part of a manifest, if anything."""
-    return None if name in sections else f"is unknown; {nearest(name, sections)}"
+def tables_of(name: str, value: Any, faults: Faults) -> list[tuple[dict[str, Any], str, int]]:
+    """The tables of a list, with where each is and its order."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        faults.add(name, "must be a list of tables")
+        return []
+    found = []
+    for k, table in enumerate(value):
+        label = f"{name}[{k}]"
+        if not isinstance(table, dict):
+            faults.add(label, "must be a table", order=k)
+            continue
+        line = getattr(table, "line", 0)  # YAML knows
+        found.append((table, f"{label} (line {line})" if line else label, line or k))
+    return found
