@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Estimate:
         source: where it comes from: `this batch`, `this machine`, `this machine, another avatar`.
         hint: what to do if there is no estimate.
         warnings: disks that are too small.
+        jobs: expected seconds of each job that runs, by id, in a worker that is warm; empty if they cannot be told.
     """
 
     seconds: float | None = None
@@ -39,10 +40,12 @@ class Estimate:
     source: str | None = None
     hint: str | None = None
     warnings: tuple[str, ...] = ()
+    jobs: Mapping[str, float] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
-        row = asdict(self) | {"finish": None if self.finish is None else self.finish.isoformat(timespec="seconds")}
+        """For JSON; without the single jobs."""
+        row = {name: value for name, value in asdict(self).items() if name != "jobs"}
+        row |= {"finish": None if self.finish is None else self.finish.isoformat(timespec="seconds")}
         return row | {"warnings": list(self.warnings)}
 
 
@@ -52,6 +55,7 @@ def estimate(
     *,
     workers: int,
     cache: Path | None,
+    device: str = "auto",
     cores: int | None = None,
     now: datetime | None = None,
 ) -> Estimate:
@@ -65,6 +69,7 @@ def estimate(
         state: replay of the journals, whose finished jobs are the best teachers.
         workers: jobs at once.
         cache: folder with the machine's speeds.
+        device: the option `--device`.
         cores: of this machine.
         now: when it begins.
     """
@@ -77,12 +82,17 @@ def estimate(
         return Estimate(hint="no sound says how long it is")
     mean = sum(known) / len(known)
     lengths = [mean if one.sound_s is None else one.sound_s for one in todo]
-    found = _find(todo, state, cache)
+    found = _find(todo, state, [] if cache is None else speeds.load(cache, device=device))
     if found is None:
         return Estimate(sound_s=sum(lengths), hint=HINT)
     table, source = found
     sizes = [_bytes(one, length, table) for one, length in zip(todo, lengths, strict=True)]
-    seconds = _seconds(todo, lengths, table, workers=max(1, min(workers, len(todo))), cores=cores or devices.cores())
+    workers = max(1, min(workers, len(todo)))
+    each = [
+        _job_seconds(table[_key(one)], s, workers, cores or devices.cores())
+        for one, s in zip(todo, lengths, strict=True)
+    ]
+    seconds = _wall_seconds(todo, each, table, workers)
     return Estimate(
         seconds=seconds,
         bytes=round(sum(sizes)),
@@ -90,6 +100,7 @@ def estimate(
         sound_s=sum(lengths),
         source=source,
         warnings=tuple(_disks(todo, sizes)),
+        jobs={one.job.id: wall for one, wall in zip(todo, each, strict=True)},
     )
 
 
@@ -98,10 +109,9 @@ def _key(one: Planned) -> Key:
     return speeds.key_of(one.origin.avatar, one.origin.options)
 
 
-def _find(todo: Sequence[Planned], state: State, cache: Path | None) -> tuple[Mapping[Key, Speed], str] | None:
+def _find(todo: Sequence[Planned], state: State, machine: Sequence[Speed]) -> tuple[Mapping[Key, Speed], str] | None:
     """A speed for every avatar and detail of the jobs, and the weakest source that was needed."""
     own = speeds.learn(state)
-    machine = [] if cache is None else speeds.load(cache)
     table: dict[Key, Speed] = {}
     weakest = 0
     for key in {_key(one) for one in todo}:
@@ -124,14 +134,12 @@ def _with_start(speed: Speed, machine: Speed | None) -> Speed:
     return Speed(**{**asdict(speed), "start_s": machine.start_s})
 
 
-def _seconds(
-    todo: Sequence[Planned], lengths: Sequence[float], table: Mapping[Key, Speed], *, workers: int, cores: int
-) -> float:
-    each = []
-    for one, length in zip(todo, lengths, strict=True):
-        speed = table[_key(one)]
-        crowd = max(1.0, workers / cores) / max(1.0, speed.workers / cores)
-        each.append(crowd * (speed.job_s + speed.seconds_per_s * length))
+def _job_seconds(speed: Speed, sound_s: float, workers: int, cores: int) -> float:
+    crowd = max(1.0, workers / cores) / max(1.0, speed.workers / cores)
+    return crowd * (speed.job_s + speed.seconds_per_s * sound_s)
+
+
+def _wall_seconds(todo: Sequence[Planned], each: Sequence[float], table: Mapping[Key, Speed], workers: int) -> float:
     prompts = {one.origin.inputs["prompt"]: _key(one) for one in todo if one.origin and "prompt" in one.origin.inputs}
     total = sum(each) + sum(table[key].prompt_s for key in prompts.values())
     return max(speed.start_s for speed in table.values()) + max(total / workers, max(each))

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,6 +20,7 @@ MAX_ENTRIES = 200
 MIN_JOBS = 3  # a batch teaches from so many on
 SPREAD = 1.5  # longest sound over shortest, from which on the fixed cost of a job can be told from its rate
 START_S = 6.0  # of a worker, where nothing was measured: libraries and networks on a common disk
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version")
 DEFAULT_CRF, DEFAULT_DETAIL = 18, "full"
 
 Key = tuple[str, str]  # avatar, detail
@@ -51,7 +51,7 @@ class Speed:
         jobs: it was measured on.
         start_s: wall seconds of a worker's start.
         prompt_s: wall seconds for a prompt that is not in the cache.
-        device: where the networks ran.
+        device: where the networks ran, see `device_name`.
         source: `batch` or `bench`.
         measured: when, UTC.
         stages: frames a second of each stage alone, if measured.
@@ -96,16 +96,23 @@ def this_machine() -> Machine:
     return Machine(cpu, devices.cores())
 
 
+def device_name(option: str) -> str:
+    """The kind of device that the option `--device` means, told without loading torch: `cpu`, `cuda`."""
+    if option == "auto":
+        return "cuda" if any(Path(name).exists() for name in DRIVERS) else "cpu"
+    return option.split(":")[0]
+
+
 # --- the machine's file ---------------------------------------------------------------------------------------------
 
 
-def load(cache: Path, machine: Machine | None = None) -> list[Speed]:
-    """Speeds of this machine with this version, the newest first; none if the file is lacking or damaged."""
-    machine = machine or this_machine()
-    return [speed for name, speed in _read(cache) if name == asdict(machine)]
+def load(cache: Path, *, device: str = "auto", machine: Machine | None = None) -> list[Speed]:
+    """Speeds of this machine and device with this version, the newest first; none if the file is lacking or damaged."""
+    name, kind = asdict(machine or this_machine()), device_name(device)
+    return [speed for found, speed in _read(cache) if found == name and speed.device == kind]
 
 
-def save(cache: Path, speeds: Iterable[Speed], machine: Machine | None = None) -> None:
+def save(cache: Path, speeds: Iterable[Speed], *, machine: Machine | None = None) -> None:
     """Remember speeds of this machine. A cache that cannot be written costs the estimate, nothing else.
 
     What a batch cannot tell (start, prompts, stages) is kept from an earlier `vast bench`.
@@ -197,7 +204,7 @@ def _speed(key: Key, records: Sequence[DoneRecord], slots: Mapping[str, Any], de
         crf=crfs[len(crfs) // 2],
         workers=counts[len(counts) // 2] if counts else 1,
         jobs=len(records),
-        device=device,
+        device=device_name(device),
         source="batch",
     )
 
@@ -206,7 +213,7 @@ def fit(lengths: Sequence[float], seconds: Sequence[float]) -> tuple[float, floa
     """Fixed seconds a job and seconds a second of sound, neither below 0: least squares where lengths differ enough."""
     n = len(lengths)
     ratio = sum(seconds) / sum(lengths)
-    if n < MIN_JOBS or max(lengths) < SPREAD * min(lengths):
+    if max(lengths) < SPREAD * min(lengths):
         return 0.0, ratio
     mean_l, mean_s = sum(lengths) / n, sum(seconds) / n
     spread = sum((length - mean_l) ** 2 for length in lengths)
@@ -226,8 +233,6 @@ def remember(cache: Path, state: State, *, run: str, device: str = "auto") -> No
         run: its id.
         device: the option `--device`.
     """
-    if os.environ.get("VAST_NO_SPEED"):  # of tests, whose jobs are no renders
-        return
     learnt = [speed for speed in learn(state, run=run, device=device).values() if speed.jobs >= MIN_JOBS]
     if learnt:
         save(cache, learnt)

@@ -1,0 +1,133 @@
+"""How long `vast plan` takes for 10,000 jobs with 10,000 sounds, as a user meets it: whole processes on one core.
+
+    python benchmarks/plan.py
+    python benchmarks/plan.py --jobs 500
+
+`cold` has never seen the sounds: each is hashed and its length read. `warm` remembers them by size and time. `done`
+has a journal that says that everything is finished. Figures are printed as JSON with the machine they were taken on;
+`parts` is one warm plan inside a process, piece by piece.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vast_cli.batch import journal, plan, replay
+from vast_cli.batch.estimate import estimate
+from vast_cli.batch.origin import Origins
+from vast_cli.batch.run import open_batch
+from vast_cli.hashes import Hashes
+
+ROOT = Path(__file__).resolve().parents[1]
+OLD_NS = 10_000_000_000  # the memory distrusts files that were changed this very second
+
+
+def make(folder: Path, n: int) -> Path:
+    """A manifest of `n` jobs, each with a sound of its own and one prompt for all."""
+    (folder / "voices").mkdir(parents=True)
+    prompt = folder / "prompt.mp4"
+    prompt.write_bytes((ROOT / "examples" / "prompt.mp4").read_bytes())
+    rows = ["id,audio,prompt,avatar"]
+    for k in range(n):
+        path = folder / "voices" / f"{k}.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16_000)
+            file.writeframes(k.to_bytes(4, "little") * 8_000)
+        rows.append(f"job-{k:05d},voices/{k}.wav,prompt.mp4,obama")
+    old = time.time_ns() - OLD_NS
+    for path in (prompt, *(folder / "voices").iterdir()):
+        os.utime(path, ns=(old, old))
+    manifest = folder / "jobs.csv"
+    manifest.write_text("\n".join(rows) + "\n")
+    return manifest
+
+
+def finish(manifest: Path, cache: Path) -> None:
+    """Files for all outputs, and the journal that a run would have left."""
+    batch = open_batch(manifest, output="out/{id}.mp4")
+    origins = Origins(Hashes(cache))
+    (manifest.parent / "out").mkdir()
+    lines, seq = [], 0
+    for job in batch.jobs:
+        there = origins.of(job)
+        job.output.write_bytes(job.id.encode())
+        status = job.output.stat()
+        done = {
+            "fp": there.fingerprint, "origin": there.as_dict(), "action": "run", "output": str(job.output),
+            "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": "0" * 64, "seconds": 40.0,
+            "frames": 100, "duration_s": 4.0, "gates": {"sync": 0.9}, "stages": {"listen": 0.1, "render": 39.0},
+        }  # fmt: skip
+        for event, fields in (("job_started", {"worker": 0}), ("job_done", done)):
+            seq += 1
+            head = {"v": 1, "seq": seq, "t": "2026-03-04T05:06:07.123Z", "run": "r8f3c2aa", "event": event}
+            lines.append(journal.encode(head | {"id": job.id, "attempt": 1, **fields}))
+    batch.folder.mkdir()
+    (batch.folder / "journal.jsonl").write_bytes(b"".join(lines))
+
+
+def process(manifest: Path, cache: Path) -> dict[str, Any]:
+    """One `vast plan` process: wall seconds and what it found."""
+    arguments = ["plan", manifest, "-o", "out/{id}.mp4", "--cache", cache]
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "vast_cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    said = [line for line in done.stdout.splitlines() if " jobs: " in line]
+    return {"seconds": round(time.perf_counter() - began, 2), "says": said[0]}
+
+
+def parts(manifest: Path, cache: Path) -> dict[str, float]:
+    """One warm plan inside this process, piece by piece."""
+    figures: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = work()
+        figures[name] = round(time.perf_counter() - began, 3)
+        return result
+
+    batch = timed("manifest", lambda: open_batch(manifest, output="out/{id}.mp4"))
+    state = timed("journal", lambda: replay.replay(replay.find_journals(batch.folder)))
+    planned = timed("plan", lambda: plan.make_plan(batch.jobs, state, Hashes(cache)))
+    timed("estimate", lambda: estimate(planned, state, workers=2, cache=cache))
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # children inherit it
+    figures: dict[str, object] = {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "jobs": arguments.jobs,
+        "load_before": os.getloadavg()[0],
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest, cache = make(folder / "batch", arguments.jobs), folder / "cache"
+        figures["cold"] = process(manifest, cache)
+        figures["warm"] = process(manifest, cache)
+        figures["warm, parts"] = parts(manifest, cache)
+        finish(manifest, cache)
+        figures["done"] = process(manifest, cache)
+        figures["done, parts"] = parts(manifest, cache)
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
