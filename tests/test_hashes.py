@@ -226,8 +226,8 @@ def test_20_000_files_are_known_in_no_time(tmp_path: Path, cache: Path) -> None:
     _fill(cache, 20_000)
     path = write(tmp_path / "a.wav", b"sound")
     seconds = []
-    for _ in range(3):  # the machine may be busy
-        started = time.perf_counter()
+    for _ in range(3):
+        started = time.process_time()  # of this process alone: the machine may be busy
         Hashes(cache).digest(path)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     assert min(seconds) < 0.3

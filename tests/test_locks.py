@@ -109,11 +109,13 @@ def test_who_waits_gets_it_when_it_is_free(path: Path) -> None:
     with holder(path) as process:
         assert process.stdin is not None
         started = time.monotonic()
-        threading.Timer(0.2, lambda: process.communicate("\n")).start()
+        timer = threading.Timer(0.2, process.stdin.close)  # lets it go
+        timer.start()
         with locks.hold(path, wait_s=30):
             assert 0.2 <= time.monotonic() - started < 10
             found = locks.owner(path)
             assert found is not None and found.pid == os.getpid()
+        timer.join()
 
 
 def test_who_waits_in_vain_gives_up_in_time(path: Path) -> None:

@@ -1,0 +1,207 @@
+"""From Python as from the command line: same results, same errors, and every example of the documentation runs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vast_cli
+from vast_cli import Pipeline, VastError, api, files, pipeline, records
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "python.md"
+Vast = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None], speech: Path, prompt: Path) -> Path:
+    """A folder with 1.6 s of speech and of a face: 40 frames."""
+    folder = tmp_path_factory.mktemp("clips") / "a b 日本 é'$(x);"
+    folder.mkdir()
+    ffmpeg("-i", speech, "-t", "1.6", folder / "speech.wav")
+    ffmpeg("-i", prompt, "-t", "1.6", folder / "excited.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vast_of_module(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """Loaded once for all tests."""
+    return Pipeline(threads=1, cache=tmp_path_factory.mktemp("cache"))
+
+
+def run(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=280,
+    )
+
+
+SESSION = """
+import json, re, sys
+from pathlib import Path
+names = {}
+for block in re.findall(r"```python\\n(.*?)```", Path(sys.argv[1] if sys.argv[1:] else "page.md").read_text(), re.S):
+    print(block.strip().splitlines()[-1], file=sys.stderr)
+    exec(block, names)
+print(json.dumps(names["document"]["set"]["clips"]))
+"""
+
+
+def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
+    for name in ("speech.wav", "excited.mp4"):
+        (tmp_path / name).write_bytes((clips / name).read_bytes())
+    (tmp_path / "jobs.csv").write_text(
+        "id,audio,prompt\nintro,speech.wav,excited.mp4\nbroken,speech.wav,speech.wav\n", encoding="utf-8"
+    )
+    (tmp_path / "page.md").write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    result = run(SESSION, tmp_path, VAST_CACHE=str(tmp_path / "platform"))
+    assert result.returncode == 0, result.stderr
+    out = result.stdout
+    assert "out.mp4 40 1.60 s" in out
+    assert "100% of 40 frames show the face" in out
+    assert "(80, 40)" in out and "(40, 40)" in out and "(40, 233)" in out
+    assert "2 of 2" in out and "intro run new" in out and "job_done intro" in out
+    assert "1 done 1 failed 3" in out and "broken vast_bad_media" in out
+    assert "did you mean `style_strength`?" in out
+    assert "listen (s) 1 1" in out
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+    assert list((tmp_path / "report").glob("*.html"))
+    made = {"out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "out", "jobs.vast"}
+    assert made <= {path.name for path in tmp_path.iterdir()}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"intro.mp4", "broken.mp4"}
+    assert not (tmp_path / "new.mp4").exists()
+
+
+def test_importing_and_planning_do_not_import_torch(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"audio": str(clips / "speech.wav")}))
+    code = """
+import sys
+import vast_cli
+assert not {"torch", "numpy", "pydantic", "vast_cli.api"} & set(sys.modules)
+assert vast_cli.Pipeline is __import__("vast_cli.api").api.Pipeline
+plan = vast_cli.Pipeline().plan("jobs.jsonl", "{id}.mp4")
+assert plan.to_run == 1, plan
+assert "torch" not in sys.modules
+"""
+    result = run(code, tmp_path, VAST_CACHE=str(tmp_path / "cache"))
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_package_says_what_it_holds() -> None:
+    assert vast_cli.Pipeline is Pipeline and vast_cli.VastError is VastError
+    with pytest.raises(AttributeError, match="Pipelin"):
+        _ = vast_cli.Pipelin
+    assert {name for name in vast_cli.__all__ if hasattr(vast_cli, name)} == set(vast_cli.__all__)
+
+
+def test_a_video_is_that_of_the_command_line(vast_of_module: Pipeline, clips: Path, tmp_path: Path, vast: Vast) -> None:
+    given = {"audio": clips / "speech.wav", "prompt": clips / "excited.mp4"}
+    result = vast_of_module.render(**given, output=tmp_path / "-é.mp4", preset="draft", style_strength=1.5)
+    arguments = [f"--{name}={path}" for name, path in given.items()]
+    told = vast("render", *arguments, "--preset=draft", "--style-strength=1.5", "--threads=1", "-o", tmp_path / "b.mp4")
+    assert told.returncode == 0, told.stderr
+    assert files.sha256(tmp_path / "-é.mp4") == files.sha256(tmp_path / "b.mp4")
+    assert result.n_frames == 40 and result.output == tmp_path / "-é.mp4"
+
+
+def test_a_second_look_comes_from_the_cache(
+    vast_of_module: Pipeline, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = vast_of_module.extract(clips / "excited.mp4"), vast_of_module.ppg(str(clips / "speech.wav"))
+    monkeypatch.delattr("vast_cli.face.track_video")
+    monkeypatch.delattr("vast_cli.speech.extract_ppg")
+    again = vast_of_module.extract(clips / "excited.mp4"), vast_of_module.ppg(clips / "speech.wav")
+    assert np.array_equal(first[0].expression, again[0].expression)
+    assert np.array_equal(first[1].values, again[1].values)
+
+
+def test_without_a_cache_nothing_is_written(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAST_CACHE", str(tmp_path / "cache"))
+    Pipeline(cache=False).ppg(clips / "speech.wav")
+    assert list(tmp_path.iterdir()) == []
+    Pipeline().ppg(clips / "speech.wav")
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_a_style_in_memory_is_as_good_as_its_file(vast_of_module: Pipeline, clips: Path, tmp_path: Path) -> None:
+    style = vast_of_module.encode_style(clips / "excited.mp4")
+    style.save(tmp_path / "a.style")
+    motions = [vast_of_module.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", None)]
+    assert np.array_equal(motions[0].expression, motions[1].expression)
+    assert not np.array_equal(motions[0].expression, motions[2].expression)
+    motions[0].save(tmp_path / "a.motion")
+    assert records.load(records.Motion, tmp_path / "a.motion").n_samples == motions[0].n_samples
+
+
+def code_of(call: Callable[[], Any]) -> tuple[str, str, str]:
+    with pytest.raises(VastError) as error:
+        call()
+    return error.value.code, error.value.message, error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"style_strenght": 1.0}, "vast_option_invalid", "did you mean `style_strength`?"),
+        ({"nonsense": 1}, "vast_option_invalid", "style_strength"),
+        ({"gate": "sync>=0.5"}, "vast_option_invalid", "no option `gate`"),
+        ({"crf": 99}, "vast_option_invalid", "99 is more than 51"),
+        ({"detail": "none"}, "vast_option_invalid", "full"),
+        ({"seed": 0.5}, "vast_option_invalid", "`seed`"),
+        ({"preset": "drafd"}, "vast_preset_unknown", "did you mean `draft`?"),
+        ({"prompt": "a", "style": "b"}, "vast_option_invalid", "exclude each other"),
+        ({"avatar": "obana"}, "vast_avatar_unknown", "obama"),
+        ({"prompt": "none.mp4"}, "vast_input_missing", "none.mp4"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    vast_of_module: Pipeline, clips: Path, tmp_path: Path, options: dict[str, Any], code: str, words: str
+) -> None:
+    told = code_of(lambda: vast_of_module.render(clips / "speech.wav", output=tmp_path / "a.mp4", **options))
+    assert told[0] == code and words in " ".join(told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_a_batch_are_refused_too(tmp_path: Path, clips: Path) -> None:
+    manifest = tmp_path / "jobs.csv"
+    manifest.write_text(f"audio\n{clips / 'speech.wav'}\n")
+    vast = Pipeline(cache=tmp_path / "cache")
+    assert "did you mean `retries`?" in code_of(lambda: vast.batch(manifest, retrys=1))[2]
+    assert code_of(lambda: vast.plan(manifest, "x.mp4", crf=99))[0] == "vast_option_invalid"
+    assert code_of(lambda: vast.plan(manifest, "x.mp4", shard="0/0"))[0] == "vast_option_invalid"
+    assert code_of(lambda: vast.plan(manifest, "x.mp4", rerun_on="nothing"))[0] == "vast_option_invalid"
+    assert code_of(lambda: vast.plan(manifest, "x.mp4", avatar=None, set={"crf": "x"}))[0] == "vast_option_invalid"
+    assert code_of(lambda: vast.retry(manifest, ids={"none"}))[0] == "vast_option_invalid"
+    assert code_of(lambda: vast.plan(tmp_path / "none.csv"))[0] == "vast_input_missing"
+
+
+def test_render_knows_every_option_of_a_render() -> None:
+    # what a job may set, a single render may set too
+    assert set(api.RENDER) <= {field.name for field in fields(pipeline.RenderRequest)}
+    about = api.Pipeline.render.__doc__ or ""
+    assert set(re.findall(r"`([a-z_]+)`", about.split("options:")[1].split("Raises")[0])) == set(api.RENDER)
+
+
+def test_what_a_preset_says_of_the_machine_yields_to_what_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "vast" / "presets").mkdir(parents=True)
+    (tmp_path / "vast" / "presets" / "mine.yaml").write_text("dtype: bf16\nthreads: 3\ncrf: 30\n")
+    asked = Pipeline(dtype="fp32")._preset("mine")
+    assert {name: asked[name] for name in ("dtype", "threads", "device", "crf")} == {
+        "dtype": "fp32", "threads": 3, "device": "auto", "crf": 30,
+    }  # fmt: skip
