@@ -161,7 +161,7 @@ class Hashes:
                 return
             whole = content.rfind(b"\n") + 1
             memory.offset += whole
-            for line in content[:whole].splitlines():
+            for line in content[:whole].decode("ascii", "replace").splitlines():  # twice as fast as bytes
                 memory.lines += 1
                 _take(memory.known, _decode(line))
             if memory.lines > 2 * len(memory.known) + SPARE_LINES or len(memory.known) > MAX_FILES:
@@ -190,7 +190,7 @@ def _encode(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"  # ASCII, file names that are no text included
 
 
-def _decode(line: bytes) -> Any:
+def _decode(line: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):  # torn, or not ours
