@@ -35,7 +35,8 @@ def page(document: Mapping[str, Any], folder: Path, pictures: Mapping[str, bytes
         pictures: id -> JPEG of three pictures of its video.
     """
     style = _read(SHARED, "page.css") + _read(OWN, "batch.css")
-    script = '"use strict";\n(() => {\n' + "\n".join([_read(SHARED, "dom.js"), *(_read(OWN, name) for name in SCRIPTS)]) + "\n})();\n"
+    scripts = "\n".join([_read(SHARED, "dom.js"), *(_read(OWN, name) for name in SCRIPTS)])
+    script = f'"use strict";\n(() => {{\n{scripts}\n}})();\n'
     data = {name: value for name, value in document.items() if name != "jobs"}
     data["jobs"] = [_job(job, folder, pictures.get(job["id"])) for job in document["jobs"]]
     data["states"] = TITLES

@@ -16,7 +16,7 @@ HEIGHT: Final = 54  # pixels
 QUALITY: Final = 70
 WORST: Final = 200
 MAX_BYTES: Final = 8 << 20  # of all strips in a page
-MAX_S: Final = 30.0  # for new ones: a report must not hold up the end of a batch
+MAX_S: Final = 15.0  # for new ones: a report must not hold up the end of a batch
 
 
 def strips(rows: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,222 @@
+"""Gates: what may be asked for, and that faults are found in a finished video while a real one passes."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vast_cli.batch import gates
+from vast_cli.batch.gates import DEFAULT, NAMES, Gate, GateResult, Keeper, parse
+from vast_cli.errors import VastError
+
+N = 150  # frames of the clips
+Spoil = Callable[[int, np.ndarray], np.ndarray]
+
+
+def refused(*texts: str) -> VastError:
+    with pytest.raises(VastError) as caught:
+        parse(texts)
+    assert caught.value.code == "vast_option_invalid"
+    return caught.value
+
+
+def test_limits_are_read_in_order_and_later_ones_win() -> None:
+    assert parse([]) == ()
+    assert parse(["sync>=0.8, sharpness >= .9", "frames=exact"]) == (
+        Gate("sync", ">=", 0.8), Gate("sharpness", ">=", 0.9), Gate("frames", "=exact"),
+    )  # fmt: skip
+    assert parse(["sync>=0.8", "sync>=0.5"]) == (Gate("sync", ">=", 0.5),)
+    assert len(parse(["sharpness>=.8,sharpness<=1.2"])) == 2
+    assert parse(["sync>=0.8", "none"]) == () and parse(["none,sync>=0.8"]) == (Gate("sync", ">=", 0.8),)
+
+
+def test_default_can_be_sharpened() -> None:
+    assert parse(["default"]) == DEFAULT
+    found = {(gate.name, gate.sign): gate for gate in parse(["default,sharpness>=0.9"])}
+    assert found["sharpness", ">="].limit == 0.9 and len(found) == len(DEFAULT)
+
+
+@pytest.mark.parametrize("gate", [*DEFAULT, Gate("flicker_ratio", "<=", 1.3)])
+def test_what_is_printed_can_be_read_again(gate: Gate) -> None:
+    again = parse([str(gate)])[0]
+    assert (again.name, again.sign, again.limit) == (gate.name, gate.sign, gate.limit)
+
+
+def test_misspelt_names_get_the_nearest_one() -> None:
+    assert "`sharpness`" in str(refused("sharpnes>=0.9").hint)
+    assert "`default`" in str(refused("defaults").hint)
+    assert "face_lost" in str(refused("xyzzy>=1").hint)
+
+
+@pytest.mark.parametrize("text", ["sync", "sync>0.8", "sync=0.8", "sync>=", "frames>=1", "frames", "sync=exact"])
+def test_forms_that_are_none_say_how_it_is_written(text: str) -> None:
+    name = text.split(">")[0].split("=")[0]
+    assert f"{name}{'=exact' if name == 'frames' else '>='}" in str(refused(text).hint)
+
+
+@pytest.mark.parametrize("text", ["sync>=nan", "sync>=inf", "sync>=high"])
+def test_limits_are_numbers(text: str) -> None:
+    assert "no number" in refused(text).message
+
+
+def test_limits_that_let_the_bad_through_are_refused() -> None:
+    assert "`sync>=0.8`" in str(refused("sync<=0.8").hint)
+    assert "`face_lost<=0.1`" in str(refused("face_lost>=0.1").hint)
+
+
+def test_every_gate_names_measures_and_parts_that_exist() -> None:
+    from vast_cli.evaluate import registry
+    from vast_cli.evaluate.portrait import PARTS
+
+    for name, gate in NAMES.items():
+        assert set(gate.measures) <= set(registry.SPECS) and set(gate.parts) <= PARTS, name
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keeper() -> Keeper:
+    from vast_cli import pipeline
+
+    return Keeper(pipeline.Models(), threads=1)
+
+
+@pytest.fixture(scope="module")
+def clip(shared: Path) -> Path:
+    return shared / "video" / "avatar" / "german_anchor.mp4"
+
+
+@pytest.fixture(scope="module")
+def person(clip: Path, keeper: Keeper, write: Callable[..., Path]) -> Any:
+    """Somebody with six seconds of footage, measured; as far as gates look at an avatar."""
+    from vast_cli.evaluate import yardstick
+
+    models = keeper._models
+    seen = yardstick.observe(write(None, start=250), models, yardstick.load_judges())
+    document = yardstick.absolute(seen, models, yardstick.load_judges()).document()
+    return SimpleNamespace(name="somebody", yardstick=document)
+
+
+@pytest.fixture(scope="module")
+def write(clip: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> Callable[..., Path]:
+    """Six seconds of the clip through our encoder, spoilt or not, with the sound moved or not."""
+    from vast_cli import media
+
+    folder = tmp_path_factory.mktemp("gates")
+    with media.VideoReader(clip) as reader:
+        frames = [cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA) for frame in reader][: 250 + N]
+
+    @functools.cache
+    def make(spoil: Spoil | None, *, start: int = 0, late: float = 0.0) -> Path:
+        number = len(list(folder.iterdir()))
+        sound, video = folder / f"{number}.wav", folder / f"{number} é.mp4"
+        ffmpeg("-ss", str(start / 25 + late), "-i", clip, "-t", str(N / 25), "-vn", sound)
+        with media.VideoWriter(video, width=256, height=256, audio=sound, preset="fast") as writer:
+            for k, frame in enumerate(frames[start : start + N]):
+                writer.write(frame if spoil is None else np.ascontiguousarray(spoil(k, frame)))
+        return video
+
+    return make
+
+
+def measure(keeper: Keeper, video: Path, person: Any, *texts: str, n_frames: int = N, **more: Any) -> GateResult:
+    asked: Sequence[Gate] = parse(texts)
+    return keeper.measure(video, audio=None, prompt=None, avatar=person, gates=asked, n_frames=n_frames, **more)
+
+
+def test_a_real_video_of_the_person_passes(keeper: Keeper, write: Callable[..., Path], person: Any) -> None:
+    told = measure(keeper, write(None), person, "default,sync>=0.6,limited_share<=0.2", limited_share=0.1)
+    assert told.missed == ()
+    assert set(told.values) == {gate.name for gate in DEFAULT} | {"sync", "limited_share"}
+    assert told.values["frames"] == 0 and told.values["limited_share"] == 0.1
+    assert told.figures["measures"]["sharpness"]["value"] == told.values["sharpness"]
+    assert told.figures["gates"] == told.values
+
+
+def frozen(k: int, frame: np.ndarray) -> np.ndarray:
+    frozen.held = frame if k % 50 in (0, *range(12, 50)) else frozen.held  # type: ignore[attr-defined]
+    return frozen.held  # type: ignore[attr-defined,no-any-return]
+
+
+FAULTS: dict[str, tuple[Spoil, str]] = {
+    "blur": (lambda k, frame: cv2.GaussianBlur(frame, (0, 0), 1.2), "sharpness"),
+    "black": (lambda k, frame: np.zeros_like(frame) if k == 60 else frame, "black_frames"),
+    "no face": (lambda k, frame: np.full_like(frame, 90) if k in (60, 61, 62) else frame, "face_lost"),
+    "frozen": (frozen, "frozen_run"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_miss_their_gate(keeper: Keeper, write: Callable[..., Path], person: Any, fault: str) -> None:
+    spoil, gate = FAULTS[fault]
+    told = measure(keeper, write(spoil), person, "default")
+    assert gate in " ".join(told.missed), told
+
+
+def test_a_late_picture_has_no_sync_whatever_its_margin(
+    keeper: Keeper, write: Callable[..., Path], person: Any
+) -> None:
+    told = measure(keeper, write(None, late=0.2), person, "sync>=0.01")
+    assert told.values == {"sync": 0.0} and "frames late" in told.missed[0]
+
+
+def test_frames_that_are_missing_are_counted(keeper: Keeper, write: Callable[..., Path], person: Any) -> None:
+    told = measure(keeper, write(None), person, "frames=exact", n_frames=N + 3)
+    assert told.values == {"frames": 3.0} and f"{N} frames decode, {N + 3} were planned" in told.missed[0]
+
+
+def test_a_hole_in_time_is_found(
+    keeper: Keeper, write: Callable[..., Path], person: Any, ffmpeg: Callable[..., None], tmp_path: Path
+) -> None:
+    holed = tmp_path / "holed.mp4"
+    skip = ["-vf", "select=not(eq(n\\,100))", "-fps_mode", "vfr"]
+    ffmpeg("-i", write(None), *skip, "-c:v", "libx264", "-preset", "ultrafast", holed)
+    told = measure(keeper, holed, person, "frames=exact", n_frames=N - 1)
+    assert told.values["frames"] == 1.0 and "40 ms" in told.missed[0]
+
+
+def test_without_a_measured_footage_ratios_never_pass_in_silence(
+    keeper: Keeper, write: Callable[..., Path], person: Any
+) -> None:
+    stranger = SimpleNamespace(name="stranger", yardstick=None)
+    told = measure(keeper, write(None), stranger, "sharpness>=0.1,sync>=0.1,face_lost<=0.1")
+    assert told.values["sharpness"] is None and told.values["sync"] is None and told.values["face_lost"] == 0
+    assert len(told.missed) == 2 and all("stranger" in text for text in told.missed)
+
+
+def test_what_a_clip_cannot_tell_is_missed_if_asked_for_and_a_remark_if_only_recommended(
+    keeper: Keeper, write: Callable[..., Path], person: Any
+) -> None:
+    video = write(None)
+    assert "6 of 15 s" in measure(keeper, video, person, "blink_rate>=1").missed[0]
+    lenient = (dataclasses.replace(Gate("blink_rate", ">=", 1.0), lenient=True),)
+    told = keeper.measure(video, audio=None, prompt=None, avatar=person, gates=lenient, n_frames=N)
+    assert told.missed == () and "6 of 15 s" in told.warnings[0]
+
+
+def test_frames_alone_cost_no_look_at_the_face(
+    keeper: Keeper, write: Callable[..., Path], person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vast_cli.evaluate import engine
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(engine, "measure", never)
+    assert measure(keeper, write(None), person, "frames=exact").missed == ()
+
+
+def test_module_is_light() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, vast_cli.batch.gates; sys.exit(any(name in sys.modules for name in ('torch', 'cv2', 'av')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert gates.parse(["default"])
