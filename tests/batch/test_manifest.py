@@ -361,6 +361,8 @@ def test_faults_of_cells(cells: dict[str, Any], said: str | None, write: Write) 
         ("a.csv", b"audio\n", "no job"),
         ("a.csv", b"audio,prompt\na.wav,\"p\n\nb.wav,p\n", "row 2 (line 2 of the file): broken quotes"),
         ("a.csv", b'audio,prompt\na.wav,"p"x\n', "row 2 (line 2 of the file): broken quotes"),
+        ("a.csv", b"audio" + b",x_a" * 2000 + b"\na\n", "2,001 columns; 1,000 at most"),
+        ("a.csv", b"audo\na\nb\n", "column audio: is missing in all jobs"),
         ("a.csv", b"audio,audio\na,b\n", "stands in the header twice"),
         ("a.csv", b"audio,,\na,,b\n", "row 2: `b` stands in a column without a name"),
         ("a.csv", b"audio\n" + b"x" * 200_000, "broken quotes or cells: field larger"),

@@ -119,17 +119,22 @@ def make_jobs(
     warnings: list[str] = []
     base = _Base(source, folder, faults, warnings)
     drafts: list[tuple[Entry, Values, Values]] = []  # with the values it is named by
+    silent: list[Entry] = []
     for entry in source.entries:
         if "preset" in source.overrides:
             weak = base.of(source.overrides["preset"], "", 0)
         else:
             weak = base.of(entry.values.get("preset"), entry.where, entry.order)
         plain = _over(weak, entry.values)
-        if "audio" not in plain and "audio" not in source.overrides:
-            if "audio" not in entry.values:
-                faults.add(entry.where, "is missing", key="audio", order=entry.order)
-            continue
-        drafts.append((entry, _over(plain, source.overrides), plain))
+        if "audio" in plain or "audio" in source.overrides:
+            drafts.append((entry, _over(plain, source.overrides), plain))
+        else:
+            silent.append(entry)
+    if len(silent) == len(source.entries) > 1:
+        faults.add("", "is missing in all jobs", key="audio")
+    else:
+        for entry in silent:
+            faults.add(entry.where, "is missing", key="audio", order=entry.order)
     ids = _ids(drafts, faults)
     if patches:
         drafts = [

@@ -12,6 +12,7 @@ from vast_cli.batch.faults import Faults
 from vast_cli.batch.options import KEYS, key_of
 
 MAX_JOBS = 100_000
+MAX_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ def _delimiter(head: str) -> str:
 
 def _header(cells: list[str], faults: Faults) -> list[str | None]:
     columns: list[str | None] = []
+    if len(cells) > MAX_COLUMNS:
+        faults.add("", f"{len(cells):,} columns; {MAX_COLUMNS:,} at most", order=1)
+        return []
     for place, cell in enumerate(cells, start=1):
         name: str | None = None
         if cell.strip():
