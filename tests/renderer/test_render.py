@@ -5,12 +5,13 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from vast_cli.devices import Compute
 from vast_cli.errors import VastError
 from vast_cli.records import Posteriorgram
-from vast_cli.renderer import Renderer
+from vast_cli.renderer import Renderer, State
 from vast_cli.renderer.avatar import Avatar, Footage
 from vast_cli.renderer.geometry import Array
 from vast_cli.renderer.network import SPEECH_FRAMES
@@ -121,3 +122,83 @@ def test_speech_windows_repeat_at_the_ends_and_move_with_time() -> None:
     assert whole.shape == (50, SPEECH_FRAMES, 40)
     np.testing.assert_array_equal(np.concatenate([speech_windows(ppg, 0, 20), speech_windows(ppg, 20, 30)]), whole)
     np.testing.assert_allclose(whole.sum(2), 1, atol=1e-5)
+
+
+class Hungry(torch.nn.Module):
+    """G on a machine whose memory holds `limit` frames."""
+
+    def __init__(self, network: torch.nn.Module, limit: int, error: Exception) -> None:
+        super().__init__()
+        self.network, self.limit, self.error = network, limit, error
+        self.config = network.config
+        self.asked: list[int] = []
+
+    def forward(
+        self, picture: torch.Tensor, speech: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.asked.append(picture.shape[1])
+        if picture.shape[1] > self.limit:
+            raise self.error
+        residual, state = self.network(picture, speech, state)
+        return residual, state
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "cpu", "numpy"])
+def test_out_of_memory_halves_and_goes_on(
+    sitter: Sitter, compute: Compute, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    expression = sitter.expression[:30]
+    whole = paint(sitter, compute, expression).astype(int)
+    hungry = Hungry(sitter.avatar.network, 3, error)
+    frames = paint(sitter, compute, expression, dataclasses.replace(sitter.avatar, network=hungry))
+    assert hungry.asked == [8, 4, *[2] * 15], "8 and 4 were tried once"
+    assert np.abs(frames - whole).max() <= 1  # rounding
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_not_even_one_frame_fits(sitter: Sitter, compute: Compute) -> None:
+    hungry = Hungry(sitter.avatar.network, 0, OUT_OF_MEMORY[0])
+    with pytest.raises(VastError) as caught:
+        paint(sitter, compute, sitter.expression[:10], dataclasses.replace(sitter.avatar, network=hungry))
+    assert caught.value.code == "vast_out_of_memory"
+    assert hungry.asked == [8, 4, 2, 1]
+
+
+def test_other_errors_of_the_network_are_not_taken_for_it(sitter: Sitter, compute: Compute) -> None:
+    hungry = Hungry(sitter.avatar.network, 0, RuntimeError("shape '[2]' is invalid"))
+    with pytest.raises(RuntimeError, match="shape"):
+        paint(sitter, compute, sitter.expression[:10], dataclasses.replace(sitter.avatar, network=hungry))
+    assert hungry.asked == [8]
+
+
+def test_state_goes_from_one_renderer_to_the_next(sitter: Sitter, compute: Compute) -> None:
+    expression = sitter.expression[:32]
+    heard = np.random.default_rng(0).random((8, SPEECH_FRAMES, 40)).astype(np.float32)
+
+    def painter() -> Renderer:
+        return Renderer(sitter.avatar, face=sitter.face, rasteriser=sitter.rasteriser, compute=compute)
+
+    first, second, fresh = painter(), painter(), painter()
+    whole = [first.render(run, heard) for run in first.prepare(expression[:16], 0)]
+    assert fresh.state.values.size == 0, "renderers of one avatar share nothing"
+    second.state = first.state
+    whole += [first.render(run, heard) for run in first.prepare(expression[16:], 16)]
+    rest = [second.render(run, heard) for run in second.prepare(expression[16:], 16)]
+    assert np.array_equal(np.concatenate(whole[2:]), np.concatenate(rest))
+    cold = [fresh.render(run, heard) for run in fresh.prepare(expression[16:], 16)]
+    assert not np.array_equal(np.concatenate(cold), np.concatenate(rest)), "the state matters"
+
+
+def test_a_state_of_another_network_is_refused(sitter: Sitter, compute: Compute) -> None:
+    painter = Renderer(sitter.avatar, face=sitter.face, rasteriser=sitter.rasteriser, compute=compute)
+    for state in (State(np.zeros((1, 2, 3, 4), np.float32), "float32"), State(np.ones((1,), np.float32), "int8")):
+        with pytest.raises(VastError) as caught:
+            painter.state = state
+        assert caught.value.code == "vast_record_invalid"
