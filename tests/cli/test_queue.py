@@ -188,7 +188,8 @@ def _lines(capsys: pytest.CaptureFixture[str], mode: ProgressMode, *, quiet: boo
 
 
 def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    start, done, again, died, failed = _lines(capsys, ProgressMode.lines)
+    batch, start, done, again, died, failed = _lines(capsys, ProgressMode.lines)
+    assert batch == "batch: 2 of 5 jobs to do, 3 done before; 2 workers"
     assert start.startswith("start: a (worker 0") and "out/a.mp4" in done and "50 frames" in done
     assert "attempt 2" in again and "signal 9" in died
     assert failed == "failed: b: no face found in `a[b].mp4` (row 12) [vast_no_face]"

@@ -19,7 +19,7 @@ from vast_cli.cli import plan as plan_command
 from vast_cli.cli.board import span
 from vast_cli.cli.options import ProgressMode
 from vast_cli.cli.settings import with_render_options
-from vast_cli.errors import KINDS, VastError
+from vast_cli.errors import KINDS, Exit, VastError
 
 COUNTS = ("done", "adopted", "failed", "rejected", "skipped", "not_started", "frames", "seconds")
 
@@ -107,13 +107,16 @@ def execute(ui: console.Ui, batch: Batch, asked: BatchOptions) -> None:
 
         try:
             run_batch(batch, asked, listen=listen)
+        except console.Terminated:
+            tally.signal = Exit.SIGTERM
+            raise
         finally:
             stack.close()  # the table goes before the summary
             if tally.ended is not None:
                 _tell_end(ui, batch, asked, tally)
     assert tally.ended is not None
-    if tally.ended["exit"]:
-        raise typer.Exit(int(tally.ended["exit"]))
+    if tally.exit:
+        raise typer.Exit(tally.exit)
 
 
 class Tally:
@@ -124,6 +127,12 @@ class Tally:
         self.failures: list[dict[str, Any]] = []
         self.outputs: list[str] = []
         self.ended: Mapping[str, Any] | None = None
+        self.signal: Exit | None = None
+
+    @property
+    def exit(self) -> int:
+        """Status that the command ends with."""
+        return int(self.signal or (self.ended or {}).get("exit", Exit.INTERNAL))
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take an event."""
@@ -170,7 +179,7 @@ def document(batch: Batch, tally: Tally, report: Path | None) -> dict[str, Any]:
         "state": str(batch.folder),
         "jobs": tally.jobs,
         **{name: tally.ended[name] for name in COUNTS if name in tally.ended},
-        "exit": tally.ended["exit"],
+        "exit": tally.exit,
         "why": tally.ended["why"],
         "outputs": tally.outputs,
         "failures": tally.failures,
@@ -182,6 +191,8 @@ def summary(batch: Batch, tally: Tally, report: Path | None) -> list[str]:
     """What people read at the end."""
     ended = tally.ended
     assert ended is not None
+    if not tally.jobs:
+        return ["no failed job fits: there is nothing to try again"]
     if not tally.outputs and not tally.failures and not ended["not_started"]:
         return [f"nothing to do: {ended['skipped']} of {tally.jobs} jobs are done"]
     parts = [f"{ended['done']} done"]

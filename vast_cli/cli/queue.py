@@ -163,7 +163,7 @@ def _workers(rows: list[Row], width: int, *, digits: int) -> Table:
 
 
 class Lines:
-    """One line at start and end of each job, one with totals every 30 s."""
+    """One line at start and end of the batch and of each job, one with totals every 30 s."""
 
     def __init__(self, board: Board, ui: Ui) -> None:
         self._board = board
@@ -186,6 +186,8 @@ class Lines:
             self._ui.note(totals(self._board))
 
     def _line(self, event: str, fields: Mapping[str, Any]) -> str | None:
+        if event == "run_started":
+            return _announced(fields)
         if event == "job_started":
             again = "" if fields["attempt"] == 1 else f", attempt {fields['attempt']}"
             return f"start: {fields['id']} (worker {fields['worker']}{again})"
@@ -199,6 +201,14 @@ class Lines:
         if event == "worker_died":
             return f"worker {fields['worker']} is replaced: {fields['reason']}"
         return None
+
+
+def _announced(fields: Mapping[str, Any]) -> str | None:
+    if not fields["to_run"]:
+        return None
+    skipped = f", {fields['skipped']} done before" if fields["skipped"] else ""
+    workers = f"{fields['slots']} worker{'s' if fields['slots'] > 1 else ''}"
+    return f"batch: {fields['to_run']} of {fields['jobs']} jobs to do{skipped}; {workers}"
 
 
 def totals(board: Board) -> str:

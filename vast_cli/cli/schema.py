@@ -132,6 +132,46 @@ EVALUATION: dict[str, Any] = {
 }
 
 
+COUNT: dict[str, Any] = {"type": ["integer", "null"]}
+REPORT: dict[str, Any] = {
+    "title": "A batch as `report.json` has it, worst jobs first",
+    "type": "object",
+    "required": ["schema", "manifest", "folder", "exit", "why", "counts", "this_run", "groups", "jobs"],
+    "properties": {
+        "schema": {"const": "vast.batch-report/1"},
+        "exit": COUNT,
+        "why": {"type": ["string", "null"], "description": "what stopped the run early"},
+        "seconds": NUMBER,
+        "frames": COUNT,
+        "fps": NUMBER,
+        "counts": {"type": "object", "description": "jobs by state", "additionalProperties": {"type": "integer"}},
+        "this_run": {"type": "object", "description": "what the last run did"},
+        "groups": {
+            "type": "array",
+            "description": "failures by code, the most frequent first",
+            "items": {"type": "object", "required": ["code", "count", "hint"]},
+        },
+        "jobs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["id", "index", "state", "code", "message", "hint", "output", "gates", "missed", "x"],
+                "properties": {
+                    "id": _text("of the job"),
+                    "state": {"enum": ["failed", "rejected", "interrupted", "warned", "not_started", "done"]},
+                    "code": {"enum": [*sorted(KINDS), None]},
+                    "seconds": NUMBER,
+                    "frames": COUNT,
+                    "duration_s": NUMBER,
+                    "gates": {"type": "object", "additionalProperties": NUMBER},
+                    "missed": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        },
+    },
+}
+
+
 def record_schema(kind: type[records.Record]) -> dict[str, Any]:
     """Schema of a record's JSON header, with its tensors described beside it."""
     header = {f.name: f for f in dataclasses.fields(kind) if f.name not in kind.SHAPES}
@@ -151,17 +191,24 @@ def record_schema(kind: type[records.Record]) -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """All schemas by name."""
-    return {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION} | {
-        name: record_schema(kind) for name, kind in RECORDS.items()
-    }
+    from vast_cli.batch import events, manifest, replay  # pydantic is not needed for the rest
+
+    fixed = {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION, "report": REPORT}
+    of_batches = {"manifest": manifest.schema(), "journal": replay.journal_schema(), "events": events.schema()}
+    return fixed | of_batches | {name: record_schema(kind) for name, kind in RECORDS.items()}
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="sidecar, error, evaluation, track, ppg, style or motion.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="manifest, events, journal, report, sidecar, error, evaluation, track, ppg, style or motion."
+        ),
+    ],
 ) -> None:
     """Print the JSON Schema of a file that vast writes.
 
-    vast schema sidecar
+    vast schema events
     """
     with console.run():
         known = schemas()
