@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -85,7 +85,10 @@ class Origin:
 
     def as_dict(self) -> dict[str, Any]:
         """For the journal."""
-        return asdict(self)
+        return {
+            "inputs": dict(self.inputs), "options": dict(self.options), "models": dict(self.models),
+            "avatar": self.avatar, "format": self.format,
+        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Origin":
