@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -51,7 +52,8 @@ class LocalExecutor:
         process = self._context.Process(
             target=work, args=(theirs, slot, self._settings), name=f"vast-worker-{slot}", daemon=True
         )
-        process.start()
+        with _main_left_alone():
+            process.start()
         theirs.close()  # or the end of file would never come
         self._workers[slot] = _Worker(process, ours)
 
@@ -110,6 +112,20 @@ class LocalExecutor:
             worker.process.join(max(0.0, deadline - time.monotonic()))
         for slot in list(self._workers):
             self.kill(slot)
+
+
+@contextlib.contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep a worker from importing the script that called us: it may run a batch without asking for its own name."""
+    main = sys.modules["__main__"]
+    spec, file = main.__spec__, main.__dict__.pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
 
 
 def _reason(exitcode: int | None) -> str:
