@@ -1,6 +1,9 @@
 """`vast render`: one talking video."""
 
 import json as json_module
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +15,10 @@ from vast_cli.errors import VastError
 
 # the options a preset may set and `--print-config` shows
 SETTINGS = [
-    "style_strength", "max_exaggeration", "crf", "encoder_preset", "detail", "seed", "device", "dtype", "threads",
-    "face", "allow_silence", "sidecar",
+    "style_strength", "max_exaggeration", "crf", "encoder_preset", "codec", "detail", "seed", "device", "dtype",
+    "threads", "face", "segment", "allow_silence", "sidecar",
 ]  # fmt: skip
+OLD_PARTS_S = 7 * 24 * 3600.0  # segments of an interrupted render that nobody took up for so long go
 
 
 def render(
@@ -37,12 +41,17 @@ def render(
     preset: Annotated[
         str, typer.Option(envvar="VAST_PRESET", help="Named set of options: standard, draft, master, or yours.")
     ] = "standard",
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the H.264 file, lower is better.")] = 18,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoder, lower is better.")] = 18,
     encoder_preset: Annotated[str, typer.Option(help="Speed of the encoder, ultrafast to veryslow.")] = "fast",
+    codec: Annotated[str, typer.Option(help="h264 plays everywhere; h265 is smaller.")] = "h264",
     detail: Annotated[
         str, typer.Option(help="full: with the network; mesh: textured mesh only, for previews.")
     ] = "full",
     face: options.Face = "largest",
+    segment: Annotated[
+        float,
+        typer.Option(min=1.0, help="Seconds after which a long video is cut; finished segments survive interruptions."),
+    ] = 60.0,
     allow_silence: Annotated[
         bool, typer.Option("--allow-silence/--no-allow-silence", help="Render sound without speech too.")
     ] = False,
@@ -56,6 +65,14 @@ def render(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.auto,
     threads: options.Threads = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="VAST_CACHE",
+            help="Folder that keeps what was found in prompts and sounds, and segments of interrupted renders.",
+            rich_help_panel="Machine",
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     progress: options.Progress = options.ProgressMode.auto,
@@ -86,7 +103,8 @@ def render(
         target = _target(output, audio, prompt or style, avatar)
         files.check_output(target, overwrite=overwrite)
 
-        from vast_cli import pipeline  # torch is imported only when there is work
+        from vast_cli import pipeline, segments  # torch is imported only when there is work
+        from vast_cli.cache import Cache, default_folder
 
         request = pipeline.RenderRequest(
             audio=audio,
@@ -97,8 +115,14 @@ def render(
             overwrite=overwrite,
             **values,
         )
-        result = pipeline.render(request, progress=ui.progress)
+        folder = cache or default_folder()
+        parts = folder / "parts"
+        segments.sweep_old(parts, older_than_s=OLD_PARTS_S, now_s=time.time())
+        with _parts_told(ui, parts):
+            result = pipeline.render(request, cache=Cache(folder), parts=parts, progress=ui.progress)
         ui.stop()
+        if result.taken_up:
+            ui.note(f"{result.taken_up} finished segments of an interrupted render were taken up")
         for warning in result.warnings:
             ui.warn(warning)
         ui.note(
@@ -106,6 +130,19 @@ def render(
             f"({result.seconds / result.duration_s:.2f} x real time): {result.output}"
         )
         ui.result([result.output], result.document())
+
+
+@contextmanager
+def _parts_told(ui: console.Ui, parts: Path) -> Iterator[None]:
+    """Say so when a render ends early and its finished segments stay."""
+    started = time.time()
+    try:
+        yield
+    except BaseException:
+        if any(note.stat().st_mtime >= started for note in parts.glob("*/*.json")):
+            ui.stop()
+            ui.note(f"finished segments are kept in `{parts}`; the same command goes on from there")
+        raise
 
 
 def _target(output: Path | None, audio: Path, manner: Path | None, avatar: str) -> Path:
