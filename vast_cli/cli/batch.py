@@ -163,6 +163,8 @@ def _tell_end(ui: console.Ui, batch: Batch, asked: BatchOptions, tally: Tally) -
     why = tally.ended["why"]
     if why == "max_failures":
         ui.err.print(f"stopped: {len(tally.failures)} failures are as many as `--max-failures` allows", markup=False)
+    elif why == "interrupted":
+        ui.note("the same command goes on where it stopped")
     elif why is not None and why.startswith("breaker:"):
         code = why.removeprefix("breaker:")
         text = f"the batch stopped: job after job failed with {code}, {KINDS[code].meaning}"

@@ -94,6 +94,8 @@ def draw(board: Board, width: int, height: int) -> RenderableType:
         room = max(1, height - len(parts) - 3)  # codes of failures, rows left out, the cursor's row
         rows = [board.rows[key] for key in sorted(board.rows)]
         shown = rows if len(rows) <= room else rows[: room - 1]
+        if board.left and not rows:
+            parts.append(_line("waiting for workers", style="dim"))
         parts.append(_workers(shown, width, digits=len(str(max(board.slots - 1, 0)))))
         if len(shown) < len(rows):
             parts.append(_line(f"... and {len(rows) - len(shown)} more at work", style="dim"))
