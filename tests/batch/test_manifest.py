@@ -538,6 +538,9 @@ def test_who_names_a_style_wants_no_weaker_prompt(write: Write) -> None:
     one, two = manifest.load(path).jobs
     assert one.prompt is not None and one.style is None
     assert two.prompt is None and two.style is not None
+    path = write("b.yaml", "defaults: {style: s.style}\njobs: [{audio: a.wav, prompt: p.mp4}]")
+    assert manifest.load(path).jobs[0].style is None
+    path = write("a.yaml", path.read_text().replace("style: s.style", "prompt: q.mp4"))
     both = manifest.load(path, overrides={"style": "t.style"}).jobs
     assert all(job.prompt is None and job.style == Path.cwd() / "t.style" for job in both)
 
