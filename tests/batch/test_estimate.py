@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vast_cli.batch import speeds
@@ -54,6 +54,7 @@ def finished(
 # --- what jobs teach ------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     fixed=st.floats(0, 20),
     rate=st.floats(0.01, 20),
@@ -69,6 +70,7 @@ def test_fixed_cost_and_rate_are_told_apart_where_lengths_differ(
     assert sum(found_fixed + found_rate * length for length in lengths) == pytest.approx(total)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 1000), st.floats(0.1, 1000)), min_size=1, max_size=20))
 def test_no_speed_is_ever_negative(jobs: list[tuple[float, float]]) -> None:
     fixed, rate = fit([length for length, _ in jobs], [seconds for _, seconds in jobs])

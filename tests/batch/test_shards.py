@@ -1,7 +1,7 @@
 """Every job belongs to exactly one shard, whoever counts, and arrays of schedulers find theirs."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vast_cli.batch.shards import Shard, journal_name, lock_name, parse
@@ -10,6 +10,7 @@ from vast_cli.errors import VastError
 IDS = st.text(alphabet="abcXYZ019._-", min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(job=IDS, n=st.integers(1, 300))
 def test_each_job_has_exactly_one_shard(job: str, n: int) -> None:
     assert sum(Shard(i, n).holds(job) for i in range(1, n + 1)) == 1

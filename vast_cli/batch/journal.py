@@ -60,13 +60,14 @@ def decode(line: bytes) -> Row:
     row = json.loads(body)
     if not isinstance(row, dict):
         raise ValueError("no object")
-    if isinstance(row.get("v"), int) and row["v"] != VERSION:
+    intact = found is not None and zlib.crc32(body) == int(found[1], 16)
+    if isinstance(row.get("v"), int) and row["v"] != VERSION and (intact or not found):
         raise VastError(
             "vast_record_version",
             f"the journal has format {row['v']}, this version of vast reads {VERSION}",
             hint="go on with the version of vast that wrote it, or begin anew with another `--state`",
         )
-    if not found or zlib.crc32(body) != int(found[1], 16):
+    if not intact:
         raise ValueError("wrong checksum")
     if not isinstance(row.get("seq"), int) or not isinstance(row.get("event"), str) or "run" not in row:
         raise ValueError("no journal line")
@@ -168,7 +169,8 @@ class Journal:
         self.run = run
         self.seq = seq  # of the last line
         self._descriptor = descriptor
-        self._size = size
+        self._size = size  # of the whole lines
+        self._ragged = False  # something half-written could not be cut off
         self._reserve = path.with_name(path.name.replace("journal", "reserve", 1).removesuffix(".jsonl"))
 
     @classmethod
@@ -232,7 +234,10 @@ class Journal:
         return self.seq
 
     def _write(self, line: bytes) -> None:
+        if self._ragged:
+            self._cut()
         try:
+            self._ragged = True
             written = os.write(self._descriptor, line)
             if written < len(line):  # the rest did not fit
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -241,10 +246,12 @@ class Journal:
             self._cut()
             raise
         self._size += len(line)
+        self._ragged = False
 
     def _cut(self) -> None:
         os.ftruncate(self._descriptor, self._size)
         os.fsync(self._descriptor)
+        self._ragged = False
 
     def _keep_reserve(self) -> None:
         try:
