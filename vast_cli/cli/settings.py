@@ -14,9 +14,8 @@ from vast_cli.cli.render import render
 COLLECTED = "given"
 PANEL = "Render"
 NOT_COMMON = ("id", "audio", "output")  # a job's own; `-o` is the command's
-# options that `vast render` itself may lack
+# options that `vast render` lacks, or takes in fewer spellings
 EXTRA: dict[str, Any] = {
-    "codec": Annotated[str, typer.Option(help="h264 plays everywhere, h265 is smaller.")],
     "segment": Annotated[str, typer.Option(help="Video that is finished and kept at once: 90, 90s or 1:30.")],
     "gate": Annotated[list[str], typer.Option(help="Limits that a result must reach: sync>=0.8,sharpness>=0.9.")],
     "redraw": Annotated[
@@ -65,19 +64,17 @@ def with_render_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _options() -> dict[str, inspect.Parameter]:
-    """Parameters of `render` that a manifest knows, and the options it lacks."""
+    """Parameters of `render` that a manifest knows, and the others of a manifest."""
     hints = get_type_hints(render, include_extras=True)
     defaults = {name: parameter.default for name, parameter in inspect.signature(render).parameters.items()}
     found = {}
     for name in KEYS:
         if name in NOT_COMMON:
             continue
-        if name in hints:
-            annotation, default = hints[name], defaults[name]
-        elif name in EXTRA:
+        if name in EXTRA:
             annotation, default = EXTRA[name], SHOWN.get(name, BUILT_IN[name])
         else:
-            continue
+            annotation, default = hints[name], defaults[name]
         found[name] = inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_in_panel(annotation)
         )
