@@ -31,6 +31,7 @@ POLL_S = 0.5
 START_S = 300.0  # a worker's time to load its libraries from a slow disk
 MAX_STARTS = 3  # workers in a row that died before they could work
 PROGRESS_EVERY_S = 1.0
+AWAY_S = 5.0  # a turn of the loop that took longer: we were stopped, or a disk was; nobody else is to blame
 DRAW_STEP = 7919  # between the seeds of a job that is drawn again
 
 
@@ -138,6 +139,8 @@ class _Coordinator:
         self.slots: dict[int, _Slot] = {}
         self.breaker = Breaker()
         self.failed_starts = 0
+        self.dead: list[tuple[list[Path], str]] = []  # where attempts that were ended left their files, and their tags
+        self.watched = time.monotonic()
         self.why: str | None = None
         self.began = time.monotonic()
         self.done = self.adopted = self.rejected = self.frames = 0
@@ -211,13 +214,12 @@ class _Coordinator:
         if self.why is not None:
             return
         for number, slot in self.slots.items():
-            if not slot.ready or slot.entry is not None:
-                continue
-            others = {s.entry.job.avatar for s in self._busy() if s.entry is not None}
-            entry = self.backlog.take(warm=slot.warm, busy=others)
-            if entry is None:
-                return
-            self._begin(number, slot, entry)
+            while slot.ready and slot.entry is None and self.why is None:  # a job may fail before it is begun
+                others = {s.entry.job.avatar for s in self._busy() if s.entry is not None}
+                entry = self.backlog.take(warm=slot.warm, busy=others)
+                if entry is None:
+                    return
+                self._begin(number, slot, entry)
 
     def _begin(self, number: int, slot: _Slot, entry: Entry) -> None:
         entry.attempt += 1
@@ -409,6 +411,12 @@ class _Coordinator:
 
     def _watch(self) -> None:
         now = time.monotonic()
+        turn_s, self.watched = now - self.watched, now
+        if turn_s > POLL_S + AWAY_S:
+            for slot in self.slots.values():
+                slot.heard = now
+                slot.started += turn_s
+                slot.moved += turn_s
         for number, slot in list(self.slots.items()):
             trouble = self._trouble(slot, now)
             if trouble is not None:
@@ -419,10 +427,10 @@ class _Coordinator:
         if not slot.ready:
             late = now - slot.started > START_S
             return VastError("vast_worker_died", f"its worker did not start within {START_S:.0f} s") if late else None
-        if slot.entry is None:
-            return None
         if now - slot.heard > settings.silence_s:
             return VastError("vast_worker_died", f"its worker froze: no sign of life for {settings.silence_s:.0f} s")
+        if slot.entry is None:
+            return None
         if settings.timeout_s is not None and now - slot.started > settings.timeout_s:
             return VastError("vast_timeout", f"not done after {settings.timeout_s:.0f} s", hint="raise `--timeout`")
         if now - slot.moved > settings.stall_s:
@@ -435,7 +443,7 @@ class _Coordinator:
         entry, task = slot.entry, slot.task
         self.tell("worker_died", worker=number, id=None if entry is None else entry.job.id, reason=reason)
         if entry is not None and task is not None:
-            leftovers.remove([task.staging.parent, task.parts], [task.tag])
+            self._sweep(task)
             log = f"see `{task.log}` and `{self.folder / 'logs' / f'worker-{number}.log'}`"
             error = VastError(error.code, error.message, hint=error.hint if error.code == "vast_timeout" else log)
             self._fail(entry, error, seconds=time.monotonic() - slot.started)
@@ -445,6 +453,12 @@ class _Coordinator:
                 hint = f"see `{self.folder / 'logs' / f'worker-{number}.log'}`"
                 raise VastError("vast_worker_died", f"workers do not start: the last one {reason}", hint=hint)
 
+    def _sweep(self, task: Task) -> None:
+        """Remove what an attempt left behind, now and at the end: its ffmpeg may outlive it for a moment."""
+        folders = [task.staging.parent, task.parts]
+        leftovers.remove(folders, [task.tag])
+        self.dead.append((folders, task.tag))
+
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _drop_running(self) -> None:
@@ -452,7 +466,7 @@ class _Coordinator:
         for number, slot in list(self.slots.items()):
             self._retire(number)
             if slot.entry is not None and slot.task is not None:
-                leftovers.remove([slot.task.staging.parent, slot.task.parts], [slot.task.tag])
+                self._sweep(slot.task)
                 with contextlib.suppress(VastError, OSError):
                     self.journal.append("job_interrupted", id=slot.entry.job.id, attempt=slot.entry.attempt)
         with contextlib.suppress(Exception):
@@ -477,6 +491,8 @@ class _Coordinator:
         ending = counts | {"seconds": round(summary.seconds, 3), "frames": summary.frames, "why": summary.why}
         with contextlib.suppress(VastError, OSError):  # the disk may be full; what matters stands there already
             self.journal.append("run_done", **ending, exit=int(summary.exit))
+        for folders, tag in self.dead:
+            leftovers.remove(folders, [tag])
         leftovers.empty(self.folder / "scratch")
         if self.why is None:  # parts of jobs that changed or are done
             keep = [p.name for p in _folders(self.folder / "parts") if p.name.split("-")[0] in self.unfinished]
