@@ -1,6 +1,5 @@
 """What every executor must stand: workers that crash, hang and lie idle, a driver that is killed. Faults are real."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -196,10 +195,10 @@ class ExecutorSuite:
         batches.world.quick(1, output=OUTPUT)
         (job,) = open_batch(batches.world.folder / "jobs.csv").jobs
         job.output.parent.mkdir(exist_ok=True)
-        tag = f"test.{job.index}.{attempt}"
+        tag, log = f"test.{job.index}.{attempt}", batches.state / "logs" / "s.log"
         return Task(
-            replace(job, **changes), attempt, seed=0, fingerprint="f" * 64, tag=tag, parts=batches.state / "parts" / "f",
-            staging=job.output.parent / f".s.{tag}-staged.part.mp4", log=batches.state / "logs" / "s.log",
+            replace(job, **changes), attempt, seed=0, fingerprint="f" * 64, tag=tag, log=log,
+            staging=job.output.parent / f".s.{tag}-staged.part.mp4", parts=batches.state / "parts" / "f",
         )  # fmt: skip
 
     def test_crashing_erroring_and_hanging_jobs_cost_nobody_else(
@@ -245,7 +244,7 @@ class ExecutorSuite:
         ) as driver:
             assert driver.stdout is not None and driver.stderr is not None
             for line in driver.stdout:
-                event, job, pid = line.split()
+                event, _, pid = line.split()
                 if event == "job_started":
                     pids.add(int(pid))
                     if len(pids) == self.SLOTS:
@@ -289,11 +288,3 @@ class ExecutorSuite:
         (ending,) = batches.told("run_done")
         assert (ending["why"], ending["exit"], ending["failed"]) == ("interrupted", Exit.SIGINT, 0)
         batches.check_clean()
-
-
-@contextlib.contextmanager
-def no_such_module(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
-    """As if a package were not installed."""
-    monkeypatch.setitem(sys.modules, name, None)
-    yield
-    monkeypatch.undo()
