@@ -213,6 +213,50 @@ def test_frames_alone_cost_no_look_at_the_face(
     assert measure(keeper, write(None), person, "frames=exact").missed == ()
 
 
+@pytest.fixture(scope="module")
+def over_footage(shared: Path) -> Any:
+    """The shipped avatar with some of its footage put back in."""
+    from vast_cli import media, renderer
+    from vast_cli.training.footage import keep
+
+    avatar = renderer.Avatar.load(renderer.find_avatar("obama"))
+    with media.VideoReader(shared / "video" / "avatar" / "obama_long.mp4") as reader:
+        frames = [frame for _, frame in zip(range(60), reader, strict=False)]
+    poses = {name: getattr(avatar, name)[:60] for name in ("rotation", "scale", "translation")}
+    return dataclasses.replace(avatar, footage=keep(frames), **poses)
+
+
+@pytest.mark.parametrize(("brighter", "low", "high"), [(0, 0.95, 1.05), (40, 1.3, 5.0)])
+def test_a_border_shows_where_what_was_pasted_is_brighter(
+    keeper: Keeper, over_footage: Any, tmp_path: Path, brighter: int, low: float, high: float
+) -> None:
+    from vast_cli import media
+    from vast_cli.batch import seam
+    from vast_cli.renderer import template
+
+    where = np.round(template.positions(0, 40, length=60, seed=3))
+    size = over_footage.footage.width
+    with media.VideoWriter(tmp_path / "a.mp4", width=size, height=size, preset="ultrafast") as writer:
+        for index in where:
+            frame = seam._footage_frame(over_footage.footage, int(index)).astype(np.float32)
+            opacity = seam._border(over_footage, keeper._models.face_model, np.array([index]))
+            writer.write(np.clip(frame + brighter * opacity[..., None], 0, 255).astype(np.uint8))
+    gate = parse(["seam<=1.3"])
+    told = keeper.measure(
+        tmp_path / "a.mp4", audio=None, prompt=None, avatar=over_footage, gates=gate, n_frames=40, seed=3
+    )
+    assert low < told.values["seam"] < high  # type: ignore[operator]
+    assert bool(told.missed) == bool(brighter)
+
+
+def test_a_portrait_has_no_border_and_is_not_refused_for_it(
+    keeper: Keeper, write: Callable[..., Path], over_footage: Any
+) -> None:
+    portrait = dataclasses.replace(over_footage, footage=None)
+    told = measure(keeper, write(None), portrait, "seam<=1.3")
+    assert told.values == {"seam": None} and told.missed == () and "portrait" in told.warnings[0]
+
+
 def test_module_is_light() -> None:
     import subprocess
     import sys

@@ -51,6 +51,7 @@ NAMES: Final[dict[str, Gateable]] = {
     "blink_rate": Gateable("both", ("blink_rate",)),
     "identity_dist": Gateable("lower", ("identity_dist",), ("descriptors",)),
     "limited_share": Gateable("lower", ("limited_share",)),
+    "seam": Gateable("lower"),
     "sync": Gateable("higher", ("lagsync_margin", "lagsync_lag"), ("mouth",)),
 }
 
@@ -81,6 +82,8 @@ class Gate:
 
 
 NOTHING_TO_TELL: Final = frozenset({"too_short", "no_speech", "no_silence"})
+NO_BORDER: Final = "no_border"
+OF_THE_FILE: Final = frozenset({"frames", "seam"})  # measured here, not by `vast evaluate`
 MAX_LAG: Final = 1  # frames
 
 DEFAULT: Final = (
@@ -194,23 +197,25 @@ class Keeper:
             gates: limits; nothing else is measured.
             n_frames: frames that were planned.
             limited_share: of the render, as it told.
-            seed: of what is drawn at random.
+            seed: of the render: it says which footage lies under a pasted face.
 
         Raises:
             VastError: `vast_bad_media`, `vast_input_missing`; what merely cannot be measured is a missed gate.
         """
         asked = {gate.name for gate in gates}
         figures = self._figures(video, audio, prompt, avatar, asked, limited_share, seed)
-        told = {name: _told(name, figures["measures"], avatar) for name in NAMES if name in asked and name != "frames"}
+        told = {name: _told(name, figures["measures"], avatar) for name in asked - OF_THE_FILE}
         if "frames" in asked:
             told["frames"] = _frames(video, n_frames)
+        if "seam" in asked:
+            told["seam"] = self._seam(video, avatar, seed)
         missed: list[str] = []
         warnings: list[str] = []
         failed: set[str] = set()
         for gate in gates:
             one = told[gate.name]
             if one.value is None:
-                lenient = gate.lenient and one.reason in NOTHING_TO_TELL
+                lenient = one.reason == NO_BORDER or (gate.lenient and one.reason in NOTHING_TO_TELL)
                 (warnings if lenient else missed).append(f"{gate.name} is not measured: {one.words}")
             elif not gate.passes(one.value):
                 failed.add(gate.name)
@@ -271,6 +276,12 @@ class Keeper:
         from vast_cli.evaluate.judges.descriptor import load_descriptor
 
         return load_descriptor()
+
+    def _seam(self, video: Path, avatar: "renderer.Avatar", seed: int) -> "_Told":
+        from vast_cli.batch.seam import measure_seam
+
+        value = measure_seam(video, avatar, self._models.face_model, seed=seed)
+        return _Told(value, None if value is not None else NO_BORDER, "" if value else "a portrait has no paste border")
 
     def _yardstick(self, avatar: "renderer.Avatar") -> "Yardstick | None":
         from vast_cli.evaluate.standard import Yardstick
