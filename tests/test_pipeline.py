@@ -1,5 +1,7 @@
 """The main job as a whole: length, sound, manner, silence, repeatability."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 
 from vast_cli import media, pipeline
+from vast_cli.assets import data_folder
+from vast_cli.cache import Cache
 from vast_cli.errors import VastError
 from vast_cli.pipeline import Models, RenderRequest
 from vast_cli.records import Array
@@ -124,3 +128,90 @@ def test_a_record_of_another_model_is_refused(models: Models, speech: Path, styl
         pipeline.render(draft(speech, tmp_path / "out.mp4", style=tmp_path / "foreign.style"), models=models)
     assert error.value.code == "vast_model_mismatch"
     assert not (tmp_path / "out.mp4").exists()
+
+
+class Unloaded(Models):
+    """Models of a process that may load nothing."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name.endswith("_model"):
+            raise AssertionError(f"{name} is loaded")
+        return super().__getattribute__(name)
+
+
+def test_what_is_cached_is_not_made_again(models: Models, prompt: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Two files of one content: the second one's name is in the records, and its user is warned as the first one's."""
+    first, second = tmp_path / "first.mp4", tmp_path / "a b" / "日本 é'$(x);.mp4"
+    ffmpeg("-i", prompt, "-vf", "drawbox=t=fill:color=black:enable='gt(t,3.4)'", "-c:a", "copy", first)
+    second.parent.mkdir()
+    shutil.copy(first, second)
+    plain = pipeline.encode_prompt(first, models)
+    assert "first.mp4" in plain[1][0] and "no face" in plain[1][0]
+    cache = Cache(tmp_path / "cache")
+    made = pipeline.encode_prompt(first, models, cache=cache)
+    found, warnings = pipeline.encode_prompt(second, Unloaded(), cache=cache)
+    assert made[1] == plain[1] and warnings == [plain[1][0].replace("first.mp4", second.name)]
+    assert (made[0].source, found.source) == ("first.mp4", second.name)
+    for name in ("mean", "log_std", "flow_seed", "vector"):
+        assert np.array_equal(getattr(plain[0], name), getattr(made[0], name))
+        assert np.array_equal(getattr(plain[0], name), getattr(found, name))
+    assert pipeline.extract_track(second, Unloaded(), cache=cache).source == second.name
+    with pytest.raises(AssertionError, match="loaded"):  # another face of it is another track
+        pipeline.encode_prompt(second, Unloaded(), which="left", cache=cache)
+
+
+def test_speech_is_cached_by_content(models: Models, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    made = pipeline.extract_speech(speech, models, cache=cache)
+    copied = Path(shutil.copy(speech, tmp_path / "copy.flac"))
+    found = pipeline.extract_speech(copied, Unloaded(), cache=cache)
+    assert np.array_equal(made.values, found.values) and made.n_samples == found.n_samples
+    short = tmp_path / "short.wav"
+    ffmpeg("-i", speech, "-t", "0.03", "-ar", "16000", short)
+    for name, networks in (("short.wav", models), ("again.wav", Unloaded())):
+        shutil.copy(short, tmp_path / "other.wav")
+        (tmp_path / "other.wav").rename(tmp_path / name)
+        with pytest.raises(VastError) as error:
+            pipeline.extract_speech(tmp_path / name, networks, cache=cache)
+        assert error.value.code == "vast_audio_too_short" and name in error.value.message
+
+
+def test_the_result_does_not_depend_on_the_cache(
+    models: Models, prompt: Path, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    audio = tmp_path / "cut.wav"
+    ffmpeg("-i", speech, "-ss", "0.5", "-t", "1", "-ar", "16000", audio)
+    renamed = Path(shutil.copy(prompt, tmp_path / "renamed.mp4"))
+    caches = Cache(None), Cache(tmp_path / "cache"), Cache(tmp_path / "cache")
+    for number, (cache, source) in enumerate(zip(caches, (prompt, renamed, prompt), strict=True)):
+        pipeline.render(draft(audio, tmp_path / f"{number}.mp4", prompt=source), models=models, cache=cache)
+    contents = [(tmp_path / f"{number}.mp4").read_bytes() for number in range(3)]
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_avatars_stay_loaded_until_they_change(tmp_path: Path) -> None:
+    models = Models()
+    bundle = Path(shutil.copytree(data_folder("weights") / "avatars" / "obama", tmp_path / "mine"))
+    first = models.avatar(str(bundle))
+    assert models.avatar(str(bundle)) is first
+    os.utime(bundle / "avatar.json", ns=(0, 0))
+    second = models.avatar(str(bundle))
+    assert second is not first and models.avatar(str(bundle)) is second
+    for number in range(4):
+        models.avatar(str(shutil.copytree(bundle, tmp_path / f"{number}")))
+    assert models.avatar(str(bundle)) is not second, "only those used last stay"
+
+
+def test_an_avatar_of_another_face_model_is_refused(models: Models, tmp_path: Path) -> None:
+    import dataclasses
+
+    dataclasses.replace(models.avatar("obama"), face_model_hash="0123456789abcdef").save(tmp_path / "old")
+    with pytest.raises(VastError) as error:
+        models.avatar(str(tmp_path / "old"))
+    assert error.value.code == "vast_model_mismatch"
+
+
+def test_an_unknown_codec_is_told_before_any_work(models: Models, speech: Path, tmp_path: Path) -> None:
+    with pytest.raises(VastError) as error:
+        pipeline.render(draft(speech, tmp_path / "o.mp4", codec="vp9"), models=models)
+    assert error.value.code == "vast_option_invalid" and "h265" in error.value.hint

@@ -65,7 +65,7 @@ class Kept:
         Raises:
             VastError: `vast_disk_full`, `vast_write_failed`, ...
         """
-        path = self._state(index)
+        path = self._state_path(index)
         records.save_tensors(
             path, {"values": state.values}, kind=FORMAT, version=VERSION, header={"dtype": state.dtype}
         )
@@ -73,19 +73,25 @@ class Kept:
         with files.atomic_write(self._note(index)) as part:
             part.write_text(json.dumps(note, sort_keys=True) + "\n", encoding="utf-8")
 
-    def find(self, index: int, frames: range) -> State | None:
-        """The renderer's state after a segment that is whole, byte for byte, and of this render; else None."""
+    def has(self, index: int, frames: range) -> bool:
+        """Whether a segment is whole, byte for byte, and of this render."""
         try:
             note = json.loads(self._note(index).read_text(encoding="utf-8"))
             wanted = self._contents(frames)
-            wanted |= {"video": files.sha256(self.video(index)), "state": files.sha256(self._state(index))}
-            if note != wanted:
-                return None
-            tensors, header = records.load_tensors(self._state(index), kind=FORMAT, version=VERSION)
-            return State(tensors["values"], str(header["dtype"]))
-        except (OSError, ValueError, KeyError, TypeError, VastError) as error:
+            wanted |= {"video": files.sha256(self.video(index)), "state": files.sha256(self._state_path(index))}
+        except (OSError, ValueError) as error:
             log.debug("segment %d is made: %s", index, error)
-            return None
+            return False
+        return bool(note == wanted)
+
+    def state(self, index: int) -> State:
+        """The renderer's state after a segment that `has` found.
+
+        Raises:
+            VastError: `vast_record_invalid`, `vast_input_missing`: somebody changed it since.
+        """
+        tensors, header = records.load_tensors(self._state_path(index), kind=FORMAT, version=VERSION)
+        return State(tensors["values"], str(header["dtype"]))
 
     def clear(self) -> None:
         """Remove all segments: the video is whole."""
@@ -94,7 +100,7 @@ class Kept:
                 with suppress(OSError):
                     path.unlink()
 
-    def _state(self, index: int) -> Path:
+    def _state_path(self, index: int) -> Path:
         return self._folder / f"{index:05d}.safetensors"
 
     def _note(self, index: int) -> Path:

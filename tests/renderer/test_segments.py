@@ -177,10 +177,10 @@ def test_damage_is_seen(tmp_path: Path, kind: str) -> None:
         for k in range(2):
             kept.video(k).write_bytes(b"%d" % k * 5000)
             kept.keep(k, range(96 * k, 96 * (k + 1)), state)
-        assert kept.find(1, range(96, 192)) is not None
+        assert kept.has(1, range(96, 192))
         DAMAGE[kind](kept.video(1).parent)
-        assert kept.find(1, range(96, 192)) is None
-        assert kept.find(0, range(96)) is not None
+        assert not kept.has(1, range(96, 192))
+        assert kept.has(0, range(96))
 
 
 def test_a_damaged_segment_is_made_again_and_the_next_one_serves(
@@ -244,11 +244,12 @@ def test_segments_hold_states_of_every_kind(tmp_path: Path) -> None:
         for k, state in enumerate((State(values, "bfloat16"), State(np.zeros(0, np.float32), "float32"))):
             kept.video(k).write_bytes(b"video")
             kept.keep(k, range(k, k + 1), state)
-            found = kept.find(k, range(k, k + 1))
-            assert found is not None and found.dtype == state.dtype and np.array_equal(found.values, state.values)
-        assert kept.find(0, range(2)) is None, "other frames"
+            assert kept.has(k, range(k, k + 1))
+            found = kept.state(k)
+            assert found.dtype == state.dtype and np.array_equal(found.values, state.values)
+        assert not kept.has(0, range(2)), "other frames"
     with segments.open_kept(tmp_path / "parts", {"a": 2}) as kept:
-        assert kept.find(0, range(1)) is None
+        assert not kept.has(0, range(1))
 
 
 def test_old_segments_are_swept(tmp_path: Path) -> None:

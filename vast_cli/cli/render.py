@@ -122,7 +122,8 @@ def render(
             result = pipeline.render(request, cache=Cache(folder), parts=parts, progress=ui.progress)
         ui.stop()
         if result.taken_up:
-            ui.note(f"{result.taken_up} finished segments of an interrupted render were taken up")
+            some = "1 finished segment" if result.taken_up == 1 else f"{result.taken_up} finished segments"
+            ui.note(f"went on after {some} of an interrupted render")
         for warning in result.warnings:
             ui.warn(warning)
         ui.note(
