@@ -513,6 +513,17 @@ def test_what_a_dead_run_left_is_removed(call: Callable[..., Ended]) -> None:
     assert not left.exists() and others.exists()
 
 
+def test_a_shard_leaves_the_files_of_others_alone(call: Callable[..., Ended]) -> None:
+    write(4)
+    theirs = Path("jobs.vast/scratch.2-of-2/file")
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    assert call("batch", "jobs.csv", *OUT, "--shard", "1/2").code == 0
+    assert theirs.exists()
+    assert call("batch", "jobs.csv", *OUT, "--shard", "2/2").code == 0
+    assert not theirs.exists()
+
+
 def test_a_foreign_file_is_not_replaced_unasked(call: Callable[..., Ended]) -> None:
     write(2)
     Path("out").mkdir()

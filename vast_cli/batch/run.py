@@ -368,6 +368,7 @@ def _run(
         _finish(batch, options, planned, journal.run, summary, cast)
         return summary
     finally:
+        leftovers.empty(_scratch(batch))
         cast.close(None if summary is not None else DRAIN_S)
 
 
@@ -408,12 +409,17 @@ def _worker_settings(batch: Batch, options: BatchOptions, planned: Plan) -> Work
 
     return WorkerSettings(
         cache=options.cache_folder,
-        scratch=batch.folder / "scratch",
+        scratch=_scratch(batch),
         logs=batch.folder / "logs",
         device=options.device,
         dtype=options.dtype,
         threads=options.threads or max(1, devices.cores() // planned.workers),
     )
+
+
+def _scratch(batch: Batch) -> Path:
+    """Each shard has its own: who ends first empties it."""
+    return batch.folder / shards.lock_name(batch.shard).replace("lock", "scratch", 1)
 
 
 def _settings(options: BatchOptions, planned: Plan) -> RunSettings:
