@@ -390,6 +390,30 @@ def test_what_retry_set_stays_set(call: Callable[..., Ended]) -> None:
     assert edited["j1"] == "option_changed:seed" and edited["j0"] == "done"
 
 
+def test_files_set_by_retry_are_found_from_anywhere(
+    call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(2, bad={1: "vast_no_face"})
+    call("batch", "jobs.csv", *OUT)
+    Path("other").mkdir()
+    Path("other/mended.wav").write_text("mended")
+    manifest = Path("jobs.csv").absolute()
+    monkeypatch.chdir("other")
+    assert call("retry", str(manifest), "--set", "audio=mended.wav", "--no-report").code == 0
+    monkeypatch.chdir("..")
+    assert Path("out/j1.mp4").read_text().startswith("['mended']")
+    Path("other").rename("gone")  # and the change is not lost but told
+    assert "other/mended.wav" in call("plan", "jobs.csv", *OUT[:2]).out
+
+
+def test_kept_changes_that_somebody_broke(call: Callable[..., Ended]) -> None:
+    write(1)
+    Path("jobs.vast").mkdir()
+    Path("jobs.vast/overrides.json").write_text("{")
+    ended = call("plan", "jobs.csv")
+    assert ended.code == 78 and "vast_record_invalid" in ended.err and "overrides.json" in ended.err
+
+
 def test_a_word_of_now_is_stronger_than_one_of_retry(call: Callable[..., Ended]) -> None:
     write(2, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", *OUT)
