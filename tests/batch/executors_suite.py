@@ -202,7 +202,7 @@ class ExecutorSuite:
         )  # fmt: skip
 
     def test_crashing_erroring_and_hanging_jobs_cost_nobody_else(
-        self, batches: Batches, monkeypatch: pytest.MonkeyPatch
+        self, batches: Batches, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(policy, "WAIT_S", 0.1)
         world = batches.world
@@ -233,6 +233,7 @@ class ExecutorSuite:
         assert {name: lines[name.removesuffix(".mp4")]["sha256"] for name in world.finished()} == world.hashes()
         assert len(set(world.hashes().values())) == 12
         batches.check_clean()
+        assert capfd.readouterr() == ("", "")  # people hear of it by events
 
     def test_a_killed_driver_loses_nothing(self, batches: Batches) -> None:
         world = batches.world

@@ -141,7 +141,8 @@ import os, signal, sys, time
 from pathlib import Path
 from vast_cli.batch.executors import make_executor
 from vast_cli.batch.job import Ready, WorkerSettings
-handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)) and signal.getsignal(signal.SIGTERM)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+handler = signal.getsignal(signal.SIGTERM)
 folder = Path(sys.argv[1])
 executor = make_executor("ray", WorkerSettings(folder, scratch=folder / "s", logs=folder / "l", device="cpu"), 1)
 assert signal.getsignal(signal.SIGTERM) is handler
@@ -151,7 +152,7 @@ while not (ready := [m for m in executor.poll(1) if isinstance(m, Ready)]):
 print(ready[0].pid, flush=True)
 time.sleep(600)
 """
-    own = {"RAY_ADDRESS": "local", "PYTHONPATH": str(ROOT)}
+    own = {"RAY_ADDRESS": "local", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}  # Ray keeps a token there
     for end in (signal.SIGKILL, signal.SIGTERM):
         command = [sys.executable, "-c", code, str(tmp_path)]
         with subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, text=True) as driver:
