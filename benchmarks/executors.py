@@ -2,7 +2,7 @@
 
 One worker, one thread, jobs of one second whose prompt and sound are cached; the first job, which loads the models and
 fills the cache, is left out. The video takes from the first expression to a whole file, with the encoder's start and
-end; all else is overhead: looking things up in the cache, checking, hashing, naming, the journal, the way to the worker.
+end; all else is overhead: looking up the cache, checking, hashing, naming, the journal, the way to the worker.
 """
 
 import json
