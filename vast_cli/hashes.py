@@ -4,6 +4,7 @@ The memory is `hashes.jsonl` in the cache folder. Many processes append to it at
 cannot be read are passed over. Losing it costs time, nothing else.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -11,6 +12,7 @@ import os
 import stat
 import threading
 import time
+import wave
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,6 +257,10 @@ def _unreadable(path: Path, error: OSError) -> VastError:
 
 
 def _probe(path: Path) -> float:
+    if path.suffix.lower() == ".wav":  # a hundred times as fast; thousands of short lines are mostly this
+        with contextlib.suppress(wave.Error, EOFError, OSError), wave.open(str(path), "rb") as sound:
+            if sound.getnframes() and sound.getframerate():
+                return sound.getnframes() / sound.getframerate()
     from vast_cli import media  # PyAV only when a length is asked for
 
     try:

@@ -126,6 +126,17 @@ def test_a_clock_that_jumped(world: World) -> None:
     assert world.finished()["s002.mp4"] == done["s002.mp4"]
 
 
+def test_segments_of_other_shards_stay(world: World) -> None:
+    first_run(world, 1)
+    others = world.folder / "jobs.vast" / "parts" / ("f" * 64 + "-0")
+    others.mkdir(parents=True)
+    for shard in ("1/2", "2/2"):
+        assert world.vast(*BATCH, "--shard", shard).returncode == 0
+    assert others.is_dir()
+    assert world.vast(*BATCH).returncode == 0
+    assert not others.exists(), "no job of the whole manifest has these segments"
+
+
 def test_a_long_video_goes_on_at_its_last_segment(world: World) -> None:
     world.sounds(1, seconds=4.0)
     rows = [{"id": "long", "audio": "sound/s000.wav", "detail": "full", "encoder_preset": "ultrafast", "segment": 5}]

@@ -48,6 +48,7 @@ class RunSettings:
         silence_s: limit without a sign of life: the worker is frozen.
         jobs_per_worker: a worker is replaced after so many.
         overwrite: replace files that are not ours.
+        whole: the plan holds all jobs of the state folder; segments of others are swept away then.
     """
 
     workers: int
@@ -58,6 +59,7 @@ class RunSettings:
     silence_s: float = 30.0
     jobs_per_worker: int | None = None
     overwrite: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class _Coordinator:
         self.dead: list[tuple[list[Path], str]] = []  # where attempts that were ended left their files, and their tags
         self.watched = time.monotonic()
         self.why: str | None = None
+        self.signal = Exit.SIGINT
         self.began = time.monotonic()
         self.done = self.adopted = self.rejected = self.frames = 0
         self.failures: list[dict[str, Any]] = []
@@ -165,6 +168,7 @@ class _Coordinator:
         except BaseException as error:
             if not isinstance(error, Exception):
                 self.why = "interrupted"
+                self.signal = Exit.SIGINT if isinstance(error, KeyboardInterrupt) else Exit.SIGTERM
             self._drop_running()
             if not isinstance(error, Exception):
                 self._end(n_run)
@@ -473,13 +477,14 @@ class _Coordinator:
             self.executor.close()
 
     def _end(self, n_run: int) -> Summary:
+        started = {one.job.id for one in self.planned if one.action == "run"}
         summary = Summary(
             done=self.done,
             adopted=self.adopted,
             failed=len(self.failures),
             rejected=self.rejected,
             skipped=sum(one.action == "skip" for one in self.planned),
-            not_started=n_run - self.done - sum(f["id"] in self._run_ids() for f in self.failures),
+            not_started=n_run - self.done - sum(f["id"] in started for f in self.failures),
             frames=self.frames,
             seconds=time.monotonic() - self.began,
             exit=self._exit(),
@@ -493,19 +498,15 @@ class _Coordinator:
             self.journal.append("run_done", **ending, exit=int(summary.exit))
         for folders, tag in self.dead:
             leftovers.remove(folders, [tag])
-        leftovers.empty(self.folder / "scratch")
-        if self.why is None:  # parts of jobs that changed or are done
+        if self.why is None and self.settings.whole:  # parts of jobs that changed or are done
             keep = [p.name for p in _folders(self.folder / "parts") if p.name.split("-")[0] in self.unfinished]
             leftovers.empty(self.folder / "parts", keep=keep)
         self.tell("run_done", **ending, exit=int(summary.exit))
         return summary
 
-    def _run_ids(self) -> set[str]:
-        return {one.job.id for one in self.planned if one.action == "run"}
-
     def _exit(self) -> Exit:
         if self.why == "interrupted":
-            return Exit.SIGINT
+            return self.signal
         if self.why is not None and self.why.startswith("breaker:"):
             return KINDS[self.why.removeprefix("breaker:")].exit
         left = len(self.backlog)

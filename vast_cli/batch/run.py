@@ -221,7 +221,11 @@ def plan_batch(batch: Batch, options: BatchOptions, *, state: replay.State | Non
         jobs, state, hashes, overwrite=options.overwrite, force=options.force, rerun_on=options.rerun_on
     )
     workers = slots.count(options.workers, options.device)
-    return Plan(tuple(planned), workers, estimate(planned, state, workers=workers, cache=options.cache_folder))
+    return Plan(
+        tuple(planned),
+        workers,
+        estimate(planned, state, workers=workers, cache=options.cache_folder, device=options.device),
+    )
 
 
 def _selected(jobs: Sequence[Job], select: Selection | None, state: replay.State) -> list[Job]:
@@ -362,7 +366,7 @@ def _run(
             journal=journal,
             hashes=Hashes(options.cache_folder),
             state_folder=batch.folder,
-            settings=_settings(options, planned),
+            settings=_settings(batch, options, planned),
             tell=cast.tell,
         )
         _finish(batch, options, planned, journal.run, summary, cast)
@@ -422,7 +426,7 @@ def _scratch(batch: Batch) -> Path:
     return batch.folder / shards.lock_name(batch.shard).replace("lock", "scratch", 1)
 
 
-def _settings(options: BatchOptions, planned: Plan) -> RunSettings:
+def _settings(batch: Batch, options: BatchOptions, planned: Plan) -> RunSettings:
     limits = [] if options.max_failures is None else [options.max_failures]
     if options.max_failed_share is not None:
         limits.append(max(1, math.ceil(options.max_failed_share * len(planned.planned))))
@@ -434,6 +438,7 @@ def _settings(options: BatchOptions, planned: Plan) -> RunSettings:
         stall_s=options.stall_s,
         jobs_per_worker=options.jobs_per_worker,
         overwrite=options.overwrite,
+        whole=batch.shard is None and options.select is None,
     )
 
 

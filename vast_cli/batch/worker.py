@@ -1,5 +1,6 @@
 """Run attempts in this process: models stay loaded, the queue is elsewhere, and so is the right to give names."""
 
+import dataclasses
 import functools
 import logging
 import tempfile
@@ -30,10 +31,12 @@ class Runner:
 
     Args:
         settings: what all its jobs share.
+        slot: which of several GPUs of one machine to use; where each worker sees only its own, none.
     """
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, *, slot: int | None = None) -> None:
         self.settings = settings
+        self._slot = slot
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)  # what a killed worker leaves behind lies where it is swept
 
@@ -42,7 +45,12 @@ class Runner:
         from vast_cli import devices, pipeline
 
         assert pipeline is not None
-        devices.choose(self.settings.device, dtype=self.settings.dtype, threads=self.settings.threads)
+        settings = self.settings
+        compute = devices.choose(settings.device, dtype=settings.dtype, threads=settings.threads)
+        if str(compute.device) == "cuda" and self._slot is not None:  # no number was asked for
+            import torch
+
+            self.settings = dataclasses.replace(settings, device=f"cuda:{self._slot % torch.cuda.device_count()}")
 
     @functools.cached_property
     def models(self) -> "pipeline.Models":

@@ -177,7 +177,7 @@ def work(connection: "Connection[object, object]", slot: int, settings: WorkerSe
     threading.Thread(target=line.beat, daemon=True, name="alive").start()
     from vast_cli.batch.worker import Runner
 
-    runner = Runner(settings)
+    runner = Runner(settings, slot=slot)
     runner.warm_up()
     line.send(Ready(slot, os.getpid()))
     while (task := line.tasks.get()) is not None:
