@@ -304,7 +304,7 @@ def test_a_late_answer_of_a_given_up_attempt_is_dropped(stage: Stage) -> None:
     late: list[Message] = []
 
     def act(task: Task) -> Answer:
-        result = outcome(task)
+        result = outcome(task, n_frames=24 + task.attempt)
         if task.attempt == 1:
             late.append(Done(0, task.key, result))
             return HANG
@@ -315,7 +315,7 @@ def test_a_late_answer_of_a_given_up_attempt_is_dropped(stage: Stage) -> None:
     summary = stage.run(stage.jobs(1), workers, timeout_s=0.05)
     assert summary.done == 1 and late
     assert stage.results() == {"j00.mp4": "j00 2 0"}
-    assert len(stage.journal("job_done")) == 1
+    assert [(line["attempt"], line["frames"]) for line in stage.journal("job_done")] == [(2, 26)]
 
 
 def test_a_frozen_worker_is_replaced_and_its_job_charged(stage: Stage) -> None:
@@ -415,6 +415,31 @@ def test_no_new_jobs_after_so_many_failures(stage: Stage) -> None:
     summary = stage.run(stage.jobs(9), Puppets(act), max_failures=1)
     assert summary.why == "max_failures" and summary.exit == Exit.PARTIAL
     assert (summary.done, summary.failed, summary.not_started) == (1, 1, 7)
+
+
+def test_a_batch_that_stops_starts_no_workers(stage: Stage) -> None:
+    """One worker dies idle while the other's last job goes on."""
+    workers = Puppets(lambda task: HANG if task.job.id == "j01" else VastError("vast_no_face", "no face"))
+    workers_poll = workers.poll
+
+    def poll(timeout_s: float) -> list[Message]:
+        if stage.told("worker_died"):
+            workers.said.append(Done(1, workers.begun[1].key, outcome(workers.begun[1])))
+        elif stage.told("job_failed"):
+            workers.said.append(Died(0, "died"))
+        return workers_poll(timeout_s)
+
+    workers.poll = poll  # type: ignore[method-assign]
+    summary = stage.run(stage.jobs(9), workers, max_failures=1)
+    assert (summary.done, summary.failed, workers.started) == (1, 1, [0, 1])
+
+
+def test_jobs_that_fail_before_they_are_begun_count(stage: Stage) -> None:
+    (stage.folder / "out").write_text("a file where the folder should be")
+    workers = Puppets(outcome)
+    summary = stage.run(stage.jobs(5), workers, max_failures=1)
+    assert (summary.failed, summary.not_started, workers.begun) == (1, 4, [])
+    assert summary.failures[0]["code"] == "vast_output_unwritable"
 
 
 def test_one_fault_of_the_machine_stops_the_batch(stage: Stage) -> None:
