@@ -55,6 +55,10 @@ SIDECAR: dict[str, Any] = {
         "avatar": {"type": "object", "description": "subject, licence and consent as its card has them"},
         "models": {"type": "object", "additionalProperties": _text("hash of a model")},
         "options": {"type": "object"},
+        "fingerprint": {
+            "type": ["string", "null"],
+            "description": "of the batch job that it is the result of; null for a single render",
+        },
         "limited_share": {"type": "number"},
         "warnings": {"type": "array", "items": {"type": "string"}},
     },
