@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vast_cli import presets
-from vast_cli.batch import options as job_options
-from vast_cli.batch.faults import nearest
+from vast_cli.batch.manifest import KEYS, OPTIONS, check_options
+from vast_cli.batch.manifest.faults import nearest
 from vast_cli.errors import VastError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 StrPath: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[str, int, int | None], None]  # stage, done, total
 OnEvent: TypeAlias = Callable[[str, Mapping[str, Any]], None]  # name of the event, its fields
-RENDER = tuple(name for name in job_options.OPTIONS if name not in ("gate", "redraw"))  # those two are a batch's
+RENDER = tuple(name for name in OPTIONS if name not in ("gate", "redraw"))  # those two are a batch's
 MACHINE = ("device", "dtype", "threads")  # a preset may set them too
 
 
@@ -349,7 +349,7 @@ class Pipeline:
         from vast_cli.batch.plan import parse_rerun_on
 
         how = {field.name for field in fields(run.BatchOptions)} - {"workers", "cache", "select", *MACHINE}
-        jobs = set(job_options.KEYS) - {"id", "audio", "output"}
+        jobs = set(KEYS) - {"id", "audio", "output"}
         _check_names(options, sorted({"state", "shard", "set", *how, *jobs}))
         state, shard, rerun_on = options.get("state"), options.get("shard"), options.get("rerun_on")
         opened = run.open_batch(
@@ -398,7 +398,7 @@ def _checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, 
         raise VastError("vast_option_invalid", f"`{name}`: {fault}", hint=f"options: {', '.join(allowed)}")
 
     _check_names(options, allowed)
-    return job_options.check_options(options, refuse)
+    return check_options(options, refuse)
 
 
 def _check_names(options: Mapping[str, Any], allowed: Sequence[str]) -> None:

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.models import OptionInfo
 
-from vast_cli.batch import manifest, options, template
+from vast_cli.batch import manifest
 from vast_cli.batch.job import Job
-from vast_cli.batch.manifest import Options
+from vast_cli.batch.manifest import Options, options, read, template
 from vast_cli.cli.render import render
 from vast_cli.errors import VastError
 
@@ -437,12 +437,12 @@ def test_missing_files(tmp_path: Path) -> None:
 
 
 def test_too_much_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "MAX_BYTES", 100)
+    monkeypatch.setattr(read, "MAX_BYTES", 100)
     assert "make several" in faults(write("a.csv", "audio\n" + "a.wav\n" * 20))[0]
     with pytest.raises(VastError, match="make several"):
         manifest.load(None, stdin=io.StringIO("x" * 200))
     monkeypatch.undo()
-    monkeypatch.setattr("vast_cli.batch.tables.MAX_JOBS", 3)
+    monkeypatch.setattr("vast_cli.batch.manifest.tables.MAX_JOBS", 3)
     assert "more than 3 jobs" in faults(write("b.csv", "audio\n" + "a.wav\n" * 5))[0]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vast_cli.batch import template
+from vast_cli.batch.manifest import template
 from vast_cli.errors import VastError
 
 VALUES: dict[str, template.Value] = {

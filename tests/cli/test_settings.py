@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from vast_cli.batch import manifest
-from vast_cli.batch.options import OPTIONS
+from vast_cli.batch.manifest import OPTIONS
 from vast_cli.cli.settings import with_render_options
 
 

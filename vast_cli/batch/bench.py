@@ -17,7 +17,7 @@ from vast_cli import assets, devices
 from vast_cli.batch import bench_stages, speeds
 from vast_cli.batch.executors import Executor, make_executor
 from vast_cli.batch.job import Died, Done, Failed, Job, Outcome, Ready, Task, WorkerSettings
-from vast_cli.batch.options import BUILT_IN
+from vast_cli.batch.manifest import BUILT_IN
 from vast_cli.batch.speeds import Speed
 from vast_cli.cache import Hashes
 from vast_cli.errors import VastError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vast_cli import devices
-from vast_cli.batch.options import BUILT_IN
+from vast_cli.batch.manifest import BUILT_IN
 
 if TYPE_CHECKING:
     from vast_cli.records import Array

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vast_cli.batch import journal, replay
-from vast_cli.batch.cells import has_separator
-from vast_cli.batch.options import FILES, as_text
+from vast_cli.batch.manifest.cells import has_separator
+from vast_cli.batch.manifest.options import FILES, as_text
 
 
 @dataclass(frozen=True)

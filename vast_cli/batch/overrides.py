@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli import files, locks
-from vast_cli.batch.cells import Cleaner, Values
-from vast_cli.batch.faults import Faults
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import Manifest
-from vast_cli.batch.options import FILES, key_of
-from vast_cli.batch.resolve import make_jobs
+from vast_cli.batch.manifest.cells import Cleaner, Values
+from vast_cli.batch.manifest.faults import Faults
+from vast_cli.batch.manifest.options import FILES, key_of
+from vast_cli.batch.manifest.resolve import make_jobs
 from vast_cli.errors import VastError
 
 NAME = "overrides.json"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vast_cli.batch import plan, run, shards
-from vast_cli.batch.faults import nearest
+from vast_cli.batch.manifest.faults import nearest
 from vast_cli.errors import KINDS, VastError
 
 STATE, MACHINE, FAILURES = "State", "Machine", "When things fail"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from vast_cli.batch.options import BUILT_IN, KEYS, OPTIONS
+from vast_cli.batch.manifest import BUILT_IN, KEYS, OPTIONS
 from vast_cli.cli.render import render
 
 COLLECTED = "given"

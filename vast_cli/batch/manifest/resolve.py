@@ -11,13 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from vast_cli import presets
-from vast_cli.batch import names, template
-from vast_cli.batch.cells import Values, has_separator
-from vast_cli.batch.faults import Faults
 from vast_cli.batch.finish import rejected_path
 from vast_cli.batch.job import Job
-from vast_cli.batch.options import BUILT_IN, OPTIONS, as_text, check_options
-from vast_cli.batch.template import Template
+from vast_cli.batch.manifest import template
+from vast_cli.batch.manifest.cells import Values, has_separator
+from vast_cli.batch.manifest.faults import Faults
+from vast_cli.batch.manifest.ids import derive
+from vast_cli.batch.manifest.options import BUILT_IN, OPTIONS, as_text, check_options
+from vast_cli.batch.manifest.template import Template
 from vast_cli.errors import KINDS, VastError
 
 AVATAR, PRESET = "obama", "standard"  # as `vast render`
@@ -169,7 +170,7 @@ def _ids(drafts: list[tuple[Entry, Values, Values]], faults: Faults) -> list[str
         for _, values, plain in drafts
         if "id" not in values
     ]
-    derived = iter(names.derive(nameless, seen))
+    derived = iter(derive(nameless, seen))
     return [values["id"] if "id" in values else next(derived) for _, values, _ in drafts]
 
 

@@ -1,7 +1,4 @@
-"""Manifest -> jobs. One model, three syntaxes; every fault of the file is told at once.
-
-Order of strength: `--set` > the job's own cell > command line > `defaults` > preset > `VAST_*` > built-in.
-"""
+"""A manifest's bytes to its jobs: the syntax by its ending, then the layers of values, then jobs."""
 
 import functools
 import hashlib
@@ -13,16 +10,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vast_cli import files
-from vast_cli.batch import documents, tables
-from vast_cli.batch.cells import Cleaner
-from vast_cli.batch.faults import Faults, near
 from vast_cli.batch.job import Job
-from vast_cli.batch.options import ENVIRONMENT, Options
-from vast_cli.batch.resolve import Entry, Source, make_jobs
-from vast_cli.batch.tables import Sheet
+from vast_cli.batch.manifest import documents, tables
+from vast_cli.batch.manifest.cells import Cleaner
+from vast_cli.batch.manifest.faults import Faults, near
+from vast_cli.batch.manifest.options import ENVIRONMENT
+from vast_cli.batch.manifest.resolve import Entry, Source, make_jobs
+from vast_cli.batch.manifest.tables import Sheet
 from vast_cli.errors import VastError
-
-__all__ = ["Manifest", "Options", "apply", "load", "schema"]
 
 MAX_BYTES = 64_000_000
 
@@ -162,10 +157,3 @@ def _invalid(path: Path | None, text: str) -> VastError:
 
 def _tell(faults: Faults, where: str, order: int, key: str, text: str) -> None:
     faults.add(where, text, key=key, order=order)
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of a manifest in YAML or JSON, or of one line of JSON Lines."""
-    from vast_cli.batch import manifest_schema
-
-    return manifest_schema.schema()

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch import names, template
-from vast_cli.batch.options import FILES, OPTIONS, Tell, as_text, check_options, key_of
+from vast_cli.batch.manifest import template
+from vast_cli.batch.manifest.ids import check_id
+from vast_cli.batch.manifest.options import FILES, OPTIONS, Tell, as_text, check_options, key_of
 from vast_cli.errors import VastError
 
 Values = dict[str, Any]
@@ -49,7 +50,7 @@ class Cleaner:
             return os.path.join(folder, text)  # noqa: PTH118 - 100,000 of them
         if key == "output":
             return self._template(text, folder)
-        return names.check_id(text) if key == "id" else text
+        return check_id(text) if key == "id" else text
 
     def strictly(self, cells: Mapping[str, Any], folder: Path, say: Any) -> Values:
         """Values of what the command line or the environment says; the first fault is raised.

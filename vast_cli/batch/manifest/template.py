@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from vast_cli.batch.faults import nearest
+from vast_cli.batch.manifest.faults import nearest
 from vast_cli.errors import VastError
 
 SUFFIXES = (".mp4", ".m4v", ".mov")  # what the video writer writes

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from vast_cli.batch.combinations import combine, plain_text
-from vast_cli.batch.faults import Faults, nearest
-from vast_cli.batch.options import KEYS
-from vast_cli.batch.tables import Row, Sheet, keyed, read_json, tables_of
-from vast_cli.batch.yaml_text import read_yaml
+from vast_cli.batch.manifest.combinations import combine, plain_text
+from vast_cli.batch.manifest.faults import Faults, nearest
+from vast_cli.batch.manifest.options import KEYS
+from vast_cli.batch.manifest.tables import Row, Sheet, keyed, read_json, tables_of
+from vast_cli.batch.manifest.yaml_text import read_yaml
 
 VERSION = 1
 SECTIONS = ("version", "defaults", "jobs", "matrix", "zip", "exclude")

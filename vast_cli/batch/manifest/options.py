@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from vast_cli.batch import gates
-from vast_cli.batch.faults import nearest
+from vast_cli.batch.manifest.faults import nearest
 from vast_cli.errors import VastError
 
 MAX_TEXT = 10_000  # characters of a cell

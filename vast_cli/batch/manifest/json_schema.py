@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vast_cli.batch.options import Options
+from vast_cli.batch.manifest.options import Options
 
 SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
 LIST: dict[str, Any] = {"anyOf": [SCALAR, {"type": "array", "items": SCALAR, "minItems": 1}]}

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch.faults import Faults
-from vast_cli.batch.options import FILES, KEYS, as_text
-from vast_cli.batch.tables import MAX_JOBS, Row, Sheet, keyed, tables_of
+from vast_cli.batch.manifest.faults import Faults
+from vast_cli.batch.manifest.options import FILES, KEYS, as_text
+from vast_cli.batch.manifest.tables import MAX_JOBS, Row, Sheet, keyed, tables_of
 
 LAST = 1 << 40  # their faults come after those of all jobs
 

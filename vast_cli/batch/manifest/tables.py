@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from vast_cli.batch.faults import Faults
-from vast_cli.batch.options import KEYS, key_of
+from vast_cli.batch.manifest.faults import Faults
+from vast_cli.batch.manifest.options import KEYS, key_of
 
 MAX_JOBS = 100_000
 MAX_COLUMNS = 1000
