@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from vast_cli import assets, renderer
-from vast_cli.batch import origin as origins
+from vast_cli import assets, bundles
 from vast_cli.batch.job import Job
-from vast_cli.batch.origin import Origin, Origins, find_avatar, origin
+from vast_cli.batch.origin import Origin, Origins, origin
 from vast_cli.errors import VastError
 from vast_cli.hashes import Hashes
 
@@ -145,37 +144,20 @@ def test_an_option_of_a_later_version_that_is_not_used_changes_nothing(job: Job)
 
 def test_each_file_and_avatar_is_looked_up_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
+    find = bundles.find
 
     class Counting(Hashes):
         def digest(self, path: Path) -> str:
             asked.append(path)
             return super().digest(path)
 
-    monkeypatch.setattr(origins, "find_avatar", lambda name: asked.append(Path(name)) or find_avatar(name))
+    monkeypatch.setattr(bundles, "find", lambda name: asked.append(Path(name)) or find(name))
     many = Origins(Counting(None))
     assert len({many.of(dataclasses.replace(job, id=str(k), index=k)).fingerprint for k in range(1, 50)}) == 1
     assert sorted(asked) == sorted([job.audio, job.prompt, Path("obama")])
 
 
 # --- avatars --------------------------------------------------------------------------------------------------------
-
-
-def test_avatars_are_found_as_the_renderer_finds_them(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VAST_AVATARS", str(tmp_path / "mine"))
-    folder = tmp_path / "mine" / "anna b"
-    folder.mkdir(parents=True)
-    (folder / "avatar.json").write_text('{"format": "vast.avatar", "sha256": "1"}')
-    (tmp_path / "mine" / "bert.avatar").write_bytes(b"zip")
-    for name in ("obama", "anna b", "bert", str(folder), str(tmp_path / "mine" / "bert.avatar")):
-        assert find_avatar(name) == renderer.find_avatar(name)
-    for name in ("obame", str(tmp_path), str(job.audio), ""):
-        with pytest.raises(VastError) as ours:
-            find_avatar(name)
-        with pytest.raises(VastError) as theirs:
-            renderer.find_avatar(name)
-        assert (ours.value.code, ours.value.hint) == (theirs.value.code, theirs.value.hint)
 
 
 def test_an_avatar_is_known_by_its_weights(job: Job, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vast_cli.bundles import CARD
 from vast_cli.errors import VastError
-from vast_cli.renderer import Avatar, avatars, find_avatar
-from vast_cli.renderer.avatar import CARD, WEIGHTS, Footage
+from vast_cli.renderer import Avatar, find_avatar
+from vast_cli.renderer.avatar import WEIGHTS, Footage, read_card
 
 from .conftest import Sitter
 
@@ -106,7 +107,7 @@ def test_found_by_name_and_by_path(bundle: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("VAST_AVATARS", str(bundle.parent))
     assert find_avatar("tiny") == bundle
     assert find_avatar(str(bundle)) == bundle
-    assert avatars.card(bundle)["licence"] == "none needed"
+    assert read_card(bundle)["licence"] == "none needed"
     with pytest.raises(VastError) as caught:
         find_avatar("tony")
     assert caught.value.code == "vast_avatar_unknown"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from vast_cli.assets import data_folder
+from vast_cli.bundles import CARD
 from vast_cli.devices import Compute
 from vast_cli.face import FaceModel, MeshRasteriser
 from vast_cli.renderer import Avatar, Renderer
-from vast_cli.renderer.avatar import CARD
 from vast_cli.renderer.network import SPEECH_FRAMES
 
 MAX_SIZE = 12_000_000  # bytes

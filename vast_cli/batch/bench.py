@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vast_cli import assets, devices
+from vast_cli import assets, bundles, devices
 from vast_cli.batch import bench_stages, speeds
 from vast_cli.batch.executors import Executor, make_executor
 from vast_cli.batch.job import Died, Done, Failed, Job, Outcome, Ready, Task, WorkerSettings
@@ -92,7 +92,7 @@ def bench(
     Raises:
         VastError: whatever rendering raises, `vast_worker_died`, `vast_timeout`.
     """
-    from vast_cli.batch.origin import avatar_hash, find_avatar
+    from vast_cli.batch.origin import avatar_hash
 
     load = _load()
     kind = speeds.device_name(device)
@@ -122,7 +122,7 @@ def bench(
     job_s, rate = speeds.fit([warm[0].duration_s, long[0].duration_s], [warm_s, long_s])
     crowd = max(1.0, workers * warm_fps / all_fps)  # they share memory and caches
     speed = Speed(
-        avatar=avatar_hash(find_avatar(avatar), Hashes(None))[:16],
+        avatar=avatar_hash(bundles.find(avatar), Hashes(None))[:16],
         detail=str(BUILT_IN["detail"]),
         seconds_per_s=crowd * rate,
         job_s=crowd * job_s,

@@ -7,15 +7,13 @@ sorted manifest or an upgrade that changes no format reruns nothing.
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from vast_cli import assets, files
+from vast_cli import assets, bundles, files
 from vast_cli.batch.job import Job
 from vast_cli.errors import VastError
 
@@ -29,7 +27,6 @@ OF_PROMPT = ("face",)
 # entries of weights/index.json; lagsync only measures
 MODELS = ("acoustic", "face_model", "index_sets", "style", "topology")
 TRACKER = ("face_detection_short_range", "face_mesh_backbone", "face_mesh_heads")  # only a prompt is tracked
-CARD = "avatar.json"
 
 
 class Hashes(Protocol):
@@ -122,7 +119,7 @@ class Origins:
                 `vast_asset_missing`.
         """
         if job.avatar not in self._avatars:
-            self._avatars[job.avatar] = avatar_hash(find_avatar(job.avatar), self._hashes)
+            self._avatars[job.avatar] = avatar_hash(bundles.find(job.avatar), self._hashes)
         for path in job.inputs.values():
             if path not in self._digests:
                 self._digests[path] = self._hashes.digest(path)
@@ -175,7 +172,7 @@ def avatar_hash(bundle: Path, hashes: Hashes) -> str:
     """
     if bundle.is_file():
         return hashes.digest(bundle)
-    card = bundle / CARD
+    card = bundle / bundles.CARD
     try:
         status = card.stat()
         return _card_hash(card, status.st_size, status.st_mtime_ns)
@@ -193,24 +190,3 @@ def _card_hash(card: Path, _size: int, _mtime_ns: int) -> str:
     if not isinstance(sha256, str):
         raise VastError("vast_record_invalid", f"`{card}` names no SHA-256")
     return sha256
-
-
-def find_avatar(name: str) -> Path:
-    """The bundle of a name, as `renderer.find_avatar` finds it, without loading torch.
-
-    Raises:
-        VastError: `vast_avatar_unknown`.
-    """
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    user = Path(os.environ.get("VAST_AVATARS") or Path(base) / "vast" / "avatars")
-    known: dict[str, Path] = {}
-    for folder in (assets.data_folder("weights") / "avatars", user):
-        known |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}
-        known |= {path.stem: path for path in sorted(folder.glob("*.avatar"))}
-    path = known.get(name, Path(name))
-    if name in known or (path / CARD).is_file() or (path.is_file() and path.suffix == ".avatar"):
-        return path
-    near = get_close_matches(name, known, n=1)
-    meant = f"did you mean `{near[0]}`? " if near else ""
-    hint = f"{meant}known avatars: {', '.join(known) or 'none'}"
-    raise VastError("vast_avatar_unknown", f"no avatar `{name}`", hint=hint)

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vast_cli import bundles
 from vast_cli.cli import console, options
 
 app = typer.Typer(no_args_is_help=True, help="Avatars at hand: list them, show one.", pretty_exceptions_enable=False)
@@ -18,9 +19,9 @@ def list_avatars(json: options.Json = False, debug: options.Debug = False) -> No
     vast avatars list
     """
     with console.run(json=json, debug=debug) as ui:
-        from vast_cli.renderer import avatars
+        from vast_cli.renderer.avatar import read_card
 
-        cards = {name: avatars.card(path) for name, path in avatars.known().items()}
+        cards = {name: read_card(path) for name, path in bundles.known().items()}
         if json:
             ui.result([], {"avatars": cards})
             return
@@ -39,10 +40,10 @@ def info(
     vast avatars info obama
     """
     with console.run(json=json, debug=debug) as ui:
-        from vast_cli.renderer import avatars
+        from vast_cli.renderer.avatar import read_card
 
-        path = avatars.find(name)
-        card = avatars.card(path)
+        path = bundles.find(name)
+        card = read_card(path)
         if json:
             ui.result([], card | {"path": str(path)})
             return

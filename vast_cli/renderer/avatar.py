@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vast_cli import __version__, files, records
+from vast_cli.bundles import CARD
 from vast_cli.errors import VastError
 from vast_cli.records import N_VERTICES
 from vast_cli.renderer.geometry import Array, Box, PoseStatistics
@@ -27,7 +28,7 @@ from vast_cli.renderer.scene import Subject
 from vast_cli.renderer.texture import Region, Texture
 
 FORMAT, VERSION = "vast.avatar", 1
-CARD, WEIGHTS = "avatar.json", "avatar.safetensors"
+WEIGHTS = "avatar.safetensors"
 MEMBERS = {CARD, WEIGHTS, "card.md"}
 MAX_MEMBER = 4 << 30  # bytes; an hour of footage fits
 LAYERS = ("background", "torso", "head")

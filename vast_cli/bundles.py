@@ -1,13 +1,14 @@
-"""Avatars by name: those that ship, those in the user's folder, and bundles anywhere by path."""
+"""Where avatars lie: those that ship and those in the user's folder by name, bundles anywhere by path."""
 
 import difflib
 import os
 from pathlib import Path
-from typing import Any
 
 from vast_cli import assets
 from vast_cli.errors import VastError
-from vast_cli.renderer import avatar
+
+CARD = "avatar.json"  # a folder that holds one is a bundle
+SUFFIX = ".avatar"  # a bundle in one file
 
 
 def user_folder() -> Path:
@@ -22,8 +23,8 @@ def known() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (assets.data_folder("weights") / "avatars", user_folder()):
         if folder.is_dir():
-            found |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{avatar.CARD}"))}
-            found |= {path.stem: path for path in sorted(folder.glob("*.avatar"))}
+            found |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}
+            found |= {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
     return found
 
 
@@ -37,14 +38,9 @@ def find(name: str) -> Path:
     if name in bundles:
         return bundles[name]
     path = Path(name)
-    if (path / avatar.CARD).is_file() or (path.is_file() and path.suffix == ".avatar"):
+    if (path / CARD).is_file() or (path.is_file() and path.suffix == SUFFIX):
         return path
     near = difflib.get_close_matches(name, bundles, n=1)
     meant = f"did you mean `{near[0]}`? " if near else ""
     names = ", ".join(bundles) or "none"
     raise VastError("vast_avatar_unknown", f"no avatar `{name}`", hint=f"{meant}known avatars: {names}")
-
-
-def card(path: Path) -> dict[str, Any]:
-    """The card of a bundle."""
-    return avatar.read_card(path)
