@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vast_cli import files
 from vast_cli.batch.job import FileState, Job, Outcome, Task, WorkerSettings
@@ -16,7 +16,7 @@ from vast_cli.errors import VastError
 
 if TYPE_CHECKING:
     from vast_cli import pipeline
-    from vast_cli.batch.gates import Keeper
+    from vast_cli.batch.gates import GateResult, Keeper
     from vast_cli.cache import Cache
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Runner:
             progress=report,
             write_sidecar=False,
         )
-        gates, missed, figures = self._measure(task, result.n_frames, report)
+        told = self._measure(task, result, report)
         check_unchanged(task.files)
         return Outcome(
             size=task.staging.stat().st_size,
@@ -115,10 +115,10 @@ class Runner:
             seconds=time.monotonic() - started,
             limited_share=result.limited_share,
             stages=result.stages,
-            warnings=tuple(result.warnings),
-            gates=gates,
-            missed=missed,
-            figures=figures,
+            warnings=(*result.warnings, *(told.warnings if told else ())),
+            gates=told.values if told else {},
+            missed=told.missed if told else (),
+            figures=told.figures if told else None,
             sidecar=result.sidecar if job.options.get("sidecar") else None,
         )
 
@@ -143,24 +143,23 @@ class Runner:
             **options,
         )
 
-    def _measure(
-        self, task: Task, n_frames: int, report: Report
-    ) -> tuple[Mapping[str, float | None], tuple[str, ...], Mapping[str, Any] | None]:
+    def _measure(self, task: Task, result: "pipeline.RenderResult", report: Report) -> "GateResult | None":
         asked = task.job.options.get("gate") or ()
         if not asked:
-            return {}, (), None
+            return None
         from vast_cli.batch import gates
 
         report("gate", 0, None)
-        told = self.keeper.measure(
+        return self.keeper.measure(
             task.staging,
             audio=task.job.audio,
             prompt=task.job.prompt,
             avatar=self.models.avatar(task.job.avatar),
             gates=gates.parse(asked),
-            n_frames=n_frames,
+            n_frames=result.n_frames,
+            limited_share=result.limited_share,
+            seed=task.seed,
         )
-        return told.values, told.missed, told.figures
 
 
 def check_unchanged(states: Mapping[str, FileState]) -> None:
