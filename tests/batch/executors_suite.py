@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.batch.batches import ROOT, World, sha256
-from vast_cli.batch import coordinator, plan, policy, replay
-from vast_cli.batch.coordinator import RunSettings, Summary
+from vast_cli.batch import coordinator, plan, replay
+from vast_cli.batch.coordinator import RunSettings, Summary, policy
 from vast_cli.batch.executors import Executor, make_executor
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Ready, Task, WorkerSettings
 from vast_cli.batch.journal import Journal

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vast_cli import errors
-from vast_cli.batch import coordinator, finish, leftovers, policy
-from vast_cli.batch.backlog import Backlog, Entry
-from vast_cli.batch.coordinator import DRAW_STEP, RunSettings, Summary
+from vast_cli.batch import coordinator, finish, leftovers
+from vast_cli.batch.coordinator import RunSettings, Summary, crew, policy
+from vast_cli.batch.coordinator.backlog import Backlog, Entry
+from vast_cli.batch.coordinator.loop import DRAW_STEP
 from vast_cli.batch.job import Alive, Died, Done, Failed, FileState, Job, Message, Outcome, Progress, Ready, Task
 from vast_cli.batch.journal import Journal
 from vast_cli.batch.origin import Origin
@@ -360,8 +361,8 @@ def test_an_idle_worker_that_freezes_costs_no_job(stage: Stage) -> None:
 def test_who_was_stopped_himself_blames_nobody(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, away_s: float, deaths: int
 ) -> None:
-    monkeypatch.setattr(coordinator, "AWAY_S", away_s)
-    monkeypatch.setattr(coordinator, "POLL_S", 0.01)
+    monkeypatch.setattr(crew, "AWAY_S", away_s)
+    monkeypatch.setattr(crew, "POLL_S", 0.01)
     workers = Puppets(lambda task: HANG if task.attempt == 1 else outcome(task), slots=1)
     workers.beating = lambda slot: False
     workers_poll = workers.poll
@@ -459,7 +460,7 @@ def test_workers_that_cannot_start_end_the_batch(stage: Stage) -> None:
     workers.stillborn = 99
     with pytest.raises(VastError, match="workers do not start: the last one died") as told:
         stage.run(stage.jobs(3), workers)
-    assert told.value.code == "vast_worker_died" and len(workers.started) == coordinator.MAX_STARTS
+    assert told.value.code == "vast_worker_died" and len(workers.started) == crew.MAX_STARTS
 
 
 def test_a_worker_that_starts_at_the_second_try_will_do(stage: Stage) -> None:

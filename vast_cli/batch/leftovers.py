@@ -39,3 +39,10 @@ def empty(folder: Path, *, keep: Collection[str] = ()) -> None:
                     Path(entry.path).unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def within(folder: Path) -> list[Path]:
+    """What lies in `folder`; nothing if it is not there."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries]
+    return []

@@ -1,6 +1,5 @@
 """A batch from one call: opened, planned, run. The commands and the Python API do no more than this."""
 
-import contextlib
 import math
 import os
 import platform
@@ -333,14 +332,8 @@ def _sweep(batch: Batch, state: replay.State) -> None:
     own = shards.journal_name(batch.shard)
     dead = [run.id for run in state.runs if run.ended is None and run.journal.name == own]
     if dead:
-        folders = {job.output.parent for job in batch.jobs} | set(_folders(batch.folder / "parts")) | {batch.folder}
+        folders = {job.output.parent for job in batch.jobs} | {*leftovers.within(batch.folder / "parts"), batch.folder}
         leftovers.remove(folders, dead)
-
-
-def _folders(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return [path for path in folder.iterdir() if path.is_dir()]
-    return []
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from vast_cli.batch.backlog import Entry
+from vast_cli.batch.coordinator.backlog import Entry
 from vast_cli.errors import Exit, VastError
 
 WAIT_S = 2.0  # before the first retry; doubles
