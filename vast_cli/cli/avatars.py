@@ -49,6 +49,8 @@ def info(
             return
         table = Table(box=None, show_header=False)
         for key, value in card.items():
-            table.add_row(key, str(value))
+            if key != "yardstick":  # pages of numbers, for programs
+                table.add_row(key, str(value))
+        table.add_row("gates", "measured against its footage" if card.get("yardstick") else "no figures of its footage")
         table.add_row("path", str(path))
         Console(highlight=False, soft_wrap=True).print(table)

@@ -49,6 +49,7 @@ def fit_renderer(
         files.check_output_folder(target, overwrite=overwrite)
 
         from vast_cli import devices
+        from vast_cli.evaluate import yardstick
         from vast_cli.training.renderer import fit_renderer as fit
 
         report = fit(
@@ -66,6 +67,7 @@ def fit_renderer(
             seed=seed,
             compute=devices.choose(device, threads=threads),
             progress=ui.progress,
+            calibrate=lambda video, avatar: yardstick.document(video, avatar, which=face, progress=ui.progress),
         )
         for key, value in report.items():
             ui.note(f"{key}: {value}")
