@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch import journal, plan, replay
+from vast_cli.batch import decide, journal, replay
 from vast_cli.batch.estimate import estimate
+from vast_cli.batch.opening import open_batch
 from vast_cli.batch.origin import Origins
-from vast_cli.batch.run import open_batch
 from vast_cli.hashes import Hashes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,7 +108,7 @@ def parts(manifest: Path, cache: Path) -> dict[str, float]:
 
     batch = timed("manifest", lambda: open_batch(manifest, output=template(manifest)))
     state = timed("journal", lambda: replay.replay(replay.find_journals(batch.folder)))
-    planned = timed("plan", lambda: plan.make_plan(batch.jobs, state, Hashes(cache)))
+    planned = timed("plan", lambda: decide.make_plan(batch.jobs, state, Hashes(cache)))
     timed("estimate", lambda: estimate(planned, state, workers=2, cache=cache))
     return figures
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from vast_cli import pipeline
     from vast_cli.batch.coordinator import Summary
     from vast_cli.batch.events import Listener
-    from vast_cli.batch.run import Batch, BatchOptions, Plan, Selection
+    from vast_cli.batch.opening import Batch
+    from vast_cli.batch.options import BatchOptions, Selection
+    from vast_cli.batch.plan import Plan
     from vast_cli.cache import Cache
     from vast_cli.pipeline import RenderResult
     from vast_cli.records import FaceTrack, Motion, Posteriorgram, Style
@@ -289,10 +291,10 @@ class Pipeline:
                 `vast_option_invalid`.
             KeyboardInterrupt: after everything was brought in order.
         """
-        from vast_cli.batch import run
+        from vast_cli.batch.run import run_batch
 
         with self._asked(manifest, output, workers, options) as (opened, how):
-            return run.run_batch(opened, how, listen=lambda _plan: _listeners(on_event))
+            return run_batch(opened, how, listen=lambda _plan: _listeners(on_event))
 
     def plan(self, manifest: StrPath, output: StrPath | None = None, workers: int = 0, **options: Any) -> "Plan":
         """What `batch` would do with the same arguments, and why: `vast plan`. Nothing is started, torch not imported.
@@ -300,10 +302,10 @@ class Pipeline:
         Raises:
             VastError: as `batch`.
         """
-        from vast_cli.batch import run
+        from vast_cli.batch.plan import plan_batch
 
         with self._asked(manifest, output, workers, options) as (opened, how):
-            return run.plan_batch(opened, how)
+            return plan_batch(opened, how)
 
     def retry(
         self,
@@ -328,11 +330,12 @@ class Pipeline:
         Raises:
             VastError: as `batch`.
         """
-        from vast_cli.batch import run
+        from vast_cli.batch.options import Selection
+        from vast_cli.batch.run import run_batch
 
-        select = run.Selection(frozenset(codes), frozenset(ids), changes and dict(changes))
+        select = Selection(frozenset(codes), frozenset(ids), changes and dict(changes))
         with self._asked(manifest, None, workers, options, select=select) as (opened, how):
-            return run.run_batch(opened, how, listen=lambda _plan: _listeners(on_event))
+            return run_batch(opened, how, listen=lambda _plan: _listeners(on_event))
 
     @contextmanager
     def _asked(
@@ -345,14 +348,16 @@ class Pipeline:
         select: "Selection | None" = None,
     ) -> "Iterator[tuple[Batch, BatchOptions]]":
         """The manifest, opened, and how it is run."""
-        from vast_cli.batch import run, shards
-        from vast_cli.batch.plan import parse_rerun_on
+        from vast_cli.batch import shards
+        from vast_cli.batch.decide import parse_rerun_on
+        from vast_cli.batch.opening import open_batch
+        from vast_cli.batch.options import BatchOptions
 
-        how = {field.name for field in fields(run.BatchOptions)} - {"workers", "cache", "select", *MACHINE}
+        how = {field.name for field in fields(BatchOptions)} - {"workers", "cache", "select", *MACHINE}
         jobs = set(KEYS) - {"id", "audio", "output"}
         _check_names(options, sorted({"state", "shard", "set", *how, *jobs}))
         state, shard, rerun_on = options.get("state"), options.get("shard"), options.get("rerun_on")
-        opened = run.open_batch(
+        opened = open_batch(
             Path(manifest),
             output=None if output is None else os.fspath(output),
             given={name: value for name, value in options.items() if name in jobs},
@@ -367,7 +372,7 @@ class Pipeline:
             values["rerun_on"] = parse_rerun_on(rerun_on)
         values |= {name: getattr(self, name) for name in MACHINE}
         with self._cache_folder() as cache:
-            yield opened, run.BatchOptions(workers=workers, cache=cache, select=select, **values)
+            yield opened, BatchOptions(workers=workers, cache=cache, select=select, **values)
 
     @contextmanager
     def _cache_folder(self) -> Iterator[Path | None]:

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from tests.batch.batches import ROOT, World, sha256
-from vast_cli.batch import coordinator, plan, replay
+from vast_cli.batch import coordinator, decide, replay
 from vast_cli.batch.coordinator import RunSettings, Summary, policy
 from vast_cli.batch.executors import Executor, make_executor
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Ready, Task, WorkerSettings
 from vast_cli.batch.journal import Journal
-from vast_cli.batch.run import open_batch
+from vast_cli.batch.opening import open_batch
 from vast_cli.errors import Exit
 from vast_cli.hashes import Hashes
 
@@ -33,7 +33,9 @@ Event = tuple[str, dict[str, Any]]
 DRIVER = """
 import sys
 from pathlib import Path
-from vast_cli.batch.run import BatchOptions, open_batch, run_batch
+from vast_cli.batch.opening import open_batch
+from vast_cli.batch.options import BatchOptions
+from vast_cli.batch.run import run_batch
 def tell(event, fields):
     print(event, fields.get("id"), fields.get("pid"), flush=True)
 if __name__ == "__main__":
@@ -111,7 +113,7 @@ class Batches:
         path = self.state / "journal.jsonl"
         hashes = Hashes(self.world.cache)
         with Journal.open(path, run=uuid.uuid4().hex[:8]) as journal:
-            planned = plan.make_plan(batch.jobs, replay.replay([path]), hashes)
+            planned = decide.make_plan(batch.jobs, replay.replay([path]), hashes)
             return coordinator.run(
                 planned, executor=self.executor(), journal=journal, hashes=hashes, state_folder=self.state,
                 settings=RunSettings(self.slots, silence_s=SILENCE_S, **settings), tell=tell,

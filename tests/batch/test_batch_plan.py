@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from vast_cli.batch import plan as planning
+from vast_cli.batch import decide
+from vast_cli.batch.decide import Planned, counts, make_plan, parse_rerun_on
 from vast_cli.batch.job import Job
 from vast_cli.batch.journal import Journal
 from vast_cli.batch.origin import Origin, origin
-from vast_cli.batch.plan import Planned, counts, make_plan, parse_rerun_on
 from vast_cli.batch.replay import find_journals, replay
 from vast_cli.errors import VastError
 from vast_cli.hashes import Hashes
@@ -142,7 +142,7 @@ def test_models_avatar_and_format_are_told(batch: Batch, monkeypatch: pytest.Mon
         ({"avatar": "0" * 64}, "avatar_changed"),
         ({"format": 99}, "format_changed"),
     ):
-        monkeypatch.setattr(planning.Origins, "of", lambda _self, _job: dataclasses.replace(there, **change))  # noqa: B023
+        monkeypatch.setattr(decide.Origins, "of", lambda _self, _job: dataclasses.replace(there, **change))  # noqa: B023
         assert batch.told() == {"one": f"run:{reason}"}
         assert batch.told(rerun_on={"input", "missing"}) == {"one": f"skip:{reason}"}
 
@@ -441,7 +441,7 @@ def test_shards_of_another_number_know_what_is_done(batch: Batch) -> None:
 
 def test_a_plan_loads_no_heavy_library() -> None:
     script = (
-        "import sys, vast_cli.batch.plan, vast_cli.batch.journal, vast_cli.batch.estimate, vast_cli.batch.shards\n"
+        "import sys, vast_cli.batch.decide, vast_cli.batch.journal, vast_cli.batch.estimate, vast_cli.batch.shards\n"
         "print([name for name in ('torch', 'cv2', 'av', 'numpy', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

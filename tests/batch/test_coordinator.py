@@ -17,10 +17,10 @@ from vast_cli.batch import coordinator, finish, leftovers
 from vast_cli.batch.coordinator import RunSettings, Summary, crew, policy
 from vast_cli.batch.coordinator.backlog import Backlog, Entry
 from vast_cli.batch.coordinator.loop import DRAW_STEP
+from vast_cli.batch.decide import Planned
 from vast_cli.batch.job import Alive, Died, Done, Failed, FileState, Job, Message, Outcome, Progress, Ready, Task
 from vast_cli.batch.journal import Journal
 from vast_cli.batch.origin import Origin
-from vast_cli.batch.plan import Planned
 from vast_cli.errors import Exit, VastError
 
 DIE = "dies"

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vast_cli.batch import speeds
+from vast_cli.batch.decide import Planned
 from vast_cli.batch.estimate import Estimate, estimate
 from vast_cli.batch.job import Job
 from vast_cli.batch.journal import Journal
 from vast_cli.batch.origin import Origin
-from vast_cli.batch.plan import Planned
 from vast_cli.batch.replay import State, replay
 from vast_cli.batch.speeds import Machine, Speed, fit, learn, load, remember, save
 

@@ -15,8 +15,8 @@ import pytest
 import typer
 
 from vast_cli import locks
+from vast_cli.batch import capacity, events, opening, run, standing
 from vast_cli.batch import command as commands
-from vast_cli.batch import events, run, slots, standing
 from vast_cli.batch.job import Done, Failed, Message, Outcome, Progress, Ready, Task, WorkerSettings
 from vast_cli.batch.journal import Journal
 from vast_cli.cli import batch_options
@@ -329,7 +329,7 @@ def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> No
             )
         start = standing.instant(lines("jobs.vast/journal.jsonl")[0]["t"])
         assert start is not None
-        found = standing.look(run.open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
+        found = standing.look(opening.open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
     year = (start.replace(year=start.year + 1) - start).total_seconds()
     assert found.fps == pytest.approx(50 / year) and found.eta_s == pytest.approx(year)
 
@@ -590,10 +590,10 @@ def test_no_limits_of_failures(text: str) -> None:
 
 
 def test_workers_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots.devices, "cores", lambda: 8)
-    monkeypatch.setattr(slots, "free_memory", lambda: 3 * slots.WORKER_BYTES + 5)
-    assert slots.count(0, "cpu") == 3 and slots.count(5, "cpu") == 5
-    monkeypatch.setattr(slots, "free_memory", lambda: 10)
-    assert slots.count(0, "cpu") == 1
-    monkeypatch.setattr(slots, "free_memory", lambda: None)
-    assert slots.count(0, "cpu") == 8 and slots.count(0, "cuda:1") == 1
+    monkeypatch.setattr(capacity.devices, "cores", lambda: 8)
+    monkeypatch.setattr(capacity, "free_memory", lambda: 3 * capacity.WORKER_BYTES + 5)
+    assert capacity.count(0, "cpu") == 3 and capacity.count(5, "cpu") == 5
+    monkeypatch.setattr(capacity, "free_memory", lambda: 10)
+    assert capacity.count(0, "cpu") == 1
+    monkeypatch.setattr(capacity, "free_memory", lambda: None)
+    assert capacity.count(0, "cpu") == 8 and capacity.count(0, "cuda:1") == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from vast_cli import devices, files
 from vast_cli.batch import speeds
-from vast_cli.batch.plan import Planned
+from vast_cli.batch.decide import Planned
 from vast_cli.batch.replay import State
 from vast_cli.batch.speeds import Key, Speed
 

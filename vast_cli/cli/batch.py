@@ -11,7 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from vast_cli.batch.events import Listener
-from vast_cli.batch.run import Batch, BatchOptions, Plan, plan_batch, run_batch
+from vast_cli.batch.opening import Batch
+from vast_cli.batch.options import BatchOptions
+from vast_cli.batch.plan import Plan, plan_batch
+from vast_cli.batch.run import run_batch
 from vast_cli.batch.standing import group_failures
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options, queue, status

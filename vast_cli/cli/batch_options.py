@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vast_cli.batch import plan, run, shards
+from vast_cli.batch import decide, opening, shards
 from vast_cli.batch.manifest.faults import nearest
 from vast_cli.errors import KINDS, VastError
 
@@ -41,7 +41,7 @@ Shard = Annotated[
 ]
 RerunOn = Annotated[
     str | None,
-    typer.Option(metavar="LIST", help=f"What finished jobs run again for: {','.join(plan.RERUN_ON)}, all, none."),
+    typer.Option(metavar="LIST", help=f"What finished jobs run again for: {','.join(decide.RERUN_ON)}, all, none."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run everything anew.")]
 Repair = Annotated[
@@ -161,7 +161,7 @@ def rerun_on(text: str | None) -> frozenset[str]:
     Raises:
         VastError: `vast_option_invalid`.
     """
-    return frozenset(plan.RERUN_ON) if text is None else plan.parse_rerun_on(text)
+    return frozenset(decide.RERUN_ON) if text is None else decide.parse_rerun_on(text)
 
 
 def executor(name: str) -> str:
@@ -186,15 +186,15 @@ def opened(
     shard: str | None,
     *,
     remember: bool = False,
-) -> run.Batch:
+) -> opening.Batch:
     """The batch that a command line names."""
-    return run.open_batch(
+    return opening.open_batch(
         manifest, output=output, given=given, overrides=assignments(words), state=state, shard=shard_of(shard),
         remember=remember,
     )  # fmt: skip
 
 
-def pasted(batch: run.Batch) -> str:
+def pasted(batch: opening.Batch) -> str:
     """The manifest, and the state if it lies elsewhere, as people paste them behind a command."""
     path = batch.manifest.path
     if path is None:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from vast_cli import files
-from vast_cli.batch import plan as planning
-from vast_cli.batch.plan import Planned
-from vast_cli.batch.run import Batch, BatchOptions, Plan, plan_batch
+from vast_cli.batch.decide import Planned, counts
+from vast_cli.batch.opening import Batch
+from vast_cli.batch.options import BatchOptions
+from vast_cli.batch.plan import Plan, plan_batch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
 from vast_cli.cli.board import clock_in, span
@@ -96,7 +97,7 @@ def document(batch: Batch, found: Plan) -> dict[str, Any]:
         "state": str(batch.folder),
         "shard": None if batch.shard is None else str(batch.shard),
         "workers": found.workers,
-        "counts": planning.counts(found.planned),
+        "counts": counts(found.planned),
         "to_run": sum(one.action == "run" for one in found.planned),
         "estimate": found.estimate.document(),
         "warnings": [*batch.manifest.warnings, *found.estimate.warnings],

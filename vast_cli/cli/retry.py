@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vast_cli.batch.run import BatchOptions, Selection
+from vast_cli.batch.options import BatchOptions, Selection
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
 from vast_cli.cli.batch import execute

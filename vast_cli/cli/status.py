@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from vast_cli.batch.run import Batch
+from vast_cli.batch.opening import Batch
 from vast_cli.batch.standing import Standing, instant, look
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options

@@ -5,8 +5,8 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from vast_cli.batch.decide import Planned
 from vast_cli.batch.job import Job
-from vast_cli.batch.plan import Planned
 
 BATCH = 8  # frames through the network at once, until memory runs out
 

@@ -11,11 +11,11 @@ from vast_cli.batch.coordinator.backlog import Backlog, Entry
 from vast_cli.batch.coordinator.crew import Crew, Slot
 from vast_cli.batch.coordinator.results import Results, Summary
 from vast_cli.batch.coordinator.settings import RunSettings
+from vast_cli.batch.decide import Planned
 from vast_cli.batch.events import Tell
 from vast_cli.batch.executors import Executor
 from vast_cli.batch.job import Died, Done, Failed, Message, Progress, Ready, Task
 from vast_cli.batch.journal import Journal
-from vast_cli.batch.plan import Planned
 from vast_cli.errors import Exit, VastError
 from vast_cli.hashes import Hashes
 

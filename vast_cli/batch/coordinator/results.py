@@ -16,10 +16,10 @@ from vast_cli.batch import finish
 from vast_cli.batch.coordinator.backlog import Backlog, Entry
 from vast_cli.batch.coordinator.policy import Breaker, wait_before_retry
 from vast_cli.batch.coordinator.settings import RunSettings
+from vast_cli.batch.decide import Planned
 from vast_cli.batch.events import Tell
 from vast_cli.batch.job import Outcome, Task
 from vast_cli.batch.journal import Journal
-from vast_cli.batch.plan import Planned
 from vast_cli.errors import KINDS, Exit, VastError
 
 
