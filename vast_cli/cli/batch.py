@@ -17,10 +17,11 @@ from vast_cli.batch.plan import Plan, plan_batch
 from vast_cli.batch.run import run_batch
 from vast_cli.batch.standing import group_failures
 from vast_cli.cli import batch_options as common
-from vast_cli.cli import console, options, queue, status
+from vast_cli.cli import console, queue, status
 from vast_cli.cli import plan as plan_command
 from vast_cli.cli.board import span
 from vast_cli.cli.options import ProgressMode
+from vast_cli.cli.run_options import RunOptions, with_run_options
 from vast_cli.cli.settings import with_render_options
 from vast_cli.errors import KINDS, Exit, VastError
 
@@ -28,6 +29,7 @@ COUNTS = ("done", "adopted", "failed", "rejected", "skipped", "not_started", "fr
 
 
 @with_render_options
+@with_run_options
 def batch(
     manifest: common.Manifest,
     given: dict[str, Any],
@@ -36,32 +38,8 @@ def batch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: `vast plan`.")] = False,
     rerun_on: common.RerunOn = None,
     force: common.Force = False,
-    workers: common.Workers = 0,
-    threads: common.Threads = 1,
-    jobs_per_worker: common.JobsPerWorker = None,
-    device: options.Device = "auto",
-    dtype: options.DtypeOption = options.Dtype.auto,
-    cache: common.Cache = None,
-    executor: common.Executor = "local",
-    retries: common.Retries = 2,
-    max_failures: common.MaxFailures = None,
-    fail_fast: common.FailFast = False,
-    timeout: common.Timeout = None,
-    stall: common.Stall = "5m",
-    state: common.State = None,
-    shard: common.Shard = None,
-    repair: common.Repair = False,
-    wait: common.Wait = False,
-    report: common.Report = True,
-    events: common.Events = None,
-    joblog: common.Joblog = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    shared: RunOptions,
 ) -> None:
     """Render all jobs of a manifest; the same command again does only what is missing or changed.
 
@@ -72,16 +50,9 @@ def batch(
     Exit status: 0 all done; 3 some failed or were not started; 69, 71, 74 the machine fails; 75 another run holds the
     batch; 78 faults in the manifest.
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
-        asked = BatchOptions(
-            workers=workers, retries=retries, jobs_per_worker=jobs_per_worker, overwrite=overwrite, force=force,
-            rerun_on=common.rerun_on(rerun_on), repair=repair, wait=wait, executor=common.executor(executor),
-            timeout_s=None if timeout is None else common.seconds(timeout, "--timeout"),
-            stall_s=common.seconds(stall, "--stall"), cache=cache, device=device, dtype=dtype.value, threads=threads,
-            report=report, events=None if events is None else Path(events), joblog=joblog,
-            **common.failures(max_failures, fail_fast=fail_fast),
-        )  # fmt: skip
-        found = common.opened(manifest, output, set, given, state, shard)
+    with shared.ui() as ui:
+        asked = shared.asked(force=force, rerun_on=common.rerun_on(rerun_on))
+        found = shared.opened(manifest, output, set, given)
         if dry_run:
             plan_command.show(ui, found, plan_batch(found, asked), each=False)
         else:

@@ -1,7 +1,7 @@
 """Render options for commands that take a manifest: written once in `vast render`, collected where they were given."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -55,7 +55,13 @@ def with_render_options(command: Callable[..., None]) -> Callable[..., None]:
             values.pop("context")
         command(**values, **{COLLECTED: given})
 
-    parameters = [*kept, *added.values()]
+    return as_command(run, command, [*kept, *added.values()])
+
+
+def as_command(
+    run: Callable[..., None], command: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """`run` with the name and text of `command`, and the options that `parameters` are."""
     run.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__qualname__ = command.__name__, command.__qualname__
