@@ -22,8 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch import decide, journal, replay
+from vast_cli.batch import decide, journal
 from vast_cli.batch.estimate import estimate
+from vast_cli.batch.journal import replay
 from vast_cli.batch.opening import open_batch
 from vast_cli.batch.origin import Origins
 from vast_cli.hashes import Hashes

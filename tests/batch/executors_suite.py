@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from tests.batch.batches import ROOT, World, sha256
-from vast_cli.batch import coordinator, decide, replay
+from vast_cli.batch import coordinator, decide
 from vast_cli.batch.coordinator import RunSettings, Summary, policy
 from vast_cli.batch.executors import Executor, make_executor
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Ready, Task, WorkerSettings
-from vast_cli.batch.journal import Journal
+from vast_cli.batch.journal import Journal, replay
 from vast_cli.batch.opening import open_batch
 from vast_cli.errors import Exit
 from vast_cli.hashes import Hashes

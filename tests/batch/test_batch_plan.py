@@ -16,8 +16,8 @@ from vast_cli.batch import decide
 from vast_cli.batch.decide import Planned, counts, make_plan, parse_rerun_on
 from vast_cli.batch.job import Job
 from vast_cli.batch.journal import Journal
+from vast_cli.batch.journal.replay import find_journals, replay
 from vast_cli.batch.origin import Origin, origin
-from vast_cli.batch.replay import find_journals, replay
 from vast_cli.errors import VastError
 from vast_cli.hashes import Hashes
 

@@ -15,8 +15,8 @@ from vast_cli.batch.decide import Planned
 from vast_cli.batch.estimate import Estimate, estimate
 from vast_cli.batch.job import Job
 from vast_cli.batch.journal import Journal
+from vast_cli.batch.journal.replay import State, replay
 from vast_cli.batch.origin import Origin
-from vast_cli.batch.replay import State, replay
 from vast_cli.batch.speeds import Machine, Speed, fit, learn, load, remember, save
 
 AVATAR = "a" * 64

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vast_cli.batch import journal
-from vast_cli.batch.journal import Journal
-from vast_cli.batch.replay import find_journals, journal_schema, replay
+from vast_cli.batch.journal import Journal, lines, writer
+from vast_cli.batch.journal.replay import find_journals, replay
+from vast_cli.batch.journal.schema import journal_schema
 from vast_cli.errors import VastError
 
 ORIGIN = {
@@ -98,7 +99,7 @@ def test_what_goes_in_comes_out(fields: dict[str, Any]) -> None:
     row = {"v": 1, "seq": 1, "run": "r", "event": "run_started", "fields": fields}
     line = journal.encode(row)
     assert line.endswith(b"\n") and line.count(b"\n") == 1
-    assert journal.decode(line[:-1])["fields"] == journal._finite(fields)
+    assert journal.decode(line[:-1])["fields"] == lines._finite(fields)
 
 
 @settings(deadline=None)
@@ -114,7 +115,7 @@ def test_a_flipped_bit_is_noticed(data: st.DataObject) -> None:
 def test_order_is_that_of_lines_whatever_the_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
     times = iter(["2026-03-04T05:06:07.000Z", "2019-01-01T00:00:00.000Z", "2018-01-01T00:00:00.000Z"])
-    monkeypatch.setattr(journal, "_now", lambda: next(times))
+    monkeypatch.setattr(writer, "_now", lambda: next(times))
     write(path, started("a"), ("job_failed", failed("a")), ("job_done", done("a")))
     assert [row["seq"] for row in journal.read(path).rows] == [1, 2, 3]
     state = replay([path]).job("a")
@@ -251,7 +252,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, reserve: Path, room: int, freed: int) -> None:
         self.room, self.freed, self.reserve = room, freed, reserve
         self._write: Callable[[int, bytes], int] = os.write
-        monkeypatch.setattr(journal.os, "write", self.write)
+        monkeypatch.setattr(writer.os, "write", self.write)
 
     def write(self, descriptor: int, data: bytes) -> int:
         room = self.room + (0 if self.reserve.exists() else self.freed)
@@ -266,7 +267,7 @@ class Disk:
 def test_the_last_lines_go_into_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal.open(path, run="r1") as out:
-        assert (tmp_path / "reserve").stat().st_size == journal.RESERVE_BYTES
+        assert (tmp_path / "reserve").stat().st_size == writer.RESERVE_BYTES
         Disk(monkeypatch, tmp_path / "reserve", room=room, freed=2000)
         seqs = []
         with pytest.raises(VastError) as error:
@@ -285,7 +286,7 @@ def test_the_reserve_is_made_again_when_there_is_room(tmp_path: Path) -> None:
     write(path, RUN)
     reserve.unlink()
     write(path, RUN)
-    assert reserve.stat().st_size == journal.RESERVE_BYTES
+    assert reserve.stat().st_size == writer.RESERVE_BYTES
 
 
 def test_a_disk_that_breaks_keeps_the_lines_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +299,7 @@ def test_a_disk_that_breaks_keeps_the_lines_before(tmp_path: Path, monkeypatch: 
         out.append(*RUN[:1], **RUN[1])
         before = path.read_bytes()
         with monkeypatch.context() as patched:
-            patched.setattr(journal.os, "fsync", broken)
+            patched.setattr(writer.os, "fsync", broken)
             with pytest.raises(VastError) as error:
                 out.append("job_done", **done("a"))
         assert error.value.code == "vast_write_failed"
@@ -322,8 +323,8 @@ def test_what_could_not_be_cut_off_is_cut_off_before_the_next_line(
     with Journal.open(path, run="r1") as out:
         out.append("run_started")
         with monkeypatch.context() as patched:
-            patched.setattr(journal.os, "write", half)
-            patched.setattr(journal.os, "ftruncate", broken)
+            patched.setattr(writer.os, "write", half)
+            patched.setattr(writer.os, "ftruncate", broken)
             with pytest.raises(VastError):
                 out.append("job_done", **done("a"))
         assert not path.read_bytes().endswith(b"\n")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vast_cli.batch import journal, replay
+from vast_cli.batch import journal
+from vast_cli.batch.journal import replay
 from vast_cli.batch.manifest.cells import has_separator
 from vast_cli.batch.manifest.options import FILES, as_text
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from vast_cli.batch.job import Job
+from vast_cli.batch.journal.replay import DoneRecord, JobState, State
 from vast_cli.batch.origin import Hashes, Origin, Origins
-from vast_cli.batch.replay import DoneRecord, JobState, State
 from vast_cli.errors import VastError
 
 Action = Literal["skip", "adopt", "run", "refuse"]

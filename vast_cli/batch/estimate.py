@@ -10,7 +10,7 @@ from typing import Any
 from vast_cli import devices, files
 from vast_cli.batch import speeds
 from vast_cli.batch.decide import Planned
-from vast_cli.batch.replay import State
+from vast_cli.batch.journal.replay import State
 from vast_cli.batch.speeds import Key, Speed
 
 HINT = "`vast bench` measures this machine; a batch under way knows by itself"

@@ -8,7 +8,7 @@ from pathlib import Path
 from vast_cli import cache
 from vast_cli.batch import decide
 from vast_cli.batch.job import Job
-from vast_cli.batch.replay import JobState, State
+from vast_cli.batch.journal.replay import JobState, State
 from vast_cli.errors import VastError
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from vast_cli.batch import capacity, decide, replay
+from vast_cli.batch import capacity, decide
 from vast_cli.batch.decide import Planned
 from vast_cli.batch.estimate import Estimate, estimate
+from vast_cli.batch.journal import replay
 from vast_cli.batch.opening import Batch
 from vast_cli.batch.options import BatchOptions, selected
 from vast_cli.hashes import Hashes

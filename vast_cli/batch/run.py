@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli import __version__, files
-from vast_cli.batch import coordinator, decide, leftovers, opening, replay, shards, speeds
+from vast_cli.batch import coordinator, decide, leftovers, opening, shards, speeds
 from vast_cli.batch.coordinator import RunSettings, Summary
 from vast_cli.batch.events import Broadcast, Listener, json_lines
 from vast_cli.batch.executors import make_executor
 from vast_cli.batch.job import Job, WorkerSettings
 from vast_cli.batch.joblog import job_log
-from vast_cli.batch.journal import Journal
+from vast_cli.batch.journal import Journal, replay
 from vast_cli.batch.opening import Batch
 from vast_cli.batch.options import BatchOptions, selected
 from vast_cli.batch.plan import Plan, plan_batch

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli import __version__, devices, files
-from vast_cli.batch.replay import DoneRecord, State
+from vast_cli.batch.journal.replay import DoneRecord, State
 from vast_cli.errors import VastError
 
 NAME = "speed.json"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from vast_cli.batch import replay
+from vast_cli.batch.journal import replay
+from vast_cli.batch.journal.replay import RANK, JobState, Run, State
 from vast_cli.batch.opening import Batch, find_locks
-from vast_cli.batch.replay import RANK, JobState, Run, State
 from vast_cli.errors import KINDS
 from vast_cli.locks import Owner, owner
 

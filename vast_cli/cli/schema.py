@@ -195,10 +195,11 @@ def record_schema(kind: type[records.Record]) -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """All schemas by name."""
-    from vast_cli.batch import events, manifest, replay  # pydantic is not needed for the rest
+    from vast_cli.batch import events, manifest  # pydantic is not needed for the rest
+    from vast_cli.batch.journal.schema import journal_schema
 
     fixed = {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION, "report": REPORT}
-    of_batches = {"manifest": manifest.schema(), "journal": replay.journal_schema(), "events": events.schema()}
+    of_batches = {"manifest": manifest.schema(), "journal": journal_schema(), "events": events.schema()}
     return fixed | of_batches | {name: record_schema(kind) for name, kind in RECORDS.items()}
 
 
