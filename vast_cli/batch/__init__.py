@@ -1,1 +1,4 @@
-"""Batches: manifest -> plan -> run (executors) -> journal; hundreds of renders, resumable, none lost."""
+"""Batches: hundreds of renders, resumable, none lost.
+
+manifest -> opening -> plan -> run -> coordinator -> executors -> worker; the journal holds what became of each job.
+"""

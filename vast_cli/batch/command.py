@@ -27,7 +27,7 @@ class Command:
     @classmethod
     def of(cls, base: Path, *, output: str | None, given: Mapping[str, Any], overrides: Mapping[str, Any]) -> "Command":
         """What is said now, in the current folder, of a manifest in `base`."""
-        here = _way(Path.cwd(), base)
+        here = way_from(Path.cwd(), base)
         if output is not None and not os.path.isabs(output):  # noqa: PTH117 - a Path would drop the last slash
             output = output if here == "." else f"{_plain(here)}/{output}"
         return cls(
@@ -79,7 +79,7 @@ def _kept(key: str, value: Any, base: Path) -> Any:
     text = as_text(value)
     if not _is_path(key, text):
         return text
-    way = _way(Path(str(text)).absolute(), base)
+    way = way_from(Path(str(text)).absolute(), base)
     return way if has_separator(way) else f"./{way}"  # or it would be the name of an avatar
 
 
@@ -90,7 +90,8 @@ def _is_path(key: str, text: Any) -> bool:
     return key in FILES or (key == "avatar" and (has_separator(text) or text.endswith(".avatar")))
 
 
-def _way(path: Path, base: Path) -> str:
+def way_from(path: Path, base: Path) -> str:
+    """A path as it is kept: by its way from the manifest's folder `base`."""
     with contextlib.suppress(ValueError):  # another drive
         return os.path.relpath(path, base)
     return str(path)

@@ -3,15 +3,14 @@
 A change lapses by itself when the manifest's own value becomes another one: whoever edits the row means the row.
 """
 
-import contextlib
 import json
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vast_cli import files, locks
+from vast_cli.batch.command import way_from
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import Manifest
 from vast_cli.batch.manifest.cells import Cleaner, Values
@@ -90,7 +89,7 @@ def record(folder: Path, manifest: Manifest, ids: Collection[str], cells: Mappin
     Cleaner().strictly(cells, Path.cwd(), _said)
     texts = {key_of(name): text for name, text in cells.items()}
     for role in texts.keys() & set(FILES):
-        texts[role] = _way(Path(texts[role]).absolute(), manifest.folder)
+        texts[role] = way_from(Path(texts[role]).absolute(), manifest.folder)
     with locks.hold(folder / f"{NAME}.lock", wait_s=60, named=False, keep=False):  # shards share the file
         changes = load(folder)
         for job in manifest.jobs:
@@ -108,11 +107,4 @@ def _said(key: str) -> str:
 def _own(job: Job, key: str, base: Path) -> Any:
     """The manifest's value as JSON gives it back."""
     value = job.extra.get(key) if key.startswith("x_") else job.options.get(key, getattr(job, key, None))
-    return _way(value, base) if isinstance(value, Path) else json.loads(json.dumps(value, default=str))
-
-
-def _way(path: Path, base: Path) -> str:
-    """Files are kept by their way from the manifest, so that the folder can be moved."""
-    with contextlib.suppress(ValueError):  # another drive
-        return os.path.relpath(path, base)
-    return str(path)
+    return way_from(value, base) if isinstance(value, Path) else json.loads(json.dumps(value, default=str))
