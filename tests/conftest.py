@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest goes first, so that no process ends up alone with it."""
     items.sort(key=lambda item: item.path.name != "test_evaluate.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the session's own: the user's is neither read nor filled."""
+    folder = tmp_path_factory.mktemp("vast-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAST_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

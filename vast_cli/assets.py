@@ -72,6 +72,16 @@ def verify(asset: Asset) -> Path:
     return _verified(asset.path, asset.sha256, status.st_size, status.st_mtime_ns)
 
 
+def check() -> None:
+    """Check every shipped file against the index: milliseconds, and nothing that a cache knows hides a damaged one.
+
+    Raises:
+        VastError: `vast_asset_missing`, `vast_asset_corrupt`.
+    """
+    for asset in index().values():
+        verify(asset)
+
+
 def find(name: str) -> Path:
     """Path of a shipped file, checked against its hash.
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import devices, expression, files, media, records, renderer, sidecar, speech, style, timebase
+from vast_cli import assets, devices, expression, files, media, records, renderer, sidecar, speech, style, timebase
 from vast_cli import segments as segmenting
 from vast_cli.cache import NO_CACHE, Cache
 from vast_cli.errors import VastError
@@ -212,6 +212,7 @@ def render(
     started = time.monotonic()
     stages: dict[str, float] = {}
     models = models or Models()
+    assets.check()
     for path in filter(None, (request.audio, request.prompt, request.style)):
         files.check_input(path)
     files.check_output(request.output, overwrite=request.overwrite)

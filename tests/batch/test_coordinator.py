@@ -469,6 +469,22 @@ def test_a_worker_that_starts_at_the_second_try_will_do(stage: Stage) -> None:
     assert stage.run(stage.jobs(3), workers).done == 3
 
 
+def test_one_worker_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others that die while they start are tried again, later and later; they do not end the batch."""
+    monkeypatch.setattr(crew, "START_WAIT_S", 0.001)
+    monkeypatch.setattr(crew, "MAX_START_WAIT_S", 0.002)
+    workers = Puppets(outcome, slots=2)
+    start = workers.start
+
+    def start_first_only(slot: int) -> None:
+        workers.stillborn = 0 if slot == 0 else 999
+        start(slot)
+
+    workers.start = start_first_only  # type: ignore[method-assign]
+    assert stage.run(stage.jobs(20), workers).done == 20
+    assert workers.started.count(1) > crew.MAX_STARTS
+
+
 def test_an_interruption_leaves_things_in_order(stage: Stage) -> None:
     def act(task: Task) -> Answer:
         task.staging.write_text("half")

@@ -52,7 +52,7 @@ class WorkerSettings:
     """What all jobs of a worker share."""
 
     cache: Path
-    scratch: Path  # TMPDIR of the worker, emptied by the coordinator
+    scratch: Path  # TMPDIR of the worker, emptied when the run ends
     logs: Path  # what libraries print goes to `worker-SLOT.log` there
     device: str = "auto"
     dtype: str = "auto"

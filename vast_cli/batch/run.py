@@ -187,7 +187,7 @@ def _finish(batch: Batch, options: BatchOptions, planned: Plan, run: str, summar
 
         rows = {job.id: row for job in batch.manifest.jobs if (row := _last_row(state.job(job.id))) is not None}
         about = {name: getattr(summary, name) for name in _COUNTS} | {
-            "exit": int(summary.exit), "why": summary.why, "run": run, "version": __version__,
+            "exit": int(summary.exit), "why": summary.why, "run": run, "version": f"vast {__version__}",
             "machine": f"{platform.node()}, {platform.machine()}", "workers": planned.workers,
         }  # fmt: skip
         document = report.build(

@@ -13,7 +13,9 @@ from vast_cli.errors import VastError
 
 POLL_S = 0.5
 START_S = 300.0  # a worker's time to load its libraries from a slow disk
-MAX_STARTS = 3  # workers in a row that died before they could work
+MAX_STARTS = 3  # workers in a row that died before they could work, with none that can
+START_WAIT_S = 2.0  # before another one is tried while others work; doubles, up to
+MAX_START_WAIT_S = 60.0
 AWAY_S = 5.0  # a turn of the loop that took longer: we were stopped, or a disk was; nobody else is to blame
 
 
@@ -59,7 +61,8 @@ class Crew:
     def __init__(self, executor: Executor, settings: RunSettings, *, logs: Path, tell: Tell) -> None:
         self.slots: dict[int, Slot] = {}
         self._executor, self._settings, self._logs, self._tell = executor, settings, logs, tell
-        self._failed_starts = 0
+        self._failed_starts = self._failed_alone = 0  # in a row; of these, while nobody could work
+        self._next_start = 0.0  # monotonic seconds
         self._watched = time.monotonic()
 
     def busy(self) -> list[Slot]:
@@ -68,6 +71,8 @@ class Crew:
 
     def staff(self, n_waiting: int) -> None:
         """Start workers while there is work for them: what is `n_waiting`, and what they are at."""
+        if time.monotonic() < self._next_start:
+            return
         wanted = min(self._settings.workers, self._executor.slots, n_waiting + len(self.busy()))
         for number in range(self._settings.workers):
             if len(self.slots) >= wanted:
@@ -99,7 +104,7 @@ class Crew:
     def welcome(self, message: Ready) -> None:
         """A worker can work."""
         slot = self.slots[message.slot]
-        slot.ready, slot.pid, self._failed_starts = True, message.pid, 0
+        slot.ready, slot.pid, self._failed_starts, self._failed_alone = True, message.pid, 0, 0
 
     def progress(self, number: int, message: Progress) -> None:
         """A worker moved on: told at each stage, and now and then within one."""
@@ -150,13 +155,18 @@ class Crew:
         return None
 
     def count_failed_start(self, number: int, reason: str) -> None:
-        """A worker went before it could work.
+        """A worker went before it could work; others go on without it for a while.
 
         Raises:
-            VastError: `vast_worker_died`: so did all others of late.
+            VastError: `vast_worker_died`: so did all others of late, and nobody is left.
         """
         self._failed_starts += 1
-        if self._failed_starts >= MAX_STARTS:
+        if any(slot.ready for slot in self.slots.values()):
+            wait_s = min(MAX_START_WAIT_S, START_WAIT_S * 2 ** (self._failed_starts - 1))
+            self._next_start, self._failed_alone = time.monotonic() + wait_s, 0
+            return
+        self._failed_alone += 1
+        if self._failed_alone >= MAX_STARTS:
             hint = f"see `{self.log(number)}`"
             raise VastError("vast_worker_died", f"workers do not start: the last one {reason}", hint=hint)
 
