@@ -623,13 +623,14 @@ def test_a_sidecar_names_the_final_file(tmp_path: Path) -> None:
     planned = Stage(tmp_path).planned("a")
     task = Task(planned.job, 1, 0, "f", tmp_path / ".a.part.mp4", tmp_path / "parts", "r.1.1", tmp_path / "a.log")
     result = outcome(task, sidecar={"output": {"file": task.staging.name, "sha256": "x"}, "made": "now"})
-    record = finish.give_name(task.staging, output, result, replace=False)
+    told = {"size": result.size, "sha256": result.sha256, "sidecar": result.sidecar}
+    record = finish.give_name(task.staging, output, **told, replace=False)
     assert json.loads((tmp_path / "a.mp4.json").read_text()) == {
         "output": {"file": "a.mp4", "sha256": "x"},
         "made": "now",
     }
     assert record["size"] == output.stat().st_size and not task.staging.exists()
     with pytest.raises(VastError, match="somebody made"):
-        finish.give_name(task.staging, output, result, replace=False)
+        finish.give_name(task.staging, output, **told, replace=False)
     with pytest.raises(VastError):  # nothing is there to be named
-        finish.give_name(task.staging, output, result, replace=True)
+        finish.give_name(task.staging, output, **told, replace=True)

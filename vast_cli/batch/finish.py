@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli import files
-from vast_cli.batch.job import Outcome
 from vast_cli.errors import VastError
 
 
@@ -23,13 +22,17 @@ def rejected_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejected{output.suffix}")
 
 
-def give_name(staging: Path, output: Path, outcome: Outcome, *, replace: bool) -> dict[str, Any]:
+def give_name(
+    staging: Path, output: Path, *, size: int, sha256: str, sidecar: Mapping[str, Any] | None, replace: bool
+) -> dict[str, Any]:
     """Give a whole and checked file its name.
 
     Args:
         staging: the file.
         output: its name.
-        outcome: what the worker said of it.
+        size: bytes that it had when it was checked.
+        sha256: of them.
+        sidecar: what goes beside it, if anything.
         replace: whether a file of that name may go.
 
     Returns:
@@ -40,13 +43,12 @@ def give_name(staging: Path, output: Path, outcome: Outcome, *, replace: bool) -
     """
     if not replace and output.exists():
         raise VastError("vast_output_exists", f"somebody made `{output}` while it was rendered")
-    sidecar = output.with_name(output.name + ".json")
     try:
-        if staging.stat().st_size != outcome.size:
+        if staging.stat().st_size != size:
             raise VastError("vast_write_failed", f"`{staging}` changed after it was checked")
-        if outcome.sidecar is not None:
-            document = dict(outcome.sidecar) | {"output": dict(outcome.sidecar["output"]) | {"file": output.name}}
-            with files.atomic_write(sidecar) as part:
+        if sidecar is not None:
+            document = dict(sidecar) | {"output": dict(sidecar["output"]) | {"file": output.name}}
+            with files.atomic_write(output.with_name(output.name + ".json")) as part:
                 part.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         _fsync(staging)
         staging.replace(output)
@@ -54,7 +56,7 @@ def give_name(staging: Path, output: Path, outcome: Outcome, *, replace: bool) -
         status = output.stat()
     except OSError as error:
         raise files.write_error(error, output) from error
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": outcome.sha256}
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}
 
 
 def _fsync(path: Path) -> None:

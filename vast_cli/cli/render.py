@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from vast_cli import files, presets
+from vast_cli.batch import gates
 from vast_cli.cli import console, options
 from vast_cli.errors import VastError
 
@@ -17,6 +18,7 @@ from vast_cli.errors import VastError
 SETTINGS = [
     "style_strength", "max_exaggeration", "crf", "encoder_preset", "codec", "detail", "seed", "device", "dtype",
     "threads", "face", "segment", "allow_silence", "sidecar",
+    "gate",
 ]  # fmt: skip
 OLD_PARTS_S = 7 * 24 * 3600.0  # segments of an interrupted render that nobody took up for so long go
 
@@ -58,6 +60,10 @@ def render(
     sidecar: Annotated[
         bool, typer.Option("--sidecar/--no-sidecar", help="Write what the video was made from beside it.")
     ] = False,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(help="Limits that a result must reach: sync>=0.3,sharpness>=0.55; see docs/gates.md."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Show every value and where it came from, then stop.")
     ] = False,
@@ -93,6 +99,9 @@ def render(
             rows = {name: {"value": values[name], "source": setting.source} for name, setting in settings.items()}
             typer.echo(json_module.dumps(rows, indent=2))
             return
+        limits = values.pop("gate") or []
+        limits = [limits] if isinstance(limits, str) else list(limits)
+        gates.parse(limits)
         if prompt is not None and style is not None:
             raise VastError(
                 "vast_option_invalid", "`--prompt` and `--style` exclude each other", hint="give one of them"
@@ -118,8 +127,15 @@ def render(
         folder = cache or default_folder()
         parts = folder / "parts"
         segments.sweep_old(parts, older_than_s=OLD_PARTS_S, now_s=time.time())
+        told: dict[str, object] = {}
         with _parts_told(ui, parts):
-            result = pipeline.render(request, cache=Cache(folder), parts=parts, progress=ui.progress)
+            if limits:
+                from vast_cli.batch import gated
+
+                result, figures = gated.render(request, limits, cache=Cache(folder), parts=parts, progress=ui.progress)
+                told = {"gates": dict(figures)}
+            else:
+                result = pipeline.render(request, cache=Cache(folder), parts=parts, progress=ui.progress)
         ui.stop()
         if result.taken_up:
             some = "1 finished segment" if result.taken_up == 1 else f"{result.taken_up} finished segments"
@@ -130,7 +146,7 @@ def render(
             f"{result.duration_s:.2f} s, {result.n_frames} frames in {result.seconds:.1f} s "
             f"({result.seconds / result.duration_s:.2f} x real time): {result.output}"
         )
-        ui.result([result.output], result.document())
+        ui.result([result.output], result.document() | told)
 
 
 @contextmanager

@@ -17,12 +17,11 @@ NOT_COMMON = ("id", "audio", "output")  # a job's own; `-o` is the command's
 # options that `vast render` lacks, or takes in fewer spellings
 EXTRA: dict[str, Any] = {
     "segment": Annotated[str, typer.Option(help="Video that is finished and kept at once: 90, 90s or 1:30.")],
-    "gate": Annotated[list[str], typer.Option(help="Limits that a result must reach: sync>=0.8,sharpness>=0.9.")],
     "redraw": Annotated[
         int, typer.Option(min=0, max=5, help="How often a result below a gate is drawn with another seed.")
     ],
 }
-SHOWN: dict[str, Any] = {"segment": "60", "gate": []}  # defaults as they are written
+SHOWN: dict[str, Any] = {"segment": "60"}  # defaults as they are written
 
 
 def with_render_options(command: Callable[..., None]) -> Callable[..., None]:

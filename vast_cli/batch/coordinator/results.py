@@ -120,7 +120,7 @@ class Results:
             return
         job = entry.job
         try:
-            record = finish.give_name(task.staging, job.output, outcome, replace=self._may_replace(entry.planned))
+            record = _name(task.staging, job.output, outcome, replace=self._may_replace(entry.planned))
         except VastError as error:
             task.staging.unlink(missing_ok=True)
             self.fail(entry, error, seconds=seconds)
@@ -165,7 +165,7 @@ class Results:
             return
         rejected = finish.rejected_path(entry.job.output)
         try:
-            finish.give_name(task.staging, rejected, outcome, replace=True)
+            _name(task.staging, rejected, outcome, replace=True)
         except VastError as broken:
             task.staging.unlink(missing_ok=True)
             self.fail(entry, broken, seconds=seconds)
@@ -244,6 +244,11 @@ class Results:
         if self.why is not None and self.why.startswith("breaker:"):
             return KINDS[self.why.removeprefix("breaker:")].exit
         return Exit.PARTIAL if self._failures or len(self._backlog) else Exit.OK
+
+
+def _name(staging: Path, output: Path, outcome: Outcome, *, replace: bool) -> dict[str, Any]:
+    size, sha256, sidecar = outcome.size, outcome.sha256, outcome.sidecar
+    return finish.give_name(staging, output, size=size, sha256=sha256, sidecar=sidecar, replace=replace)
 
 
 def _measured(outcome: Outcome) -> dict[str, Any]:
