@@ -58,7 +58,7 @@ def check_survivors(world: World, before: dict[str, tuple[str, int]]) -> dict[st
 
 @linux
 @pytest.mark.parametrize(
-    ("kills", "n"), [(4, 24), pytest.param(20, 80, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+    ("kills", "n"), [(3, 18), pytest.param(20, 80, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
 def test_kill_the_whole_run(world: World, tmp_path: Path, kills: int, n: int) -> None:
     wanted = undisturbed(world, tmp_path, n)
@@ -89,7 +89,7 @@ def test_kill_the_whole_run(world: World, tmp_path: Path, kills: int, n: int) ->
 
 @linux
 @pytest.mark.parametrize(
-    ("kills", "n"), [(4, 16), pytest.param(20, 140, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+    ("kills", "n"), [(3, 12), pytest.param(20, 140, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
 def test_kill_single_workers(world: World, tmp_path: Path, kills: int, n: int) -> None:
     wanted = undisturbed(world, tmp_path, n)
@@ -128,7 +128,7 @@ def _command(pid: int) -> str:
 @linux
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_the_run_in_order(world: World, name: str) -> None:
-    jobs(world, 30)
+    jobs(world, 16)
     run = world.start(*BATCH)
     while run.poll() is None and len(world.finished()) < 2:
         time.sleep(0.01)
@@ -146,4 +146,4 @@ def test_a_signal_ends_the_run_in_order(world: World, name: str) -> None:
     again = world.vast(*BATCH)
     assert again.returncode == 0, again.stderr
     check_survivors(world, done)
-    assert len(world.finished()) == 30
+    assert len(world.finished()) == 16

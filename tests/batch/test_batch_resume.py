@@ -3,8 +3,9 @@
 import json
 import os
 import time
+import wave
 
-from tests.batch.batches import World
+from tests.batch.batches import QUICK, World
 
 BATCH = ("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "1", "--no-report", "--json")
 
@@ -138,13 +139,9 @@ def test_segments_of_other_shards_stay(world: World) -> None:
 
 
 def test_a_long_video_goes_on_at_its_last_segment(world: World) -> None:
-    world.sounds(1, seconds=4.0)
-    rows = [{"id": "long", "audio": "sound/s000.wav", "detail": "full", "encoder_preset": "ultrafast", "segment": 5}]
-    world.manifest(rows)
-    # the shortest segment is 5 s: eight times the sound makes several
-    import wave
-
-    path = world.folder / "sound" / "s000.wav"
+    """The shortest segment is 5 s: four times the sound makes several."""
+    (path,) = world.sounds(1, seconds=4.0)
+    world.manifest([{"id": "long", "audio": "sound/s000.wav", "segment": 5} | QUICK])
     with wave.open(str(path)) as source:
         parameters, samples = source.getparams(), source.readframes(source.getnframes())
     with wave.open(str(path), "wb") as target:
