@@ -65,12 +65,14 @@ def run_batch(
 
 
 def _sweep(batch: Batch, state: replay.State) -> None:
-    """Remove the temporary files of runs that died; the lock says that none of them lives."""
+    """Remove the temporary files of runs before this one; the lock says that none of them lives."""
     own = shards.journal_name(batch.shard)
-    dead = [run.id for run in state.runs if run.ended is None and run.journal.name == own]
-    if dead:
-        folders = {job.output.parent for job in batch.jobs} | {*leftovers.within(batch.folder / "parts"), batch.folder}
-        leftovers.remove(folders, dead)
+    over = [run.id for run in state.runs if run.journal.name == own]  # an encoder may have outlived an ended one
+    if over:
+        folders = {job.output.parent for job in batch.jobs} | {batch.folder}
+        for parts in leftovers.within(batch.folder / "parts"):
+            folders |= {parts, *leftovers.within(parts)}
+        leftovers.remove(folders, over)
 
 
 @contextmanager

@@ -198,7 +198,7 @@ class _Coordinator:
 
     def _sweep(self, task: Task) -> None:
         """Remove what an attempt left behind, now and at the end: its ffmpeg may outlive it for a moment."""
-        folders = [task.staging.parent, task.parts]
+        folders = [task.staging.parent, task.parts, *leftovers.within(task.parts)]
         leftovers.remove(folders, [task.tag])
         self.dead.append((folders, task.tag))
 
