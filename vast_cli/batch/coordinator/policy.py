@@ -14,7 +14,8 @@ ROOM = 64 << 20  # bytes that must be free before a job that met a full disk is 
 BREAKER = 5  # failures in a row with one code
 SYSTEMIC = frozenset({Exit.UNAVAILABLE, Exit.RESOURCE, Exit.IOERROR})  # the machine's fault rather than the job's
 KILLERS = frozenset({"vast_worker_died", "vast_timeout"})
-HUNGRY = frozenset({"vast_worker_died", "vast_out_of_memory"})  # less at once may help
+# less at once may help; it changes roundings and so bytes, wherefore a worker that merely died is no reason
+HUNGRY = frozenset({"vast_out_of_memory"})
 
 
 def wait_before_retry(error: VastError, entry: Entry, *, retries: int) -> float | None:
