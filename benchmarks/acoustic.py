@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import torch
 
-from vast_cli import assets
+from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.media import load_audio, write_png
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, load_acoustic_model
-from vast_cli.timebase import SAMPLE_RATE
-from vast_cli.training.acoustic_corpus import sounds
-from vast_cli.training.acoustic_scores import CHANNELS, evaluate_acoustic
-from vast_cli.training.sound_effects import add_noise
+from vast_cli.store import assets
+from vast_cli.training.acoustic.corpus import sounds
+from vast_cli.training.acoustic.effects import add_noise
+from vast_cli.training.acoustic.scores import CHANNELS, evaluate_acoustic
 
 FONT, DARK, BAR = cv2.FONT_HERSHEY_SIMPLEX, (40, 50, 60), (50, 110, 170)
 

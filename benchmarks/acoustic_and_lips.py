@@ -18,8 +18,8 @@ from vast_cli.face.model import FaceModel
 from vast_cli.speech import load_acoustic_model
 from vast_cli.speech.filterbank import log_mel
 from vast_cli.style import load_style_model
-from vast_cli.training.acoustic_scores import classify, labelled, shares
-from vast_cli.training.style import train_style
+from vast_cli.training.acoustic.scores import classify, labelled, shares
+from vast_cli.training.style.train import train_style
 
 
 def main() -> None:

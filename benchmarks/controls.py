@@ -14,10 +14,11 @@ from typing import Any
 
 from in_step import put_in_step
 
-from vast_cli.evaluate import engine, registry
-from vast_cli.evaluate.clip import Pair
+from vast_cli.evaluate import engine
 from vast_cli.evaluate.manifest import with_other_sound
-from vast_cli.evaluate.reading import in_order
+from vast_cli.evaluate.measures import registry
+from vast_cli.evaluate.measures.reading import in_order
+from vast_cli.evaluate.observation.clip import Pair
 from vast_cli.training.corpora import read_index
 
 HEAD = """# Controls of the measures

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from vast_cli.batch.opening import open_batch
 from vast_cli.batch.options import BatchOptions
 from vast_cli.batch.run import run_batch
+from vast_cli.batch.state.folder import open_batch
 from vast_cli.media.ffmpeg import find_ffmpeg, run
 
 ROOT = Path(__file__).resolve().parents[1]

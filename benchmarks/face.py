@@ -12,9 +12,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 from vast_cli.face import fit
 from vast_cli.face.mesh import MeshRasteriser
 from vast_cli.face.model import FaceModel
@@ -22,9 +22,8 @@ from vast_cli.face.topology import Topology
 from vast_cli.face.track import FaceTracker, LandmarkTrack
 from vast_cli.media import VideoReader
 from vast_cli.training.corpora import Clip, read_index
-from vast_cli.training.face_model import cached_landmarks
+from vast_cli.training.face.train import cached_landmarks
 
-Array = NDArray[np.float32]
 Row = tuple[str, str, str]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +32,7 @@ CORNERS = (61, 291)
 EYES_BROWS = ("image_left_eye", "image_right_eye", "image_left_brow", "image_right_brow")
 
 
-def meshes_of(track: LandmarkTrack, model: FaceModel) -> Array | None:
+def meshes_of(track: LandmarkTrack, model: FaceModel) -> Float32 | None:
     """Meshes of all valid frames of the longest run, laid upon the clip's neutral mesh: [n, 478, 3]."""
     runs = fit.runs(track.points, track.flag, track.cut, model)
     run = max(runs, key=len, default=np.zeros(0, np.int64))
@@ -43,7 +42,7 @@ def meshes_of(track: LandmarkTrack, model: FaceModel) -> Array | None:
     return model.stabilise(points, model.neutral(points))[0]
 
 
-def basis_rows(clips: dict[str, Array], model: FaceModel, topology: Topology) -> list[Row]:
+def basis_rows(clips: dict[str, Float32], model: FaceModel, topology: Topology) -> list[Row]:
     """How well raw frames, around their clip's mean, are rebuilt, and what strong and weak carry."""
     lips = np.concatenate([topology.sets["lips_outer"], topology.sets["lips_inner"]])
     upper = np.concatenate([topology.sets[name] for name in EYES_BROWS])
@@ -74,7 +73,7 @@ def basis_rows(clips: dict[str, Array], model: FaceModel, topology: Topology) ->
 
 def identity_rows(clips: list[Clip], tracks: dict[str, LandmarkTrack], model: FaceModel) -> list[Row]:
     """Neutral meshes of one actor in several emotions against those of different persons, and what happy clips show."""
-    neutral: dict[str, dict[str, Array]] = defaultdict(dict)
+    neutral: dict[str, dict[str, Float32]] = defaultdict(dict)
     rows = []
     for clip in clips:
         track = tracks.get(clip.name)
@@ -91,7 +90,7 @@ def identity_rows(clips: list[Clip], tracks: dict[str, LandmarkTrack], model: Fa
             rise = (meshes.mean(0) - identity)[list(CORNERS), 1].mean()
             rows.append((f"mouth corners in {clip.name}", f"{100 * rise / model.iod:+.2f} %IOD", "> 0"))
 
-    def distance(a: Array, b: Array) -> float:
+    def distance(a: Float32, b: Float32) -> float:
         return 100 * float(np.sqrt(np.square(a - b).sum(1).mean())) / model.iod
 
     actors = {c.speaker for c in clips if c.set == "mead"}

@@ -20,21 +20,22 @@ import torch
 from in_step import put_in_step
 from numpy.typing import NDArray
 
-from vast_cli import media, pipeline
-from vast_cli.evaluate import yardstick
-from vast_cli.evaluate.clip import CRF, PRESET, load_judges
+from vast_cli import media
+from vast_cli.core.arrays import Image
+from vast_cli.evaluate.footage import measure
+from vast_cli.evaluate.footage.measure import Footage, absolute, cut_sound, observe, read, starts, window
+from vast_cli.evaluate.footage.statistics import Yardstick
 from vast_cli.evaluate.measures import integrity, landmarks
-from vast_cli.evaluate.sight import hear
-from vast_cli.evaluate.standard import Yardstick
-from vast_cli.evaluate.yardstick import Footage, absolute, cut_sound, observe, read, starts, window
+from vast_cli.evaluate.observation.clip import CRF, PRESET, load_judges
+from vast_cli.evaluate.observation.tracking import hear
+from vast_cli.pipeline.models import Models
 from vast_cli.training.corpora import Clip, read_index
 
-Image = NDArray[np.uint8]
 Values = dict[str, float]
 MIN_FRAMES = 300
 N_TALK = 40  # val first: a third of an hour on one core
 TWICE = {"obama"}  # `avatar/obama.mp4` is the same recording as obama_long
-READ = (*yardstick.MEASURES, "black_frames", "face_lost")
+READ = (*measure.MEASURES, "black_frames", "face_lost")
 
 # gate, its sign and limit, the fault it is there for
 GATES = (
@@ -101,7 +102,7 @@ class Bench:
     """
 
     def __init__(self, seconds: float) -> None:
-        self.models, self.judges = pipeline.Models(), load_judges()
+        self.models, self.judges = Models(), load_judges()
         self.seconds = seconds
         self.somebody_else: tuple[str, Yardstick] | None = None
 
@@ -129,7 +130,7 @@ class Bench:
         with media.VideoReader(source) as reader:
             size = {"width": reader.width, "height": reader.height}
             with media.VideoWriter(target, **size, crf=CRF, preset=PRESET, overwrite=True) as writer:
-                for k, frame in enumerate(islice(reader, yardstick.MAX_S * 25)):
+                for k, frame in enumerate(islice(reader, measure.MAX_S * 25)):
                     writer.write(spoil(k, frame))
             sound = hear(source, self.models, start_s=reader.start_s)
         seen = observe(target, self.models, self.judges)
@@ -203,7 +204,7 @@ def cut(seen: Footage, start: int, stop: int | None) -> Footage:
     return window(seen, start, seconds=(stop - start) / 25)
 
 
-def late(seen: Footage, start: int, frames: int) -> "yardstick.Sound":
+def late(seen: Footage, start: int, frames: int) -> "measure.Sound":
     """The sound from `start` on, as if the picture came later."""
     assert seen.sound is not None
     return cut_sound(seen.sound, start + frames, seen.sight.n_frames)

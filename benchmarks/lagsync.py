@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vast_cli import media
+from vast_cli.core.arrays import Float32
 from vast_cli.face import FaceModel, track_landmarks
 from vast_cli.sync import LagScore, LagSync, load_lagsync, mouth_crop, score
 from vast_cli.training import corpora
-from vast_cli.training.lagsync_corpus import Talker, load_talkers, valid_windows
-from vast_cli.training.lagsync_figures import embed
+from vast_cli.training.lagsync.corpus import Talker, load_talkers, valid_windows
+from vast_cli.training.lagsync.figures import embed
 
-Array = NDArray[np.float32]
-Embedded = tuple[Talker, Array, Array, NDArray[np.bool_]]
+Embedded = tuple[Talker, Float32, Float32, NDArray[np.bool_]]
 
 SETS = ("talk", "grid", "lrcar", "grid_s1", "mead")
 CONTROLS = ("truth", "delay_2", "delay_5", "other_audio", "reversed", "mouth_1s")
@@ -44,7 +44,7 @@ def controls(model: LagSync, clip: Embedded, others: Sequence[Embedded]) -> dict
     return found
 
 
-def partner(talker: Talker, length: int, others: Sequence[Embedded]) -> Array | None:
+def partner(talker: Talker, length: int, others: Sequence[Embedded]) -> Float32 | None:
     """Sound of another clip of the set, as long: the same speaker's if there is one, else the next that fits."""
     fitting = [o for o in others if o[0].name != talker.name and len(o[2]) >= length]
     same = [o for o in fitting if o[0].speaker == talker.speaker]

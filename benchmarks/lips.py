@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from vast_cli import media, records
+from vast_cli.core.arrays import Float32
 from vast_cli.expression import ExpressionModel, load_expression_model, predict
 from vast_cli.face.model import FaceModel
-from vast_cli.records import N_STRONG, Array, FaceTrack, Posteriorgram
+from vast_cli.records import N_STRONG, FaceTrack, Posteriorgram
 from vast_cli.speech import extract_ppg, load_acoustic_model
 from vast_cli.style import StyleModel, encode_style, interpolate, load_style_model
 from vast_cli.training.corpora import read_index, sound_offset_s
-from vast_cli.training.style_corpus import shifted
+from vast_cli.training.style.corpus import shifted
 
 SETS = ("talk", "grid_s1", "lrcar")
 EYES = ((159, 145, 33, 133), (386, 374, 362, 263))  # upper lid, lower lid, corners
@@ -101,7 +102,7 @@ def ppg_part(ppg: Posteriorgram, part: slice) -> Posteriorgram:
     return replace(ppg, values=ppg.values[2 * part.start : 2 * part.stop], n_samples=640 * (part.stop - part.start))
 
 
-def run(ppg: Posteriorgram, style: Array, models: Models, n_frames: int) -> Array:
+def run(ppg: Posteriorgram, style: Float32, models: Models, n_frames: int) -> Float32:
     """Predicted expression, [n_frames, 233]; a shorter sound is repeated, a longer one cut."""
     need = 2 * n_frames
     values = np.tile(ppg.values, (-(-need // len(ppg.values)), 1))[:need]
@@ -203,23 +204,23 @@ def print_smiles(corpus: Path, tracks: Path, clip: Held, models: Models) -> None
         print(f"  way from {base} to happy at strength " + ", ".join(away))
 
 
-def corners(face: FaceModel, expression: Array) -> float:
+def corners(face: FaceModel, expression: Float32) -> float:
     """Height of the mouth corners in the mean expression, percent of eye distance above the neutral face."""
     offset = (expression.mean(0) @ face.basis).reshape(-1, 3)
     return float(100 * offset[list(CORNERS), 1].mean() / face.iod)
 
 
-def r(a: Array, b: Array) -> float:
+def r(a: Float32, b: Float32) -> float:
     """Pearson's r."""
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
 
 
-def spread(x: Array) -> float:
+def spread(x: Float32) -> float:
     """How far a face moves about its mean: root of the summed variance, canonical units."""
     return float(np.sqrt(x.var(0).sum()))
 
 
-def blinks(face: FaceModel, identity: Array, expression: Array) -> float:
+def blinks(face: FaceModel, identity: Float32, expression: Float32) -> float:
     """Blinks a minute: runs of frames in which the lids are nearer than `BLINK` of their median distance."""
     mesh = face.decode(identity, expression)
     openings = []

@@ -22,12 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch import decide, journal
-from vast_cli.batch.estimate import estimate
-from vast_cli.batch.journal import replay
-from vast_cli.batch.opening import open_batch
-from vast_cli.batch.origin import Origins
-from vast_cli.hashes import Hashes
+from vast_cli.batch import state as journal
+from vast_cli.batch.planning import decisions
+from vast_cli.batch.planning.estimate import estimate
+from vast_cli.batch.planning.fingerprint import Origins
+from vast_cli.batch.state import replay
+from vast_cli.batch.state.folder import open_batch
+from vast_cli.store.hashes import Hashes
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD_NS = 10_000_000_000  # the memory distrusts files that were changed this very second
@@ -109,7 +110,7 @@ def parts(manifest: Path, cache: Path) -> dict[str, float]:
 
     batch = timed("manifest", lambda: open_batch(manifest, output=template(manifest)))
     state = timed("journal", lambda: replay.replay(replay.find_journals(batch.folder)))
-    planned = timed("plan", lambda: decide.make_plan(batch.jobs, state, Hashes(cache)))
+    planned = timed("plan", lambda: decisions.make_plan(batch.jobs, state, Hashes(cache)))
     timed("estimate", lambda: estimate(planned, state, workers=2, cache=cache))
     return figures
 

@@ -15,9 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vast_cli import media, pipeline, timebase
-from vast_cli.errors import VastError
+from vast_cli import media
+from vast_cli.core import timebase
+from vast_cli.core.errors import VastError
 from vast_cli.media.ffmpeg import find_ffmpeg, run
+from vast_cli.pipeline.extract import encode_prompt, extract_speech
+from vast_cli.pipeline.models import Models
+from vast_cli.pipeline.render import RenderRequest, expressions, load_avatar, render, style_vector
 
 SHEET_COLUMNS = 10
 
@@ -74,8 +78,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    models = pipeline.Models()
-    avatar = pipeline.load_avatar("obama", models)
+    models = Models()
+    avatar = load_avatar("obama", models)
     rows, strips = [], []
     clips = prompts(arguments.shared / "video")[: arguments.limit]
     for number, (clip, sound) in enumerate(zip(clips, itertools.cycle(sounds(arguments.shared)), strict=False)):
@@ -84,10 +88,10 @@ def main() -> None:
         row: dict[str, object] = {"prompt": f"{clip.parent.name}/{clip.name}", "audio": sound.name}
         try:
             # what `--prompt` does, in two steps, so that the style is at hand for the measures
-            manner, _ = pipeline.encode_prompt(clip, models)
+            manner, _ = encode_prompt(clip, models)
             style = arguments.out / f"{name}.style"
             manner.save(style)
-            request = pipeline.RenderRequest(
+            request = RenderRequest(
                 audio=audio,
                 avatar="obama",
                 style=style,
@@ -95,14 +99,14 @@ def main() -> None:
                 overwrite=True,
                 allow_silence=True,
             )
-            result = pipeline.render(request, models=models)
+            result = render(request, models=models)
             info = media.probe(result.output)
             with media.VideoReader(result.output) as reader:
                 frames = list(reader)
-            ppg = pipeline.extract_speech(audio, models)
-            vector = pipeline.style_vector(manner, avatar, models, strength=1.0)
+            ppg = extract_speech(audio, models)
+            vector = style_vector(manner, avatar, models, strength=1.0)
             motion = np.concatenate(
-                [run for run, _ in pipeline.expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)]
+                [run for run, _ in expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)]
             )
             gap = models.face_model.lip_gap(avatar.subject.identity, motion)
             rest = np.r_[gap[2:15], gap[-15:-2]]  # away from the sound: people open their lips before they speak

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from vast_cli import devices
+from vast_cli.core import devices
 from vast_cli.media.ffmpeg import find_ffmpeg, run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,21 +18,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from vast_cli import devices, media
+from vast_cli import media
+from vast_cli.core import devices
+from vast_cli.core.arrays import Float32, Image
 from vast_cli.face import FaceModel, MeshRasteriser, track_video
 from vast_cli.records import FaceTrack
 from vast_cli.renderer import Avatar, Renderer, scene
 from vast_cli.renderer.geometry import Box
 from vast_cli.renderer.render import crop_to_box, speech_windows
-from vast_cli.training import footage as material_of
-from vast_cli.training.renderer import fit_renderer
-from vast_cli.training.texture import Unwrapper
+from vast_cli.training.renderer import footage as material_of
+from vast_cli.training.renderer.texture import Unwrapper
+from vast_cli.training.renderer.train import fit_renderer
 
-Array = NDArray[np.float32]
-Image = NDArray[np.uint8]
 Pictures = Sequence[Image]
 
 SIZE = 256  # all measures are taken in a picture of this side
@@ -46,7 +45,7 @@ def luma(picture: Image) -> Image:
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
-def ssim(a: Image, b: Image) -> tuple[float, Array]:
+def ssim(a: Image, b: Image) -> tuple[float, Float32]:
     """Structural similarity of luma (Gaussian, sigma 1.5): mean and map."""
     value, full = structural_similarity(
         luma(a), luma(b), gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, full=True
@@ -60,7 +59,7 @@ def psnr(a: Image, b: Image, where: object) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-3)))
 
 
-def mouth_box(lips: Array) -> tuple[slice, slice]:
+def mouth_box(lips: Float32) -> tuple[slice, slice]:
     """Rows and columns of the mouth crop: mean of the outer lip line +- (.8, .64) of its width."""
     centre, width = lips[:, :2].mean(0), np.ptp(lips[:, 0])
     x, y = (
@@ -79,7 +78,7 @@ def sharpness(picture: Image, where: tuple[slice, slice]) -> float:
 class Judge:
     """Held-out frames and where their mouths and hulls are; `measure` gives a row of figures for what was painted."""
 
-    def __init__(self, truth: Pictures, box: Box, hulls: Array, lips: Array) -> None:
+    def __init__(self, truth: Pictures, box: Box, hulls: Float32, lips: Float32) -> None:
         self.whole = [cv2.resize(t, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for t in truth]
         self.boxed = [crop_to_box(t, box) for t in truth]
         self.box, self.hulls = box, hulls > 0
@@ -126,11 +125,11 @@ class Bench:
         """Frames held out."""
         return slice(self.n_train, len(self.pictures))
 
-    def pose(self, part: slice) -> tuple[Array, Array, Array]:
+    def pose(self, part: slice) -> tuple[Float32, Float32, Float32]:
         """Tracked poses of some frames."""
         return self.track.rotation[part], self.track.scale[part], self.track.translation[part]
 
-    def paint(self, expression: Array, part: slice, speech: Array, *, detail: str = "full") -> list[Image]:
+    def paint(self, expression: Float32, part: slice, speech: Float32, *, detail: str = "full") -> list[Image]:
         """The avatar with some expressions in the poses and, over footage, the background of the frames `part`."""
         footage = None if self.avatar.footage is None else material_of.keep(self.pictures[part])
         avatar = dataclasses.replace(self.avatar, footage=footage)
@@ -157,7 +156,7 @@ class Bench:
         return frames
 
 
-def compose(bench: Bench, faces: Array) -> list[Image]:
+def compose(bench: Bench, faces: Float32) -> list[Image]:
     """Box pictures [n, size, size, 3] put into the true frames inside the grown neutral hull: how floors are shown."""
     box = bench.avatar.subject.box
     hulls = np.concatenate([run.hull for run in bench.material.scene])[bench.test]
@@ -174,7 +173,7 @@ def compose(bench: Bench, faces: Array) -> list[Image]:
     return result
 
 
-def posed_mean(bench: Bench) -> tuple[Array, Array]:
+def posed_mean(bench: Bench) -> tuple[Float32, Float32]:
     """Mean of the training frames as they are, and moved by the head's pose (affine): [n, size, size, 3] each."""
     frames, affine = bench.material.frames, bench.material.plate.affine
     flags = cv2.INTER_LINEAR
@@ -190,7 +189,7 @@ def posed_mean(bench: Bench) -> tuple[Array, Array]:
     return np.repeat(still[None], len(moved), 0), np.stack(moved)
 
 
-def soft_nearest(bench: Bench, below: Array) -> Array:
+def soft_nearest(bench: Bench, below: Float32) -> Float32:
     """A floor: training textures of the nearest lip shapes, mixed and drawn over the mesh, no network."""
     unwrapper = Unwrapper(bench.rasteriser.topology.uv, bench.rasteriser.triangles, SIZE)
     material, count = bench.material, bench.n_train
@@ -236,7 +235,7 @@ def quality(bench: Bench, sheet: Path | None) -> None:
 
     row("*the footage itself*", bench.pictures[test])
     still, moved = posed_mean(bench)
-    whole: Callable[[Array], list[Image]]
+    whole: Callable[[Float32], list[Image]]
     if bench.avatar.footage is not None:
         whole = lambda faces: compose(bench, faces)  # noqa: E731
     else:
@@ -267,7 +266,7 @@ def write_sheet(path: Path, judge: Judge, ours: Pictures) -> None:
     media.write_png(path, sheet)
 
 
-def gaps(frames: Pictures, bench: Bench) -> tuple[Array, Array]:
+def gaps(frames: Pictures, bench: Bench) -> tuple[Float32, Float32]:
     """Lip gap and mouth width of painted frames, tracked again, %IOD."""
     track = track_video(frames, model=bench.face)
     meshes = bench.face.decode(track.identity, track.expression)

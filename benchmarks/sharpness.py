@@ -17,11 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Image
 from vast_cli.evaluate.measures.cpbd import cpbd
 from vast_cli.media import VideoReader
 from vast_cli.training.corpora import read_index
-
-Image = NDArray[np.uint8]
 
 SIDE = 256
 APART = 25  # frames between those taken

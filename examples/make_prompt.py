@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vast_cli import pipeline
+from vast_cli.pipeline.render import RenderRequest, render
 
 MANNER = "video/mead/{}"
 STRENGTH = 1.2
@@ -36,7 +36,7 @@ def sentence(shared: Path, folder: Path) -> Path:
 def main(shared: Path, manner: str) -> None:
     """Render the clip."""
     with tempfile.TemporaryDirectory() as folder:
-        request = pipeline.RenderRequest(
+        request = RenderRequest(
             audio=sentence(shared, Path(folder)),
             avatar="obama",
             prompt=shared / MANNER.format(manner),
@@ -46,7 +46,7 @@ def main(shared: Path, manner: str) -> None:
             max_exaggeration=1.5,
             seed=7,
         )
-        print(pipeline.render(request).document())
+        print(render(request).document())
 
 
 if __name__ == "__main__":

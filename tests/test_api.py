@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import vast_cli
-from vast_cli import Pipeline, VastError, api, files, pipeline, records
+from vast_cli import Pipeline, VastError, api, records
+from vast_cli.core import files
+from vast_cli.pipeline.render import RenderRequest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "python.md"
@@ -190,7 +192,7 @@ def test_options_of_a_batch_are_refused_too(tmp_path: Path, clips: Path) -> None
 
 def test_render_knows_every_option_of_a_render() -> None:
     # what a job may set, a single render may set too
-    assert set(api.RENDER) <= {field.name for field in fields(pipeline.RenderRequest)}
+    assert set(api.RENDER) <= {field.name for field in fields(RenderRequest)}
     about = api.Pipeline.render.__doc__ or ""
     assert set(re.findall(r"`([a-z_]+)`", about.split("options:")[1].split("Raises")[0])) == set(api.RENDER)
 

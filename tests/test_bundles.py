@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli import bundles
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.store import bundles
 
 
 @pytest.fixture

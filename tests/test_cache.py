@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vast_cli import cache as cache_module
-from vast_cli import files, locks
-from vast_cli.cache import NO_CACHE, Cache
-from vast_cli.errors import VastError
+from vast_cli.core import files, locks
+from vast_cli.core.errors import VastError
 from vast_cli.records import Posteriorgram, Style
+from vast_cli.store import cache as cache_module
+from vast_cli.store.cache import NO_CACHE, Cache
 
 KEY = {"source": "5" * 64, "face": "largest", "model": "m"}
 SPAWN = multiprocessing.get_context("spawn")

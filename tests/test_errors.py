@@ -4,9 +4,9 @@ import pickle
 import re
 from pathlib import Path
 
-from vast_cli import errors
+from vast_cli.core import errors
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 
 
 def test_every_code_used_has_a_row_and_every_row_is_in_the_tree() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli import files
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
 
 
 def test_nothing_is_left_when_the_writer_fails(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli import files, hashes
-from vast_cli.errors import VastError
-from vast_cli.hashes import Hashes
+from vast_cli.batch.planning.decisions import header_seconds
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.store import hashes
+from vast_cli.store.hashes import Hashes
 
 OLD = 1_600_000_000  # a time of change well in the past
 
@@ -125,7 +127,7 @@ def test_what_another_process_knows_is_believed_while_the_file_is_the_same(tmp_p
 
 def test_files_that_are_not_there(tmp_path: Path, cache: Path) -> None:
     for path, code in ((tmp_path / "none", "vast_input_missing"), (tmp_path, "vast_input_unreadable")):
-        for ask in (Hashes(cache).state, Hashes(cache).sound_s):
+        for ask in (Hashes(cache).state, lambda path: Hashes(cache).audio_s(path, measure=header_seconds)):
             with pytest.raises(VastError) as error:
                 ask(path)
             assert error.value.code == code
@@ -154,7 +156,7 @@ def test_sounds_are_measured_once(
     copies.append(write(tmp_path / "no media.wav", b"text"))
     for path in copies:
         os.utime(path, (OLD, OLD))
-    lengths = [Hashes(cache).sound_s(path) for path in copies]
+    lengths = [Hashes(cache).audio_s(path, measure=header_seconds) for path in copies]
     assert lengths == [pytest.approx(4, abs=0.5), pytest.approx(4, abs=3), None]
     digests = [Hashes(cache).digest(path) for path in copies]  # both are kept of one file
 
@@ -163,7 +165,7 @@ def test_sounds_are_measured_once(
     monkeypatch.delattr(media, "probe")
     monkeypatch.delattr(files, "sha256")
     again = Hashes(cache)
-    assert [again.sound_s(path) for path in copies] == lengths
+    assert [again.audio_s(path, measure=header_seconds) for path in copies] == lengths
     assert [again.digest(path) for path in copies] == digests
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli import locks
-from vast_cli.errors import Exit, VastError
+from vast_cli.core import locks
+from vast_cli.core.errors import Exit, VastError
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLD = """

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vast_cli import media, pipeline
-from vast_cli.assets import data_folder
-from vast_cli.cache import Cache
-from vast_cli.errors import VastError
-from vast_cli.pipeline import Models, RenderRequest
-from vast_cli.records import Array
+from vast_cli import media
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
+from vast_cli.pipeline.extract import encode_prompt, extract_speech, extract_track
+from vast_cli.pipeline.models import Models
+from vast_cli.pipeline.render import RenderRequest, load_avatar, predict_motion, render
+from vast_cli.store.assets import data_folder
+from vast_cli.store.cache import Cache
 
 Ffmpeg = Callable[..., None]
 
@@ -26,7 +28,7 @@ def models() -> Models:
 @pytest.fixture(scope="module")
 def style_file(models: Models, prompt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("style") / "prompt.style"
-    record, _ = pipeline.encode_prompt(prompt, models)
+    record, _ = encode_prompt(prompt, models)
     record.save(path)
     return path
 
@@ -36,13 +38,13 @@ def draft(audio: Path, output: Path, **options: object) -> RenderRequest:
     return RenderRequest(audio=audio, avatar="obama", output=output, **values)  # type: ignore[arg-type]
 
 
-def motion(audio: Path, models: Models, **options: object) -> Array:
+def motion(audio: Path, models: Models, **options: object) -> Float32:
     values: dict[str, object] = {"style": None, "avatar": "obama"} | options
-    return pipeline.predict_motion(audio, models, **values).expression  # type: ignore[arg-type]
+    return predict_motion(audio, models, **values).expression  # type: ignore[arg-type]
 
 
-def gap(expression: Array, models: Models) -> Array:
-    avatar = pipeline.load_avatar("obama", models)
+def gap(expression: Float32, models: Models) -> Float32:
+    avatar = load_avatar("obama", models)
     return models.face_model.lip_gap(avatar.subject.identity, expression)
 
 
@@ -52,7 +54,7 @@ def test_picture_and_sound_end_together(
 ) -> None:
     audio, output = tmp_path / "cut.wav", tmp_path / "out.mp4"
     ffmpeg("-i", speech, "-ss", "0.8", "-t", seconds, "-ar", "44100", audio)
-    result = pipeline.render(draft(audio, output, allow_silence=True), models=models)
+    result = render(draft(audio, output, allow_silence=True), models=models)
     with media.VideoReader(output) as reader:
         n_frames = sum(1 for _ in reader)
     n_samples = len(media.load_audio(output))
@@ -65,7 +67,7 @@ def test_the_same_seed_gives_the_same_bytes(models: Models, speech: Path, style_
     contents = []
     for number, seed in enumerate((3, 3, 4)):
         output = tmp_path / f"{number}.mp4"
-        pipeline.render(draft(speech, output, style=style_file, seed=seed, detail="full"), models=models)
+        render(draft(speech, output, style=style_file, seed=seed, detail="full"), models=models)
         contents.append(output.read_bytes())
     assert contents[0] == contents[1] != contents[2]
 
@@ -93,16 +95,16 @@ def test_lips_close_in_silence(models: Models, speech: Path, style_file: Path, f
 def test_a_prompt_without_sound(models: Models, prompt: Path, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     mute = tmp_path / "mute.mp4"
     ffmpeg("-i", prompt, "-an", "-c:v", "copy", mute)
-    record, _ = pipeline.encode_prompt(mute, models)
+    record, _ = encode_prompt(mute, models)
     assert not record.speech_known
-    result = pipeline.render(draft(speech, tmp_path / "out.mp4", prompt=mute), models=models)
+    result = render(draft(speech, tmp_path / "out.mp4", prompt=mute), models=models)
     assert result.output.is_file()
 
 
 def test_a_track_is_a_prompt(models: Models, prompt: Path, tmp_path: Path) -> None:
-    track = pipeline.extract_track(prompt, models)
+    track = extract_track(prompt, models)
     track.save(tmp_path / "prompt.track")
-    record, _ = pipeline.encode_prompt(tmp_path / "prompt.track", models)
+    record, _ = encode_prompt(tmp_path / "prompt.track", models)
     assert record.n_frames == int(track.valid.sum())
 
 
@@ -110,8 +112,8 @@ def test_the_rendered_mouth_follows_the_prediction(
     models: Models, speech: Path, style_file: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mp4"
-    pipeline.render(draft(speech, output, style=style_file, detail="full"), models=models)
-    track = pipeline.extract_track(output, models)
+    render(draft(speech, output, style=style_file, detail="full"), models=models)
+    track = extract_track(output, models)
     seen = models.face_model.lip_gap(track.identity, track.expression)
     wanted = gap(motion(speech, models, style=style_file), models)
     assert np.corrcoef(seen, wanted)[0, 1] > 0.9
@@ -125,7 +127,7 @@ def test_a_record_of_another_model_is_refused(models: Models, speech: Path, styl
     foreign = dataclasses.replace(records.load(records.Style, style_file), model_hash="0123456789abcdef")
     foreign.save(tmp_path / "foreign.style")
     with pytest.raises(VastError) as error:
-        pipeline.render(draft(speech, tmp_path / "out.mp4", style=tmp_path / "foreign.style"), models=models)
+        render(draft(speech, tmp_path / "out.mp4", style=tmp_path / "foreign.style"), models=models)
     assert error.value.code == "vast_model_mismatch"
     assert not (tmp_path / "out.mp4").exists()
 
@@ -145,26 +147,26 @@ def test_what_is_cached_is_not_made_again(models: Models, prompt: Path, ffmpeg: 
     ffmpeg("-i", prompt, "-vf", "drawbox=t=fill:color=black:enable='gt(t,3.4)'", "-c:a", "copy", first)
     second.parent.mkdir()
     shutil.copy(first, second)
-    plain = pipeline.encode_prompt(first, models)
+    plain = encode_prompt(first, models)
     assert "first.mp4" in plain[1][0] and "no face" in plain[1][0]
     cache = Cache(tmp_path / "cache")
-    made = pipeline.encode_prompt(first, models, cache=cache)
-    found, warnings = pipeline.encode_prompt(second, Unloaded(), cache=cache)
+    made = encode_prompt(first, models, cache=cache)
+    found, warnings = encode_prompt(second, Unloaded(), cache=cache)
     assert made[1] == plain[1] and warnings == [plain[1][0].replace("first.mp4", second.name)]
     assert (made[0].source, found.source) == ("first.mp4", second.name)
     for name in ("mean", "log_std", "flow_seed", "vector"):
         assert np.array_equal(getattr(plain[0], name), getattr(made[0], name))
         assert np.array_equal(getattr(plain[0], name), getattr(found, name))
-    assert pipeline.extract_track(second, Unloaded(), cache=cache).source == second.name
+    assert extract_track(second, Unloaded(), cache=cache).source == second.name
     with pytest.raises(AssertionError, match="loaded"):  # another face of it is another track
-        pipeline.encode_prompt(second, Unloaded(), which="left", cache=cache)
+        encode_prompt(second, Unloaded(), which="left", cache=cache)
 
 
 def test_speech_is_cached_by_content(models: Models, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    made = pipeline.extract_speech(speech, models, cache=cache)
+    made = extract_speech(speech, models, cache=cache)
     copied = Path(shutil.copy(speech, tmp_path / "copy.flac"))
-    found = pipeline.extract_speech(copied, Unloaded(), cache=cache)
+    found = extract_speech(copied, Unloaded(), cache=cache)
     assert np.array_equal(made.values, found.values) and made.n_samples == found.n_samples
     short = tmp_path / "short.wav"
     ffmpeg("-i", speech, "-t", "0.03", "-ar", "16000", short)
@@ -172,7 +174,7 @@ def test_speech_is_cached_by_content(models: Models, speech: Path, ffmpeg: Ffmpe
         shutil.copy(short, tmp_path / "other.wav")
         (tmp_path / "other.wav").rename(tmp_path / name)
         with pytest.raises(VastError) as error:
-            pipeline.extract_speech(tmp_path / name, networks, cache=cache)
+            extract_speech(tmp_path / name, networks, cache=cache)
         assert error.value.code == "vast_audio_too_short" and name in error.value.message
 
 
@@ -184,7 +186,7 @@ def test_the_result_does_not_depend_on_the_cache(
     renamed = Path(shutil.copy(prompt, tmp_path / "renamed.mp4"))
     caches = Cache(None), Cache(tmp_path / "cache"), Cache(tmp_path / "cache")
     for number, (cache, source) in enumerate(zip(caches, (prompt, renamed, prompt), strict=True)):
-        pipeline.render(draft(audio, tmp_path / f"{number}.mp4", prompt=source), models=models, cache=cache)
+        render(draft(audio, tmp_path / f"{number}.mp4", prompt=source), models=models, cache=cache)
     contents = [(tmp_path / f"{number}.mp4").read_bytes() for number in range(3)]
     assert contents[0] == contents[1] == contents[2]
 
@@ -213,5 +215,5 @@ def test_an_avatar_of_another_face_model_is_refused(models: Models, tmp_path: Pa
 
 def test_an_unknown_codec_is_told_before_any_work(models: Models, speech: Path, tmp_path: Path) -> None:
     with pytest.raises(VastError) as error:
-        pipeline.render(draft(speech, tmp_path / "o.mp4", codec="vp9"), models=models)
+        render(draft(speech, tmp_path / "o.mp4", codec="vp9"), models=models)
     assert error.value.code == "vast_option_invalid" and "h265" in error.value.hint

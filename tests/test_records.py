@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from vast_cli import records
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 from vast_cli.records import FaceTrack, Motion, Posteriorgram, Record, Style
 
 
 def examples() -> list[Record]:
     rng = np.random.default_rng(0)
 
-    def normal(*shape: int) -> records.Array:
+    def normal(*shape: int) -> Float32:
         return rng.standard_normal(shape).astype(np.float32)
 
     return [

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vast_cli import timebase
+from vast_cli.core import timebase
 
 HOURS = st.integers(0, 16_000 * 3600 * 10)
 

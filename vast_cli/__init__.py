@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vast_cli.api import Pipeline
-    from vast_cli.errors import VastError
+    from vast_cli.core.errors import VastError
 
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "VastError", "__version__"]
 
-_LAZY = {"Pipeline": "vast_cli.api", "VastError": "vast_cli.errors"}  # `vast --help` must not wait for them
+_LAZY = {"Pipeline": "vast_cli.api", "VastError": "vast_cli.core.errors"}  # `vast --help` must not wait for them
 
 
 def __getattr__(name: str) -> Any:

@@ -16,21 +16,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from vast_cli import presets
 from vast_cli.batch.manifest import KEYS, OPTIONS, check_options
-from vast_cli.batch.manifest.faults import nearest
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import suggest
+from vast_cli.store import presets
 
 if TYPE_CHECKING:
-    from vast_cli import pipeline
-    from vast_cli.batch.coordinator import Summary
-    from vast_cli.batch.events import Listener
-    from vast_cli.batch.opening import Batch
+    from vast_cli.batch.execution import Summary
+    from vast_cli.batch.monitor.events import Listener
     from vast_cli.batch.options import BatchOptions, Selection
-    from vast_cli.batch.plan import Plan
-    from vast_cli.cache import Cache
-    from vast_cli.pipeline import RenderResult
+    from vast_cli.batch.planning.plan import Plan
+    from vast_cli.batch.state.folder import Batch
+    from vast_cli.pipeline.models import Models
+    from vast_cli.pipeline.render import RenderResult
     from vast_cli.records import FaceTrack, Motion, Posteriorgram, Style
+    from vast_cli.store.cache import Cache
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +72,16 @@ class Pipeline:
         self._progress: Progress = progress or (lambda stage, done, total: None)
 
     @functools.cached_property
-    def models(self) -> "pipeline.Models":
+    def models(self) -> "Models":
         """The networks."""
-        from vast_cli import pipeline
+        from vast_cli.pipeline.models import Models
 
-        return pipeline.Models()
+        return Models()
 
     @functools.cached_property
     def cache(self) -> "Cache":
         """Tracks, styles and posteriorgrams by what they were made from."""
-        from vast_cli.cache import NO_CACHE, Cache, default_folder
+        from vast_cli.store.cache import NO_CACHE, Cache, default_folder
 
         if self._cache_asked is False:
             return NO_CACHE
@@ -121,11 +121,12 @@ class Pipeline:
         given = _checked(options, RENDER)
         if prompt is not None and style is not None:
             raise VastError("vast_option_invalid", "`prompt` and `style` exclude each other", hint="give one of them")
-        from vast_cli import pipeline
+        from vast_cli.pipeline.render import RenderRequest
+        from vast_cli.pipeline.render import render as render_video
 
         with _style_file(style) as style_path:
             values = self._preset(preset) | given
-            request = pipeline.RenderRequest(
+            request = RenderRequest(
                 audio=Path(audio),
                 avatar=os.fspath(avatar),
                 output=Path(output),
@@ -134,7 +135,7 @@ class Pipeline:
                 overwrite=overwrite,
                 **values,
             )
-            return pipeline.render(
+            return render_video(
                 request,
                 models=self.models,
                 cache=self.cache,
@@ -148,9 +149,9 @@ class Pipeline:
         Raises:
             VastError: `vast_input_missing`, `vast_bad_media`, `vast_no_face`, `vast_face_lost`.
         """
-        from vast_cli import pipeline
+        from vast_cli.pipeline.extract import extract_track
 
-        return pipeline.extract_track(Path(video), self.models, which=face, cache=self.cache, progress=self._progress)
+        return extract_track(Path(video), self.models, which=face, cache=self.cache, progress=self._progress)
 
     def ppg(self, audio: StrPath) -> "Posteriorgram":
         """What is said in a sound, 50 times a second: `vast ppg`.
@@ -158,9 +159,9 @@ class Pipeline:
         Raises:
             VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
         """
-        from vast_cli import pipeline
+        from vast_cli.pipeline.extract import extract_speech
 
-        return pipeline.extract_speech(Path(audio), self.models, cache=self.cache, progress=self._progress)
+        return extract_speech(Path(audio), self.models, cache=self.cache, progress=self._progress)
 
     def encode_style(self, prompt: StrPath, *, face: str = "largest") -> "Style":
         """How somebody speaks in a video, or in a track of one: `vast encode-style`. Doubts are logged as warnings.
@@ -168,9 +169,9 @@ class Pipeline:
         Raises:
             VastError: as `extract`; `vast_record_invalid`, `vast_model_mismatch` for a track.
         """
-        from vast_cli import pipeline
+        from vast_cli.pipeline.extract import encode_prompt
 
-        style, warnings = pipeline.encode_prompt(
+        style, warnings = encode_prompt(
             Path(prompt), self.models, which=face, cache=self.cache, progress=self._progress
         )
         for warning in warnings:
@@ -192,10 +193,10 @@ class Pipeline:
             VastError: `vast_option_invalid`, whatever the stages raise.
         """
         given = _checked(options, ("style_strength", "max_exaggeration", "allow_silence", "seed"))
-        from vast_cli import pipeline
+        from vast_cli.pipeline.render import predict_motion
 
         with _style_file(style) as style_path:
-            return pipeline.predict_motion(
+            return predict_motion(
                 Path(audio),
                 self.models,
                 style=style_path,
@@ -242,7 +243,7 @@ class Pipeline:
         Raises:
             VastError: `vast_input_missing`, `vast_bad_media`, `vast_manifest_invalid`.
         """
-        from vast_cli import devices, files
+        from vast_cli.core import devices, files
         from vast_cli.evaluate import engine, manifest
 
         if report is not None:
@@ -302,7 +303,7 @@ class Pipeline:
         Raises:
             VastError: as `batch`.
         """
-        from vast_cli.batch.plan import plan_batch
+        from vast_cli.batch.planning.plan import plan_batch
 
         with self._asked(manifest, output, workers, options) as (opened, how):
             return plan_batch(opened, how)
@@ -348,10 +349,10 @@ class Pipeline:
         select: "Selection | None" = None,
     ) -> "Iterator[tuple[Batch, BatchOptions]]":
         """The manifest, opened, and how it is run."""
-        from vast_cli.batch import shards
-        from vast_cli.batch.decide import parse_rerun_on
-        from vast_cli.batch.opening import open_batch
         from vast_cli.batch.options import BatchOptions
+        from vast_cli.batch.planning import shards
+        from vast_cli.batch.planning.decisions import parse_rerun_on
+        from vast_cli.batch.state.folder import open_batch
 
         how = {field.name for field in fields(BatchOptions)} - {"workers", "cache", "select", *MACHINE}
         jobs = set(KEYS) - {"id", "audio", "output"}
@@ -409,7 +410,7 @@ def _checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, 
 def _check_names(options: Mapping[str, Any], allowed: Sequence[str]) -> None:
     for name in options:
         if name not in allowed:
-            raise VastError("vast_option_invalid", f"no option `{name}`", hint=nearest(name, allowed))
+            raise VastError("vast_option_invalid", f"no option `{name}`", hint=suggest(name, allowed))
 
 
 def _listeners(on_event: OnEvent | None) -> "list[Listener]":

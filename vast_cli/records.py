@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from vast_cli import __version__, files, timebase
-from vast_cli.errors import VastError
-
-Array = NDArray[np.float32]
+from vast_cli import __version__
+from vast_cli.core import files, timebase
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 
 N_VERTICES = 478  # MediaPipe face mesh with irises
 N_EXPRESSION = 233  # paper 3: X in R^{N x 233}
@@ -173,13 +173,13 @@ class FaceTrack(Record):
     DTYPES: ClassVar[dict[str, str]] = {"valid": "bool", "segment": "int16"}
 
     valid: NDArray[np.bool_]  # [n], a face was seen and trusted
-    score: Array  # [n], 0..1, how far to trust the frame
+    score: Float32  # [n], 0..1, how far to trust the frame
     segment: NDArray[np.int16]  # [n], counts cuts; -1 where no face
-    expression: Array  # [n, 233], canonical units, not normalised
-    rotation: Array  # [n, 3], rotation vector, canonical axes (x right, y up, z to the camera)
-    scale: Array  # [n], pixels a canonical unit
-    translation: Array  # [n, 3], pixels (x right, y down, z)
-    identity: Array  # [478, 3], neutral mesh of the person, canonical units
+    expression: Float32  # [n, 233], canonical units, not normalised
+    rotation: Float32  # [n, 3], rotation vector, canonical axes (x right, y up, z to the camera)
+    scale: Float32  # [n], pixels a canonical unit
+    translation: Float32  # [n, 3], pixels (x right, y down, z)
+    identity: Float32  # [478, 3], neutral mesh of the person, canonical units
     height: int  # pixels of the upright picture
     width: int
     source: str  # name of the video, without its folder
@@ -199,7 +199,7 @@ class Posteriorgram(Record):
     FORMAT: ClassVar[str] = "vast.ppg"
     SHAPES: ClassVar[dict[str, Dims]] = {"values": ("t", N_PHONES)}
 
-    values: Array  # [T, 40] at 50 Hz, rows sum to 1
+    values: Float32  # [T, 40] at 50 Hz, rows sum to 1
     n_samples: int  # of 16 kHz sound
     model_hash: str
 
@@ -208,7 +208,7 @@ class Posteriorgram(Record):
         """Video frames that this sound fills."""
         return timebase.video_frames(self.n_samples)
 
-    def at_video(self, start: int = 0, stop: int | None = None) -> Array:
+    def at_video(self, start: int = 0, stop: int | None = None) -> Float32:
         """Values at video instants `start .. stop - 1`: [stop - start, 40]."""
         stop = self.n_frames if stop is None else stop
         return timebase.interpolate_ppg(self.values, stop - start, start=start)
@@ -221,10 +221,10 @@ class Style(Record):
     FORMAT: ClassVar[str] = "vast.style"
     SHAPES: ClassVar[dict[str, Dims]] = {"mean": ("d",), "log_std": ("d",), "flow_seed": ("d",), "vector": ("d",)}
 
-    mean: Array  # [d_s], mu of z0
-    log_std: Array  # [d_s], ln sigma of z0
-    flow_seed: Array  # [d_s], first Householder vector, from E^p's last hidden layer
-    vector: Array  # [d_s], s = z^(K) of the mean
+    mean: Float32  # [d_s], mu of z0
+    log_std: Float32  # [d_s], ln sigma of z0
+    flow_seed: Float32  # [d_s], first Householder vector, from E^p's last hidden layer
+    vector: Float32  # [d_s], s = z^(K) of the mean
     source: str
     n_frames: int  # frames of the prompt that were used
     speech_known: bool  # False: the prompt had no sound, its speech was masked
@@ -238,7 +238,7 @@ class Motion(Record):
     FORMAT: ClassVar[str] = "vast.motion"
     SHAPES: ClassVar[dict[str, Dims]] = {"expression": ("n", N_EXPRESSION)}
 
-    expression: Array  # [N, 233]
+    expression: Float32  # [N, 233]
     n_samples: int  # of the sound it belongs to
     avatar: str
     limited_share: float  # share of frames that the limiter touched
@@ -251,5 +251,5 @@ class MeshImages:
     """Mesh images M of a run of frames (paper 3.4), in memory only: what `face.mesh` draws and `renderer` reads."""
 
     conditioning: NDArray[np.uint8]  # [N, H, W, 6]: NCC colour (3), mouth interior, eye opening, iris
-    uv: Array  # [N, H, W, 2], texture coordinates in [0, 1] of what is seen at each pixel; 0 outside
+    uv: Float32  # [N, H, W, 2], texture coordinates in [0, 1] of what is seen at each pixel; 0 outside
     mask: NDArray[np.uint8]  # [N, H, W], 255 where the mesh covers the pixel

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from tests.batch.batches import ROOT, World, sha256
-from vast_cli.batch import coordinator, decide
-from vast_cli.batch.coordinator import RunSettings, Summary, policy
-from vast_cli.batch.executors import Executor, make_executor
+from vast_cli.batch import execution
+from vast_cli.batch.execution import RunSettings, Summary, retry_policy
+from vast_cli.batch.execution.executors import Executor, make_executor
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Ready, Task, WorkerSettings
-from vast_cli.batch.journal import Journal, replay
-from vast_cli.batch.opening import open_batch
-from vast_cli.errors import Exit
-from vast_cli.hashes import Hashes
+from vast_cli.batch.planning import decisions
+from vast_cli.batch.state import Journal, replay
+from vast_cli.batch.state.folder import open_batch
+from vast_cli.core.errors import Exit
+from vast_cli.store.hashes import Hashes
 
 PATIENCE_S = 240.0  # the machine may be busy with other things
 SILENCE_S = 8.0
@@ -113,8 +114,8 @@ class Batches:
         path = self.state / "journal.jsonl"
         hashes = Hashes(self.world.cache)
         with Journal.open(path, run=uuid.uuid4().hex[:8]) as journal:
-            planned = decide.make_plan(batch.jobs, replay.replay([path]), hashes)
-            return coordinator.run(
+            planned = decisions.make_plan(batch.jobs, replay.replay([path]), hashes)
+            return execution.run(
                 planned, executor=self.executor(), journal=journal, hashes=hashes, state_folder=self.state,
                 settings=RunSettings(self.slots, silence_s=SILENCE_S, **settings), tell=tell,
             )  # fmt: skip
@@ -205,7 +206,7 @@ class ExecutorSuite:
     def test_crashing_erroring_and_hanging_jobs_cost_nobody_else(
         self, batches: Batches, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(policy, "WAIT_S", 0.1)
+        monkeypatch.setattr(retry_policy, "WAIT_S", 0.1)
         world = batches.world
         world.quick(15, output=OUTPUT)
         (world.folder / "sound" / "s007.wav").write_bytes(b"RIFF, but no sound")

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from vast_cli.batch import decide
-from vast_cli.batch.decide import Planned, counts, make_plan, parse_rerun_on
 from vast_cli.batch.job import Job
-from vast_cli.batch.journal import Journal
-from vast_cli.batch.journal.replay import find_journals, replay
-from vast_cli.batch.origin import Origin, origin
-from vast_cli.errors import VastError
-from vast_cli.hashes import Hashes
+from vast_cli.batch.planning import decisions
+from vast_cli.batch.planning.decisions import Planned, counts, make_plan, parse_rerun_on
+from vast_cli.batch.planning.fingerprint import Origin, origin
+from vast_cli.batch.state import Journal
+from vast_cli.batch.state.replay import find_journals, replay
+from vast_cli.core.errors import VastError
+from vast_cli.store.hashes import Hashes
 
 
 @dataclass
@@ -142,7 +142,7 @@ def test_models_avatar_and_format_are_told(batch: Batch, monkeypatch: pytest.Mon
         ({"avatar": "0" * 64}, "avatar_changed"),
         ({"format": 99}, "format_changed"),
     ):
-        monkeypatch.setattr(decide.Origins, "of", lambda _self, _job: dataclasses.replace(there, **change))  # noqa: B023
+        monkeypatch.setattr(decisions.Origins, "of", lambda _self, _job: dataclasses.replace(there, **change))  # noqa: B023
         assert batch.told() == {"one": f"run:{reason}"}
         assert batch.told(rerun_on={"input", "missing"}) == {"one": f"skip:{reason}"}
 
@@ -460,7 +460,7 @@ def test_plan_reads_no_content_it_remembers(batch: Batch, tmp_path: Path, monkey
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("vast_cli.files.sha256", refuse)
+    monkeypatch.setattr("vast_cli.core.files.sha256", refuse)
     assert counts(make_plan(jobs, state, Hashes(tmp_path))) == {"skip:done": 5}
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from vast_cli.batch import bench as benching
-from vast_cli.batch import speeds
 from vast_cli.batch.bench import Bench
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Outcome, Ready, Task, WorkerSettings
-from vast_cli.errors import VastError
+from vast_cli.batch.planning import speeds
+from vast_cli.core.errors import VastError
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ["track", "listen", "style", "predict", "mesh", "network", "encode"]

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vast_cli import errors
-from vast_cli.batch import coordinator, finish, leftovers
-from vast_cli.batch.coordinator import RunSettings, Summary, crew, policy
-from vast_cli.batch.coordinator.backlog import Backlog, Entry
-from vast_cli.batch.coordinator.loop import DRAW_STEP
-from vast_cli.batch.decide import Planned
+from vast_cli.batch import execution
+from vast_cli.batch.execution import RunSettings, Summary, retry_policy, worker_pool
+from vast_cli.batch.execution.coordinator import DRAW_STEP
+from vast_cli.batch.execution.job_queue import Backlog, Entry
 from vast_cli.batch.job import Alive, Died, Done, Failed, FileState, Job, Message, Outcome, Progress, Ready, Task
-from vast_cli.batch.journal import Journal
-from vast_cli.batch.origin import Origin
-from vast_cli.errors import Exit, VastError
+from vast_cli.batch.planning.decisions import Planned
+from vast_cli.batch.planning.fingerprint import Origin
+from vast_cli.batch.state import Journal, leftovers
+from vast_cli.core import errors
+from vast_cli.core.errors import Exit, VastError
+from vast_cli.pipeline import publish
 
 DIE = "dies"
 HANG = "does not answer"
@@ -98,7 +99,7 @@ class Known:
     def digest(self, path: Path) -> str:
         return "0" * 64
 
-    def sound_s(self, path: Path) -> float | None:
+    def audio_s(self, path: Path, **_: object) -> float | None:
         return 1.0
 
     def state(self, path: Path) -> FileState:
@@ -135,7 +136,7 @@ class Stage:
             tell(event, fields)
 
         with Journal.open(self.folder / "state" / "journal.jsonl", run="r1") as journal:
-            return coordinator.run(
+            return execution.run(
                 planned, executor=workers, journal=journal, hashes=Known(), state_folder=self.folder / "state",
                 settings=RunSettings(workers.slots, **settings), tell=note,
             )  # type: ignore[arg-type]  # fmt: skip
@@ -154,7 +155,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(policy, "WAIT_S", 0.01)
+    monkeypatch.setattr(retry_policy, "WAIT_S", 0.01)
     return Stage(tmp_path)
 
 
@@ -361,8 +362,8 @@ def test_an_idle_worker_that_freezes_costs_no_job(stage: Stage) -> None:
 def test_who_was_stopped_himself_blames_nobody(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, away_s: float, deaths: int
 ) -> None:
-    monkeypatch.setattr(crew, "AWAY_S", away_s)
-    monkeypatch.setattr(crew, "POLL_S", 0.01)
+    monkeypatch.setattr(worker_pool, "AWAY_S", away_s)
+    monkeypatch.setattr(worker_pool, "POLL_S", 0.01)
     workers = Puppets(lambda task: HANG if task.attempt == 1 else outcome(task), slots=1)
     workers.beating = lambda slot: False
     workers_poll = workers.poll
@@ -447,7 +448,7 @@ def test_one_fault_of_the_machine_stops_the_batch(stage: Stage) -> None:
     workers = Puppets(lambda task: VastError("vast_no_ffmpeg", "no ffmpeg"), slots=1)
     summary = stage.run(stage.jobs(20), workers)
     assert summary.why == "breaker:vast_no_ffmpeg" and summary.exit == Exit.UNAVAILABLE
-    assert (summary.failed, summary.not_started) == (policy.BREAKER, 15)
+    assert (summary.failed, summary.not_started) == (retry_policy.BREAKER, 15)
 
 
 def test_many_faults_of_jobs_do_not(stage: Stage) -> None:
@@ -460,7 +461,7 @@ def test_workers_that_cannot_start_end_the_batch(stage: Stage) -> None:
     workers.stillborn = 99
     with pytest.raises(VastError, match="workers do not start: the last one died") as told:
         stage.run(stage.jobs(3), workers)
-    assert told.value.code == "vast_worker_died" and len(workers.started) == crew.MAX_STARTS
+    assert told.value.code == "vast_worker_died" and len(workers.started) == worker_pool.MAX_STARTS
 
 
 def test_a_worker_that_starts_at_the_second_try_will_do(stage: Stage) -> None:
@@ -471,8 +472,8 @@ def test_a_worker_that_starts_at_the_second_try_will_do(stage: Stage) -> None:
 
 def test_one_worker_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others that die while they start are tried again, later and later; they do not end the batch."""
-    monkeypatch.setattr(crew, "START_WAIT_S", 0.001)
-    monkeypatch.setattr(crew, "MAX_START_WAIT_S", 0.002)
+    monkeypatch.setattr(worker_pool, "START_WAIT_S", 0.001)
+    monkeypatch.setattr(worker_pool, "MAX_START_WAIT_S", 0.002)
     workers = Puppets(outcome, slots=2)
     start = workers.start
 
@@ -482,7 +483,7 @@ def test_one_worker_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> 
 
     workers.start = start_first_only  # type: ignore[method-assign]
     assert stage.run(stage.jobs(20), workers).done == 20
-    assert workers.started.count(1) > crew.MAX_STARTS
+    assert workers.started.count(1) > worker_pool.MAX_STARTS
 
 
 def test_an_interruption_leaves_things_in_order(stage: Stage) -> None:
@@ -517,38 +518,38 @@ RETRIED = {Exit.INTERNAL, Exit.RESOURCE, Exit.IOERROR}
 
 @pytest.mark.parametrize("code", sorted(errors.KINDS))
 def test_which_errors_are_tried_again(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "WAIT_S", 2.0)
-    monkeypatch.setattr(policy, "free_bytes", lambda folder: policy.ROOM)
+    monkeypatch.setattr(retry_policy, "WAIT_S", 2.0)
+    monkeypatch.setattr(retry_policy, "free_disk", lambda folder: retry_policy.ROOM)
     error, one = VastError(code, "x"), entry(folder=tmp_path)
-    waits = [policy.wait_before_retry(error, one, retries=3) for _ in range(4)]
+    waits = [retry_policy.wait_before_retry(error, one, retries=3) for _ in range(4)]
     if error.exit not in RETRIED:
         assert waits == [None] * 4
     elif error.exit == Exit.INTERNAL:
         assert waits == [0.0, None, None, None]
-    elif code in policy.KILLERS:
+    elif code in retry_policy.KILLERS:
         assert waits == [2.0, None, None, None]
     else:
         assert waits == [2.0, 4.0, 8.0, None]
 
 
 def test_a_full_disk_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "free_bytes", lambda folder: policy.ROOM - 1)
-    assert policy.wait_before_retry(VastError("vast_disk_full", "full"), entry(), retries=3) is None
+    monkeypatch.setattr(retry_policy, "free_disk", lambda folder: retry_policy.ROOM - 1)
+    assert retry_policy.wait_before_retry(VastError("vast_disk_full", "full"), entry(), retries=3) is None
 
 
 def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    assert policy.free_bytes(tmp_path / "a" / "b") > 0
+    assert retry_policy.free_disk(tmp_path / "a" / "b") > 0
 
 
 def test_the_breaker_counts_one_code_in_a_row() -> None:
-    breaker = policy.Breaker()
+    breaker = retry_policy.Breaker()
     died, memory_, face = (VastError(code, "x") for code in ("vast_worker_died", "vast_out_of_memory", "vast_no_face"))
     for other in (memory_, face, None):
-        for _ in range(policy.BREAKER - 1):
+        for _ in range(retry_policy.BREAKER - 1):
             assert not breaker.fail(died)
         assert not (breaker.succeed() if other is None else breaker.fail(other))
     breaker.succeed()
-    assert [breaker.fail(died) for _ in range(policy.BREAKER)] == [False] * (policy.BREAKER - 1) + [True]
+    assert [breaker.fail(died) for _ in range(retry_policy.BREAKER)] == [False] * (retry_policy.BREAKER - 1) + [True]
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["xyz", "x", ""])), max_size=30))
@@ -584,10 +585,10 @@ def test_what_waits_for_another_try_comes_first_when_its_time_has_come() -> None
 
 def test_only_files_of_the_attempt_are_removed(tmp_path: Path) -> None:
     tag = "ab12.3.1"
-    ours = [finish.staging_path(tmp_path / "x.mp4", tag).name, f".x.{tag}-9f9f9f.part.mp4"]
+    ours = [publish.staging_path(tmp_path / "x.mp4", tag).name, f".x.{tag}-9f9f9f.part.mp4"]
     others = [
-        finish.staging_path(tmp_path / "x.mp4", "ab12.3.10").name,
-        finish.staging_path(tmp_path / "x.mp4", "ab12.13.1").name,
+        publish.staging_path(tmp_path / "x.mp4", "ab12.3.10").name,
+        publish.staging_path(tmp_path / "x.mp4", "ab12.13.1").name,
         f".x.{tag}-staged.mp4", f"x.{tag}-staged.part.mp4", "x.mp4", ".x.part.mp4",
     ]  # fmt: skip
     for name in (*ours, *others):
@@ -612,7 +613,7 @@ def test_a_folder_is_emptied_but_for_what_is_kept(tmp_path: Path) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=200))
 def test_staging_names_fit(stem: str) -> None:
     output = Path("/out") / f"{stem}.mp4"
-    staging = finish.staging_path(output, "0123abcd.10000.12")
+    staging = publish.staging_path(output, "0123abcd.10000.12")
     assert staging.parent == output.parent and staging.suffix == ".mp4"
     assert staging.name.startswith(".") and ".part" in staging.name
     assert len(staging.name.encode()) <= 255
@@ -624,13 +625,13 @@ def test_a_sidecar_names_the_final_file(tmp_path: Path) -> None:
     task = Task(planned.job, 1, 0, "f", tmp_path / ".a.part.mp4", tmp_path / "parts", "r.1.1", tmp_path / "a.log")
     result = outcome(task, sidecar={"output": {"file": task.staging.name, "sha256": "x"}, "made": "now"})
     told = {"size": result.size, "sha256": result.sha256, "sidecar": result.sidecar}
-    record = finish.give_name(task.staging, output, **told, replace=False)
+    record = publish.give_name(task.staging, output, **told, replace=False)
     assert json.loads((tmp_path / "a.mp4.json").read_text()) == {
         "output": {"file": "a.mp4", "sha256": "x"},
         "made": "now",
     }
     assert record["size"] == output.stat().st_size and not task.staging.exists()
     with pytest.raises(VastError, match="somebody made"):
-        finish.give_name(task.staging, output, **told, replace=False)
+        publish.give_name(task.staging, output, **told, replace=False)
     with pytest.raises(VastError):  # nothing is there to be named
-        finish.give_name(task.staging, output, **told, replace=True)
+        publish.give_name(task.staging, output, **told, replace=True)

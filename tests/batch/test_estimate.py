@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vast_cli.batch import speeds
-from vast_cli.batch.decide import Planned
-from vast_cli.batch.estimate import Estimate, estimate
 from vast_cli.batch.job import Job
-from vast_cli.batch.journal import Journal
-from vast_cli.batch.journal.replay import State, replay
-from vast_cli.batch.origin import Origin
-from vast_cli.batch.speeds import Machine, Speed, fit, learn, load, remember, save
+from vast_cli.batch.planning import speeds
+from vast_cli.batch.planning.decisions import Planned
+from vast_cli.batch.planning.estimate import Estimate, estimate
+from vast_cli.batch.planning.fingerprint import Origin
+from vast_cli.batch.planning.speeds import Machine, Speed, fit, learn, load, remember, save
+from vast_cli.batch.state import Journal
+from vast_cli.batch.state.replay import State, replay
 
 AVATAR = "a" * 64
 NOW = datetime(2026, 3, 4, 22, 0, tzinfo=timezone.utc)
@@ -161,7 +161,7 @@ def test_a_disk_too_small_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     jobs = planned(tmp_path / "not there yet", 2)
 
     def warnings(free: float) -> tuple[str, ...]:
-        monkeypatch.setattr("vast_cli.batch.estimate.shutil.disk_usage", lambda path: usage(0, 0, free))
+        monkeypatch.setattr("vast_cli.batch.planning.estimate.shutil.disk_usage", lambda path: usage(0, 0, free))
         return estimate(jobs, State(), workers=1, cache=tmp_path).warnings
 
     assert warnings(1e9) == ()

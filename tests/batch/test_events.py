@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from vast_cli.batch import events, joblog
-from vast_cli.errors import VastError
+from vast_cli.batch.monitor import events, joblog
+from vast_cli.core.errors import VastError
 
 STARTED = {"id": "a", "index": 3, "worker": 0, "pid": 9, "attempt": 1, "output": "out/a.mp4", "sound_s": None}
 DONE = {

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vast_cli.batch import gates
-from vast_cli.batch.gates import DEFAULT, NAMES, Gate, GateResult, Keeper, parse
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.gates import measure as gates
+from vast_cli.gates.measure import DEFAULT, NAMES, Gate, GateResult, Keeper, parse
 
 N = 150  # frames of the clips
 Spoil = Callable[[int, np.ndarray], np.ndarray]
@@ -71,8 +71,8 @@ def test_limits_that_let_the_bad_through_are_refused() -> None:
 
 
 def test_every_gate_names_measures_and_parts_that_exist() -> None:
-    from vast_cli.evaluate import registry
-    from vast_cli.evaluate.portrait import PARTS
+    from vast_cli.evaluate.measures import registry
+    from vast_cli.evaluate.observation.images import PARTS
 
     for name, gate in NAMES.items():
         assert set(gate.measures) <= set(registry.SPECS) and set(gate.parts) <= PARTS, name
@@ -83,9 +83,9 @@ def test_every_gate_names_measures_and_parts_that_exist() -> None:
 
 @pytest.fixture(scope="module")
 def keeper() -> Keeper:
-    from vast_cli import pipeline
+    from vast_cli.pipeline.models import Models
 
-    return Keeper(pipeline.Models(), threads=1)
+    return Keeper(Models(), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def clip(shared: Path) -> Path:
 @pytest.fixture(scope="module")
 def person(clip: Path, keeper: Keeper, write: Callable[..., Path]) -> Any:
     """Somebody with six seconds of footage, measured; as far as gates look at an avatar."""
-    from vast_cli.evaluate import yardstick
+    from vast_cli.evaluate.footage import measure as yardstick
 
     models = keeper._models
     seen = yardstick.observe(write(None, start=250), models, yardstick.load_judges())
@@ -217,7 +217,7 @@ def test_frames_alone_cost_no_look_at_the_face(
 def over_footage(shared: Path) -> Any:
     """The shipped avatar with some of its footage put back in."""
     from vast_cli import media, renderer
-    from vast_cli.training.footage import keep
+    from vast_cli.training.renderer.footage import keep
 
     avatar = renderer.Avatar.load(renderer.find_avatar("obama"))
     with media.VideoReader(shared / "video" / "avatar" / "obama_long.mp4") as reader:
@@ -231,7 +231,7 @@ def test_a_border_shows_where_what_was_pasted_is_brighter(
     keeper: Keeper, over_footage: Any, tmp_path: Path, brighter: int, low: float, high: float
 ) -> None:
     from vast_cli import media
-    from vast_cli.batch import seam
+    from vast_cli.gates import seam
     from vast_cli.renderer import template
 
     where = np.round(template.positions(0, 40, length=60, seed=3))

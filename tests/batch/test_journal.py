@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vast_cli.batch import journal
-from vast_cli.batch.journal import Journal, lines, writer
-from vast_cli.batch.journal.replay import find_journals, replay
-from vast_cli.batch.journal.schema import journal_schema
-from vast_cli.errors import VastError
+from vast_cli.batch import state as journal
+from vast_cli.batch.state import Journal, lines, writer
+from vast_cli.batch.state.replay import find_journals, replay
+from vast_cli.batch.state.schema import journal_schema
+from vast_cli.core.errors import VastError
 
 ORIGIN = {
     "inputs": {"audio": "a" * 64},

@@ -24,7 +24,7 @@ from vast_cli.batch import manifest
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import Options, options, read, template
 from vast_cli.cli.render import render
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 
 Write = Callable[[str, str], Path]
 
@@ -671,7 +671,7 @@ def test_options_are_those_of_the_pipeline() -> None:
     from dataclasses import fields
 
     from vast_cli.media import staged
-    from vast_cli.pipeline import RenderRequest
+    from vast_cli.pipeline.render import RenderRequest
     from vast_cli.renderer.render import DETAILS
 
     request = {field.name: field.default for field in fields(RenderRequest)}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from vast_cli import assets, bundles
 from vast_cli.batch.job import Job
-from vast_cli.batch.origin import Origin, Origins, origin
-from vast_cli.errors import VastError
-from vast_cli.hashes import Hashes
+from vast_cli.batch.planning.fingerprint import Origin, Origins, origin
+from vast_cli.core.errors import VastError
+from vast_cli.store import assets, bundles
+from vast_cli.store.hashes import Hashes
 
 OPTIONS: dict[str, Any] = {
     "style_strength": 1.0, "max_exaggeration": 1.0, "crf": 18, "encoder_preset": "fast", "codec": "h264",

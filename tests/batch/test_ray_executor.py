@@ -16,10 +16,11 @@ pytest.register_assert_rewrite("tests.batch.executors_suite")
 
 from tests.batch.batches import ROOT, World  # noqa: E402
 from tests.batch.executors_suite import Batches, ExecutorSuite, Hearing, is_running, wait_until  # noqa: E402
-from vast_cli.batch.executors import make_executor, ray_cluster  # noqa: E402
-from vast_cli.batch.executors.ray_cluster import Share  # noqa: E402
+from vast_cli.batch.execution import ray_cluster  # noqa: E402
+from vast_cli.batch.execution.executors import make_executor  # noqa: E402
+from vast_cli.batch.execution.ray_cluster import Share  # noqa: E402
 from vast_cli.batch.job import Died, WorkerSettings  # noqa: E402
-from vast_cli.errors import VastError  # noqa: E402
+from vast_cli.core.errors import VastError  # noqa: E402
 
 START_S = 120
 CPUS = 3

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vast_cli.batch.shards import Shard, journal_name, lock_name, parse
-from vast_cli.errors import VastError
+from vast_cli.batch.planning.shards import Shard, journal_name, lock_name, parse
+from vast_cli.core.errors import VastError
 
 IDS = st.text(alphabet="abcXYZ019._-", min_size=1, max_size=30)
 

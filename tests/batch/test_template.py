@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vast_cli.batch.manifest import template
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 
 VALUES: dict[str, template.Value] = {
     "id": "ep1.5", "index": 7, "total": 12, "audio": "voice", "prompt": "warm", "style": None, "avatar": "obama",

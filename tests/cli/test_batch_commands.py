@@ -14,19 +14,23 @@ import jsonschema
 import pytest
 import typer
 
-from vast_cli import locks
-from vast_cli.batch import capacity, events, opening, run, standing
-from vast_cli.batch import command as commands
+from vast_cli.batch import run
 from vast_cli.batch.job import Done, Failed, Message, Outcome, Progress, Ready, Task, WorkerSettings
-from vast_cli.batch.journal import Journal
+from vast_cli.batch.monitor import events
+from vast_cli.batch.monitor import status as standing
+from vast_cli.batch.planning import capacity
+from vast_cli.batch.state import Journal
+from vast_cli.batch.state import command as commands
+from vast_cli.batch.state import folder as opening
 from vast_cli.cli import batch_options
 from vast_cli.cli.batch import batch
 from vast_cli.cli.plan import plan
 from vast_cli.cli.retry import retry
 from vast_cli.cli.schema import schemas
 from vast_cli.cli.status import status
-from vast_cli.errors import Exit, VastError
-from vast_cli.files import sha256
+from vast_cli.core import locks
+from vast_cli.core.errors import Exit, VastError
+from vast_cli.core.files import sha256
 
 
 class FakeExecutor:

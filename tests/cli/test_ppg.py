@@ -11,7 +11,7 @@ import pytest
 
 from vast_cli import records
 from vast_cli.records import Posteriorgram
-from vast_cli.speech.picture import CELL, LEFT, PX, ROWS, TOP, WAVE
+from vast_cli.speech.plot import CELL, LEFT, PX, ROWS, TOP, WAVE
 
 Vast = Callable[..., "subprocess.CompletedProcess[str]"]
 Ffmpeg = Callable[..., None]

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from vast_cli.cli import console, queue
-from vast_cli.cli.board import Board, clock_in, span
+from vast_cli.cli.board import Board
 from vast_cli.cli.options import ProgressMode
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import clock_in, duration
 
 FACE = VastError("vast_no_face", "no face found in `a[b].mp4`", where="row 12").as_dict()
 
@@ -209,6 +210,6 @@ def test_failures_are_told_however_quiet(quiet: bool, capsys: pytest.CaptureFixt
 
 def test_lengths_of_time_read_well() -> None:
     lengths = (0.4, 59, 61, 3599, 8040, 90000)
-    assert [span(s) for s in lengths] == ["0 s", "59 s", "1 min", "1 h 00 min", "2 h 14 min", "1 d 1 h"]
+    assert [duration(s) for s in lengths] == ["0 s", "59 s", "1 min", "1 h 00 min", "2 h 14 min", "1 d 1 h"]
     now = datetime(2026, 3, 4, 23, 0)
     assert [clock_in(s, now=now) for s in (60, 7200)] == ["23:01", "Thu 01:00"]

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from vast_cli import media
 from vast_cli.cli import app as application
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import timestamp
+from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.evaluate.compare import compare_sets, compare_videos, grid, read_scores, waveform
 from vast_cli.evaluate.compare.scores import read_document
-from vast_cli.timebase import SAMPLE_RATE
 
 Run = Callable[..., None]
 RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 230)
@@ -171,7 +172,7 @@ def test_envelope_is_that_of_the_whole_sound_whatever_the_blocks() -> None:
     whole = waveform.envelope([sound], n_samples=10_001, columns=97)
     blocks = waveform.envelope(np.array_split(sound, 23), n_samples=10_001, columns=97)
     assert (whole == blocks).all() and whole.min() == sound.min() and whole.max() == sound.max()
-    assert waveform.clock(3.2) == "0:03.2" and waveform.clock(59.96) == "1:00.0" and waveform.clock(3723) == "1:02:03"
+    assert timestamp(3.2) == "0:03.2" and timestamp(59.96) == "1:00.0" and timestamp(3723) == "1:02:03"
 
 
 # --- scores and sets ------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import jsonschema
 import pytest
 
 from vast_cli.cli.schema import EVALUATION
-from vast_cli.evaluate import engine, registry
-from vast_cli.evaluate.clip import Pair
+from vast_cli.evaluate import engine
 from vast_cli.evaluate.manifest import with_other_sound
+from vast_cli.evaluate.measures import registry
+from vast_cli.evaluate.observation.clip import Pair
 
 Ffmpeg = Callable[..., None]
 X264 = ("-c:v", "libx264", "-preset", "ultrafast")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vast_cli.errors import VastError
-from vast_cli.evaluate.judges import descriptor
-from vast_cli.evaluate.judges.inception import InceptionNet, load_inception
-from vast_cli.evaluate.judges.syncnet import load_syncnet
+from vast_cli.core.errors import VastError
+from vast_cli.evaluate.external import descriptor
+from vast_cli.evaluate.external.inception import InceptionNet, load_inception
+from vast_cli.evaluate.external.syncnet import load_syncnet
 from vast_cli.face.model import FaceModel
 from vast_cli.face.track import track_landmarks
 from vast_cli.media import VideoReader

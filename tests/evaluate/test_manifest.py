@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.evaluate.manifest import find_pairs
 
 

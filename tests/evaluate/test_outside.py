@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vast_cli.evaluate import engine
-from vast_cli.evaluate.clip import Pair
-from vast_cli.evaluate.outside import Options
+from vast_cli.evaluate.external.models import Options
+from vast_cli.evaluate.observation.clip import Pair
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_reader_without_a_transcript(clip: Path, tmp_path: Path) -> None:
 
 
 def test_published_weights_of_syncnet(clip: Path, tmp_path: Path) -> None:
-    from vast_cli.evaluate.judges.syncnet import SyncNetwork
+    from vast_cli.evaluate.external.syncnet import SyncNetwork
 
     torch.manual_seed(0)
     weights = tmp_path / "syncnet_v2.model"

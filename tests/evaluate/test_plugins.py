@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vast_cli.errors import VastError
-from vast_cli.evaluate.judges import lip_reader
-from vast_cli.evaluate.judges.command import Command
-from vast_cli.evaluate.judges.emotion import EmotionModel
-from vast_cli.evaluate.judges.lip_reader import LipReader, character_errors, word_errors
+from vast_cli.core.errors import VastError
+from vast_cli.evaluate.external import lip_reader
+from vast_cli.evaluate.external.command import Command
+from vast_cli.evaluate.external.emotion import EmotionModel
+from vast_cli.evaluate.external.lip_reader import LipReader, character_errors, word_errors
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from vast_cli.evaluate import points as landmarks
-from vast_cli.evaluate.crop import CropBox
+from vast_cli.evaluate.observation import points as landmarks
+from vast_cli.evaluate.observation.crop import CropBox
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

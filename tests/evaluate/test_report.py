@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vast_cli.errors import VastError
-from vast_cli.evaluate import reading
+from vast_cli.core.errors import VastError
+from vast_cli.evaluate.measures import reading
 from vast_cli.evaluate.report import report, write_report
 from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
 from vast_cli.evaluate.report.sheets import MOMENTS, make_sheet
@@ -337,7 +337,7 @@ def test_every_reason_has_words_and_only_advice_is_added() -> None:
 
 
 def test_every_measure_has_a_family_and_a_direction_in_words() -> None:
-    specs = pytest.importorskip("vast_cli.evaluate.registry").SPECS
+    specs = pytest.importorskip("vast_cli.evaluate.measures.registry").SPECS
     assert {name for name in specs if family_of(name) == OTHER} == set()
     assert {spec.better for spec in specs.values()} <= set(BETTER)
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.evaluate.study.design import Design, Tokens, make_design, williams
 from vast_cli.evaluate.study.loudness import PEAK, TARGET_LUFS, loudness, same_loudness
 from vast_cli.evaluate.study.manifest import read_manifest
 from vast_cli.evaluate.study.questions import QUESTIONS, Mode
-from vast_cli.timebase import SAMPLE_RATE
 
 METHODS = ["truth", "floor", "vast", "mse", "other"]
 MODES: list[Mode] = ["rating", "pairwise"]

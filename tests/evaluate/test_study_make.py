@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vast_cli.cli.study import app
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.evaluate.study import make_study
 from vast_cli.evaluate.study.loudness import loudness
 from vast_cli.evaluate.study.make import KEEP, KEY, PAGE, SEND, Made

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.evaluate import statistics
 from vast_cli.evaluate.study import read_study
 from vast_cli.evaluate.study.answers import read_key

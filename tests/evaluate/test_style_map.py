@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from vast_cli import pipeline, records, style
+from vast_cli import records, style
 from vast_cli.cli import app as application
-from vast_cli.errors import VastError
-from vast_cli.evaluate import drawing, separation, style_codes, style_labels, style_map, style_picture
-from vast_cli.evaluate.separation import Points
+from vast_cli.core.errors import VastError
+from vast_cli.evaluate import drawing
+from vast_cli.evaluate.styles import codes as style_codes
+from vast_cli.evaluate.styles import labels as style_labels
+from vast_cli.evaluate.styles import map, plot, separation
+from vast_cli.evaluate.styles.separation import Points
+from vast_cli.pipeline.models import Models
 from vast_cli.records import FaceTrack
 
 sklearn = pytest.importorskip("sklearn")
@@ -27,7 +31,7 @@ def clusters(spread: float, *, n: int = 24, d: int = 16, k: int = 4) -> Points:
     return Points(values, label, np.arange(n))
 
 
-def track_of(models: pipeline.Models, *, strong: float, seed: int, n: int = 60) -> FaceTrack:
+def track_of(models: Models, *, strong: float, seed: int, n: int = 60) -> FaceTrack:
     random = np.random.default_rng(seed)
     expression = random.normal(size=(n, records.N_EXPRESSION)).astype(np.float32) * 0.3
     expression[:, 0] += strong
@@ -49,12 +53,12 @@ def track_of(models: pipeline.Models, *, strong: float, seed: int, n: int = 60) 
 
 
 @pytest.fixture(scope="session")
-def models() -> pipeline.Models:
-    return pipeline.Models()
+def models() -> Models:
+    return Models()
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory, models: pipeline.Models) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Path:
     """Twelve tracks of three persons in two moods that differ in one component, and their table."""
     folder = tmp_path_factory.mktemp("moods")
     rows = ["clip,emotion,person"]
@@ -145,7 +149,7 @@ def test_windows_cover_a_clip_and_none_is_shorter() -> None:
     assert parts[0][0] == 0 and parts[-1][1] == 257 and min(b - a for a, b in parts) >= 50
 
 
-def test_untrained_encoder_keeps_the_scale_and_nothing_else(models: pipeline.Models) -> None:
+def test_untrained_encoder_keeps_the_scale_and_nothing_else(models: Models) -> None:
     model = models.style_model
     one, again, other = (style_codes.untrained_model(model, seed=s) for s in (0, 0, 1))
     assert (one.encoder.scale == model.encoder.scale).all()
@@ -154,8 +158,8 @@ def test_untrained_encoder_keeps_the_scale_and_nothing_else(models: pipeline.Mod
     assert not (one.encoder.posterior.weight == model.encoder.posterior.weight).any()
 
 
-def test_map_of_two_moods(corpus: Path, models: pipeline.Models) -> None:
-    made = style_map.map_styles([corpus], corpus / "labels.csv", models=models, permutations=100)
+def test_map_of_two_moods(corpus: Path, models: Models) -> None:
+    made = map.map_styles([corpus], corpus / "labels.csv", models=models, permutations=100)
     document = made.document()
     assert document["n_clips"] == 12 and document["n_speakers"] == 3 and document["labels"] == {"glad": 6, "sad": 6}
     assert document["speech"] == "unknown" and document["warnings"] == []
@@ -169,11 +173,11 @@ def test_map_of_two_moods(corpus: Path, models: pipeline.Models) -> None:
     json.dumps(document, allow_nan=False)
 
 
-def test_style_files_have_no_baseline_from_expressions(corpus: Path, models: pipeline.Models, tmp_path: Path) -> None:
+def test_style_files_have_no_baseline_from_expressions(corpus: Path, models: Models, tmp_path: Path) -> None:
     for path in corpus.glob("*.track"):
         made = style.encode_style(records.load(FaceTrack, path), models.style_model)
         made.save(tmp_path / f"{path.stem}.style")
-    document = style_map.map_styles([tmp_path], corpus / "labels.csv", models=models, permutations=20).document()
+    document = map.map_styles([tmp_path], corpus / "labels.csv", models=models, permutations=20).document()
     assert document["embeddings"]["enhanced"]["silhouette"]["value"] > 0
     for name in ("untrained", "mean_sd"):
         assert {(row["value"], row["reason"]) for row in document["embeddings"][name].values()} == {(None, "no_track")}
@@ -226,19 +230,19 @@ def test_command_draws_the_map(corpus: Path, tmp_path: Path, monkeypatch: pytest
 def test_without_scikit_learn_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
     with pytest.raises(VastError) as caught:
-        style_map.check_installed()
+        map.check_installed()
     assert "vast-avatar[evaluate]" in caught.value.hint
 
 
-def test_many_labels_fit_on_the_picture(corpus: Path, models: pipeline.Models) -> None:
-    made = style_map.map_styles([corpus], corpus / "labels.csv", models=models, permutations=5)
+def test_many_labels_fit_on_the_picture(corpus: Path, models: Models) -> None:
+    made = map.map_styles([corpus], corpus / "labels.csv", models=models, permutations=5)
     items = [
         style_codes.Code(i.path, f"a rather long name of a mood {k} 日本", i.speaker, i.source, 0.0, i.vectors)
         for k, i in enumerate(made.codes.items)
     ]
     codes = style_codes.Codes(items, "unknown", ["a warning"])
-    picture = style_picture.draw(style_map.StyleMap(codes, 3.0, made.runs, made.others, made.figures, 0, None))
-    assert picture.shape[1] == style_picture.WIDTH and (picture[:, -5:] == 255).all()
+    picture = plot.draw(map.StyleMap(codes, 3.0, made.runs, made.others, made.figures, 0, None))
+    assert picture.shape[1] == plot.WIDTH and (picture[:, -5:] == 255).all()
 
 
 def test_marks_differ_in_colour_and_shape() -> None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from vast_cli.evaluate.judges import syncnet, syncnet_crops
-from vast_cli.evaluate.judges.mfcc import mfcc
+from vast_cli.evaluate.external import syncnet, syncnet_crops
+from vast_cli.evaluate.external.mfcc import mfcc
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from vast_cli import pipeline
-from vast_cli.errors import VastError
-from vast_cli.evaluate import engine, yardstick
-from vast_cli.evaluate.clip import Pair
-from vast_cli.evaluate.standard import Spread, Yardstick
+from vast_cli.core.errors import VastError
+from vast_cli.evaluate import engine
+from vast_cli.evaluate.footage import measure
+from vast_cli.evaluate.footage.statistics import Spread, Yardstick
+from vast_cli.evaluate.observation.clip import Pair
+from vast_cli.pipeline.models import Models
 
 RATIOS = ("sharpness", "flicker_ratio", "lip_accel_ratio", "bilabial_closure", "identity_dist", "silence_gap")
 
@@ -45,13 +46,13 @@ def footage(shared: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Call
 
 @pytest.fixture(scope="module")
 def measured(footage: Path) -> Yardstick:
-    models, judges = pipeline.Models(), yardstick.load_judges()
-    return yardstick.measure(yardstick.observe(footage, models, judges), models, judges)
+    models, judges = Models(), measure.load_judges()
+    return measure.measure(measure.observe(footage, models, judges), models, judges)
 
 
 def test_figures_are_those_of_the_footage_itself(footage: Path, measured: Yardstick) -> None:
     tools = engine.make_tools(engine.Settings(threads=1, controls=False))
-    tools = dataclasses.replace(tools, parts=yardstick.NEEDED)
+    tools = dataclasses.replace(tools, parts=measure.NEEDED)
     asked = (*RATIOS, "lagsync_margin")
     kept = engine.measure(Pair("a", footage, yardstick=measured), tools, only=asked).readings
     whole = engine.measure(Pair("a", footage, footage=footage), tools, only=asked).readings
@@ -115,7 +116,7 @@ def test_a_portrait_is_measured_as_it_is_shown(footage: Path, tmp_path: Path) ->
 
     box = Box(50, 30, 150, 192)
     avatar: Any = SimpleNamespace(subject=SimpleNamespace(box=box), footage=None)
-    yardstick.show(footage, tmp_path / "shown.mp4", avatar)
+    measure.show(footage, tmp_path / "shown.mp4", avatar)
     with media.VideoReader(tmp_path / "shown.mp4") as reader:
         assert (reader.width, reader.height) == (192, 192)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vast_cli import records
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.expression import ExpressionModel, load_expression_model, predict
 from vast_cli.expression.hybrid import FORMAT, PART, VERSION, HybridDecoder
 from vast_cli.expression.nonautoregressive import SILENCE, ExpressionConfig, speech_input

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vast_cli.assets import data_folder
 from vast_cli.face import FaceModel, MeshRasteriser, Topology
+from vast_cli.store.assets import data_folder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 

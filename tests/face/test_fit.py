@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, fit
 from vast_cli.face.smooth import by_segment, savgol, unwrap
-from vast_cli.records import Array, FaceTrack
+from vast_cli.records import FaceTrack
 
 
-def landmarks(model: FaceModel, n: int, *, identity: Array | None = None, x: float = 128, turn: float = 0.1) -> Array:
+def landmarks(
+    model: FaceModel, n: int, *, identity: Float32 | None = None, x: float = 128, turn: float = 0.1
+) -> Float32:
     """A face that moves smoothly: [n, 478, 3]."""
     t = np.linspace(0, 4 * np.pi, n, dtype=np.float32)[:, None]
     expression = np.zeros((n, 233), np.float32)
@@ -20,7 +23,7 @@ def landmarks(model: FaceModel, n: int, *, identity: Array | None = None, x: flo
     return model.place(mesh, rotation, np.full(n, 9, np.float32), translation)
 
 
-def track_of(model: FaceModel, points: Array, *, lost: tuple[int, ...] = (), cut: tuple[int, ...] = ()) -> FaceTrack:
+def track_of(model: FaceModel, points: Float32, *, lost: tuple[int, ...] = (), cut: tuple[int, ...] = ()) -> FaceTrack:
     flag = np.ones(len(points), np.float32)
     flag[list(lost)] = 0
     cuts = np.isin(np.arange(len(points)), cut)

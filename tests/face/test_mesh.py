@@ -3,20 +3,21 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Float32
 from vast_cli.face import FaceModel, MeshRasteriser, hull
-from vast_cli.records import Array, MeshImages
+from vast_cli.records import MeshImages
 
 
 def face(
     model: FaceModel, *, size: int, turn: tuple[float, float, float] = (0.1, 0.3, 0.05), x: float | None = None
-) -> Array:
+) -> Float32:
     """The mean face in the middle of a picture of `size` pixels: [1, 478, 3]."""
     centre = np.array([[size / 2 if x is None else x, size / 2, 0]], np.float32)
     scale = np.full(1, size / 28, np.float32)
     return model.place(model.v_bar[None], np.array([turn], np.float32), scale, centre)
 
 
-def slow(vertices: Array, rasteriser: MeshRasteriser, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def slow(vertices: Float32, rasteriser: MeshRasteriser, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """NCC and uv of each pixel [size, size, 5] by edge functions, triangle after triangle from far to near."""
     canonical, uv = rasteriser.topology.canonical.astype(float), rasteriser.topology.uv
     ncc = 255 * (canonical - canonical.min(0)) / (canonical.max(0) - canonical.min(0))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from vast_cli import records
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, Topology, geometry
-from vast_cli.training.face_model import STRONG_THRESHOLD, mouth_offset
+from vast_cli.training.face.train import STRONG_THRESHOLD, mouth_offset
 
 
-def expressions(model: FaceModel, rng: np.random.Generator, n: int) -> records.Array:
+def expressions(model: FaceModel, rng: np.random.Generator, n: int) -> Float32:
     return (rng.normal(size=(n, records.N_EXPRESSION)) * model.sd).astype(np.float32)
 
 
@@ -102,7 +103,7 @@ def test_a_smile_is_expression_not_bone(model: FaceModel, rng: np.random.Generat
     assert np.abs(smiling - still).max() < 0.5 * np.abs(smile).max()
 
 
-def _corners_up(model: FaceModel, amount: float) -> records.Array:
+def _corners_up(model: FaceModel, amount: float) -> Float32:
     expression = np.zeros((1, records.N_EXPRESSION), np.float32)
     directions = model.basis.reshape(-1, 478, 3)[: model.n_strong, [61, 291], 1].mean(1)
     expression[0, : model.n_strong] = directions * model.sd[: model.n_strong] ** 2

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Image
+from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, LandmarkTrack, Topology, draw_preview, track_landmarks, track_video
 from vast_cli.face.cuts import CutFinder
-
-Frames = NDArray[np.uint8]
 
 
 def nothing(n: int, height: int = 96, width: int = 128) -> Iterator[NDArray[np.uint8]]:
@@ -31,7 +30,7 @@ def test_no_face_is_said_with_frames_and_times(model: FaceModel, weights: Path) 
     assert caught.value.code == "vast_no_face"
 
 
-def test_a_talking_face_is_tracked_in_every_frame(talking: Frames, model: FaceModel, weights: Path) -> None:
+def test_a_talking_face_is_tracked_in_every_frame(talking: Image, model: FaceModel, weights: Path) -> None:
     track = track_video(talking, model=model, source="w.mp4", weights=weights)
     assert track.report["valid"] == len(talking) and track.report["segments"] == 1
     assert 24 < 9 * track.scale.mean() < 256
@@ -39,12 +38,12 @@ def test_a_talking_face_is_tracked_in_every_frame(talking: Frames, model: FaceMo
     assert gap.std() > 1 and gap.min() < 10 < gap.max()
 
 
-def test_two_runs_give_the_same_bytes(talking: Frames, model: FaceModel, weights: Path) -> None:
+def test_two_runs_give_the_same_bytes(talking: Image, model: FaceModel, weights: Path) -> None:
     first, second = (track_landmarks(talking[:8], model, weights=weights) for _ in range(2))
     assert np.array_equal(first.points, second.points)
 
 
-def test_the_picture_size_does_not_change_the_expression(talking: Frames, model: FaceModel, weights: Path) -> None:
+def test_the_picture_size_does_not_change_the_expression(talking: Image, model: FaceModel, weights: Path) -> None:
     large = np.stack([cv2.resize(f, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC) for f in talking[:12]])
     small = track_landmarks(talking[:12], model, weights=weights).points
     other = track_landmarks(large, model, weights=weights).points / 3
@@ -52,7 +51,7 @@ def test_the_picture_size_does_not_change_the_expression(talking: Frames, model:
     assert 100 * np.linalg.norm((small - other)[:, :, :2], axis=2).mean() / iod < 2  # %IOD
 
 
-def test_a_turned_face_is_found(talking: Frames, model: FaceModel, weights: Path) -> None:
+def test_a_turned_face_is_found(talking: Image, model: FaceModel, weights: Path) -> None:
     """A head tilted by 90 degrees is found, and its landmarks turn with it."""
     turned = np.ascontiguousarray(np.rot90(talking[:10], axes=(1, 2)))
     small = track_landmarks(talking[:10], model, weights=weights).points[9]
@@ -64,7 +63,7 @@ def test_a_turned_face_is_found(talking: Frames, model: FaceModel, weights: Path
 
 @pytest.mark.parametrize(("face", "centre"), [("left", 128), ("right", 384), ("largest", 128), (0, 128), (1, 384)])
 def test_of_two_faces_the_chosen_one_is_followed(
-    talking: Frames, model: FaceModel, weights: Path, face: str | int, centre: int
+    talking: Image, model: FaceModel, weights: Path, face: str | int, centre: int
 ) -> None:
     second = np.zeros_like(talking[:6])
     for k in range(6):  # smaller, turned to the other side
@@ -75,13 +74,13 @@ def test_of_two_faces_the_chosen_one_is_followed(
     assert np.abs(raw.points[:, :468, 0].mean(1) - centre).max() < 60
 
 
-def test_a_face_that_is_not_there_cannot_be_chosen(talking: Frames, model: FaceModel, weights: Path) -> None:
+def test_a_face_that_is_not_there_cannot_be_chosen(talking: Image, model: FaceModel, weights: Path) -> None:
     with pytest.raises(VastError) as caught:
         track_landmarks(talking[:3], model, face=2, weights=weights)
     assert caught.value.code == "vast_option_invalid"
 
 
-def test_a_black_part_is_lost_and_the_face_found_again(talking: Frames, model: FaceModel, weights: Path) -> None:
+def test_a_black_part_is_lost_and_the_face_found_again(talking: Image, model: FaceModel, weights: Path) -> None:
     frames = talking.copy()
     frames[20:32] = 0
     track = track_video(frames, model=model, weights=weights)
@@ -89,7 +88,7 @@ def test_a_black_part_is_lost_and_the_face_found_again(talking: Frames, model: F
     assert len(track.report["lost_s"]) == 1
 
 
-def test_landmarks_survive_their_file(talking: Frames, model: FaceModel, weights: Path, tmp_path: Path) -> None:
+def test_landmarks_survive_their_file(talking: Image, model: FaceModel, weights: Path, tmp_path: Path) -> None:
     raw = track_landmarks(talking[:5], model, source="a.mp4", weights=weights)
     raw.save(tmp_path / "a.npz")
     again = LandmarkTrack.load(tmp_path / "a.npz")
@@ -102,7 +101,7 @@ def test_a_cut_is_found_and_a_moving_picture_is_none() -> None:
     assert [k for k, f in enumerate([*moving, *other]) if finder.step(f)] == [30]
 
 
-def test_preview_draws_upon_a_copy(talking: Frames, model: FaceModel, topology: Topology, weights: Path) -> None:
+def test_preview_draws_upon_a_copy(talking: Image, model: FaceModel, topology: Topology, weights: Path) -> None:
     track = track_video(talking[:12], model=model, weights=weights)
     before = talking[3].copy()
     picture = draw_preview(talking[3], track, 3, model=model, topology=topology)
@@ -110,8 +109,8 @@ def test_preview_draws_upon_a_copy(talking: Frames, model: FaceModel, topology: 
 
 
 def test_networks_loaded_side_by_side_leave_standard_error_alone() -> None:
-    from vast_cli import assets
     from vast_cli.face.networks import Network
+    from vast_cli.store import assets
 
     before = os.fstat(2)
     path = assets.find("face_detection_short_range")

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, LandmarkTrack, Topology, fit
-from vast_cli.training import face_model as training
-from vast_cli.training import sound_offsets
+from vast_cli.training import audio_offsets
 from vast_cli.training.corpora import Clip, read_index, sound_offset_by, sound_offset_s
+from vast_cli.training.face import train as training
 
 COLUMNS = (
     "path set speaker sex language manner emotion seconds frames audio split sync_lag sync_r sync_ok audio_shift "
@@ -106,10 +106,10 @@ def test_closures_tell_how_late_the_sound_is() -> None:
     seen_ms = np.sort(rng.choice(np.arange(600, 19_000, 400), 20, replace=False)).astype(float)
     times = 40.0 * np.arange(500)
     gap = 10 * np.clip(np.abs(times[:, None] - seen_ms).min(1) / 80, 0, 1).astype(np.float32)
-    found = sound_offsets.closures(gap.astype(np.float32), seen_ms + 80)
+    found = audio_offsets.closures(gap.astype(np.float32), seen_ms + 80)
     assert found is not None and found.clear
     assert abs(found.best_ms + 80) < 10
-    noise = sound_offsets.closures(rng.uniform(0, 10, 500).astype(np.float32), seen_ms)
+    noise = audio_offsets.closures(rng.uniform(0, 10, 500).astype(np.float32), seen_ms)
     assert noise is not None and not noise.clear
 
 
@@ -140,11 +140,11 @@ def test_corrected_sound_meets_the_lips(corpus: Path, model: FaceModel, weights:
     raw = track_landmarks(frames, model, weights=weights)
     track = fit.fit_track(raw.points, raw.flag, raw.cut, model, height=raw.height, width=raw.width)
     gap = model.lip_gap(track.identity, track.expression)
-    heard_ms = sound_offsets.middles(corpus.parent / "speech" / "video_labels.npz")[name]
-    before = sound_offsets.closures(gap, heard_ms)
-    after = sound_offsets.closures(gap, heard_ms - 1000 * sound_offset_s(clip))
+    heard_ms = audio_offsets.middles(corpus.parent / "speech" / "video_labels.npz")[name]
+    before = audio_offsets.closures(gap, heard_ms)
+    after = audio_offsets.closures(gap, heard_ms - 1000 * sound_offset_s(clip))
     assert before is not None and after is not None
-    in_step = np.argmin(np.abs(sound_offsets.OFFSETS_MS + 30))  # GRID's pooled minimum is at -34 ms
+    in_step = np.argmin(np.abs(audio_offsets.OFFSETS_MS + 30))  # GRID's pooled minimum is at -34 ms
     assert after.curve[in_step] < 0.4 < before.curve[in_step]
     assert abs(after.best_ms + 34) < 30 < abs(before.best_ms + 34)
 

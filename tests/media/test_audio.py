@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.media import load_audio, read_audio
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vast_cli import timebase
-from vast_cli.errors import VastError
+from vast_cli.core import timebase
+from vast_cli.core.errors import VastError
 from vast_cli.media import VideoJoiner, VideoReader, VideoWriter, load_audio
 from vast_cli.media.staged import _check
 

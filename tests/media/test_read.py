@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.media import VideoReader, probe
 
 RATES = [12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60, 120]

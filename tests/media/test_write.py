@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from vast_cli import timebase
-from vast_cli.errors import VastError
+from vast_cli.core import timebase
+from vast_cli.core.errors import VastError
 from vast_cli.media import VideoReader, VideoWriter, contact_sheet, load_audio, probe, read_audio, write_png
 from vast_cli.media.ffmpeg import failure, find_ffmpeg
 

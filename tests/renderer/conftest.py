@@ -8,8 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vast_cli.assets import data_folder
-from vast_cli.devices import Compute
+from vast_cli.core.devices import Compute
 from vast_cli.face import FaceModel, MeshRasteriser
 from vast_cli.renderer import scene
 from vast_cli.renderer.avatar import Avatar, Footage
@@ -18,7 +17,8 @@ from vast_cli.renderer.limiter import measure_range
 from vast_cli.renderer.network import Network, NetworkConfig
 from vast_cli.renderer.plate import Plate
 from vast_cli.renderer.scene import N_SURFACE, Scene, Subject
-from vast_cli.training.texture import Unwrapper, fit_texture
+from vast_cli.store.assets import data_folder
+from vast_cli.training.renderer.texture import Unwrapper, fit_texture
 
 SIDE = 64
 N = 48

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vast_cli.bundles import CARD
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.renderer import Avatar, find_avatar
 from vast_cli.renderer.avatar import WEIGHTS, Footage, read_card
+from vast_cli.store.bundles import CARD
 
 from .conftest import Sitter
 

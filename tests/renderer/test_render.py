@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vast_cli.devices import Compute
-from vast_cli.errors import VastError
+from vast_cli.core.devices import Compute
+from vast_cli.core.errors import VastError
 from vast_cli.records import Posteriorgram
 from vast_cli.renderer import Renderer, State
 from vast_cli.renderer.avatar import Avatar, Footage

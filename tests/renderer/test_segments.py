@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from vast_cli import locks, media, pipeline, segments
-from vast_cli.errors import VastError
-from vast_cli.pipeline import Models, RenderRequest, RenderResult
+from vast_cli import media
+from vast_cli.core import locks
+from vast_cli.core.errors import VastError
+from vast_cli.pipeline import segments
+from vast_cli.pipeline.models import Models
+from vast_cli.pipeline.render import RenderRequest, RenderResult, render
 from vast_cli.renderer import State
 
 from .conftest import Sitter
@@ -56,7 +59,7 @@ def make(bundle: Path, sound: Path, models: Models, tmp_path: Path) -> Iterator[
 
         given: dict[str, Any] = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"} | options
         request = RenderRequest(audio=sound, avatar=str(bundle), output=tmp_path / name, **given)
-        return pipeline.render(request, models=models, parts=parts, progress=progress)
+        return render(request, models=models, parts=parts, progress=progress)
 
     yield call
 
@@ -68,7 +71,7 @@ def whole(bundle: Path, sound: Path, models: Models, tmp_path_factory: pytest.Te
     request = RenderRequest(
         audio=sound, avatar=str(bundle), output=output, segment=3.0, encoder_preset="fast", threads=1, device="cpu"
     )
-    result = pipeline.render(request, models=models)
+    result = render(request, models=models)
     assert (result.n_frames, result.taken_up) == (N_FRAMES, 0)
     assert [path.name for path in output.parent.iterdir()] == ["whole.mp4"]
     return output.read_bytes()

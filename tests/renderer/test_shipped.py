@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from vast_cli.assets import data_folder
-from vast_cli.bundles import CARD
-from vast_cli.devices import Compute
+from vast_cli.core.devices import Compute
 from vast_cli.face import FaceModel, MeshRasteriser
 from vast_cli.renderer import Avatar, Renderer
 from vast_cli.renderer.network import SPEECH_FRAMES
+from vast_cli.store.assets import data_folder
+from vast_cli.store.bundles import CARD
 
 MAX_SIZE = 12_000_000  # bytes
 CHIN = 152

@@ -5,9 +5,9 @@ import torch
 
 from vast_cli.renderer.geometry import N_POSE_FEATURES
 from vast_cli.renderer.plate import PlateInput, paint
-from vast_cli.training.discriminator import Discriminator, discriminator_loss, generator_loss
 from vast_cli.training.losses.perceptual import LaplacianFeatures, features, perceptual
-from vast_cli.training.plate import fit_plate, ssim
+from vast_cli.training.renderer.discriminator import Discriminator, discriminator_loss, generator_loss
+from vast_cli.training.renderer.plate import fit_plate, ssim
 
 
 def test_equal_pictures_have_no_loss_and_blur_has_more_than_noise_free() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, is_speech_present, speech_share
-from vast_cli.training.acoustic_corpus import sounds
-from vast_cli.training.acoustic_scores import labelled, shares, through
+from vast_cli.training.acoustic.corpus import sounds
+from vast_cli.training.acoustic.scores import labelled, shares, through
 
 FLOORS = {"emu": 0.74, "so762": 0.60, "libri": 0.68, "kokoro": 0.80}  # near vowels merged; emu all frames, else speech
 LOSS = {"noise20": 0.07, "noise10": 0.18, "telephone": 0.07}  # what a channel may cost, on the mean of those corpora

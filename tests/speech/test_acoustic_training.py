@@ -7,19 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from vast_cli.speech import (
-    SIL,
-    AcousticConfig,
-    AcousticModel,
-    extract_ppg,
-    load_acoustic_model,
-    save_acoustic_model,
-)
+from vast_cli.speech import SIL, AcousticConfig, AcousticModel, extract_ppg, load_acoustic_model, save_acoustic_model
 from vast_cli.speech.filterbank import log_mel
-from vast_cli.training import acoustic
-from vast_cli.training.acoustic_batches import Crops
-from vast_cli.training.acoustic_corpus import IGNORE, Utterances, frame_labels
-from vast_cli.training.sound_effects import resample
+from vast_cli.training.acoustic import train as acoustic
+from vast_cli.training.acoustic.batches import Crops
+from vast_cli.training.acoustic.corpus import IGNORE, Utterances, frame_labels
+from vast_cli.training.acoustic.effects import resample
 
 TINY = AcousticConfig(hidden=32, dilations=(1, 2))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.records import save_tensors
 from vast_cli.speech import CLASSES, AcousticModel, load_acoustic_model, save_acoustic_model
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
-from vast_cli.training.align import align, arpabet, words
-from vast_cli.training.realign import viterbi, was_there
-from vast_cli.training.speech_bundle import Spoken, write_corpus
+from vast_cli.training.acoustic.align import align, arpabet, words
+from vast_cli.training.acoustic.bundles import Spoken, write_corpus
+from vast_cli.training.acoustic.realign import viterbi, was_there
 
 
 def test_words_are_what_a_dictionary_holds() -> None:
@@ -48,7 +48,7 @@ def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) 
     pytest.importorskip("pocketsphinx")
     import soundfile
 
-    from vast_cli.training.acoustic_corpus import PLAIN, cached, sounds
+    from vast_cli.training.acoustic.corpus import PLAIN, cached, sounds
 
     audio, _ = soundfile.read(speech_data / "example.flac", dtype="float32")
     text = "the floor more than anything else showed the great age of the room"
@@ -71,8 +71,8 @@ def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) 
 def test_borders_move_to_where_the_network_hears_them(
     tmp_path: Path, random_model: AcousticModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vast_cli.training import realign as module
-    from vast_cli.training.acoustic_corpus import segments_of, sounds
+    from vast_cli.training.acoustic import realign as module
+    from vast_cli.training.acoustic.corpus import segments_of, sounds
 
     (tmp_path / "mine").mkdir()
     audio = np.zeros(16_000, np.float32)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.speech import SIL, AcousticModel, extract_ppg, is_speech_present, speech_share, stream_ppg
 from vast_cli.speech.filterbank import log_mel
 

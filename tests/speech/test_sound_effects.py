@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vast_cli.training.sound_effects import add_noise, band_limit, reverberate, telephone
+from vast_cli.training.acoustic.effects import add_noise, band_limit, reverberate, telephone
 
 
 def click_and_tones() -> np.ndarray:

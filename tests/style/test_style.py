@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vast_cli import records, style
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.records import FaceTrack, Posteriorgram, Style
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer, householder, kl_divergence

@@ -9,9 +9,9 @@ import torch
 from vast_cli.expression.nonautoregressive import ExpressionConfig
 from vast_cli.face.model import FaceModel
 from vast_cli.style.encoder import StyleConfig
-from vast_cli.training import style as training
-from vast_cli.training.style_batches import WINDOW, Batch
-from vast_cli.training.style_corpus import Clip, between, shifted
+from vast_cli.training.style import train as training
+from vast_cli.training.style.batches import WINDOW, Batch
+from vast_cli.training.style.corpus import Clip, between, shifted
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 STYLE = StyleConfig(width=16, hidden=24, d_style=8, n_reflections=2)

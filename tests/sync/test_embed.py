@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.records import load_tensors, save_tensors
 from vast_cli.sync import LagSync, load_lagsync
+from vast_cli.sync.audio import log_mel, normalise, windows
 from vast_cli.sync.lagsync import FORMAT, VERSION, save_lagsync
-from vast_cli.sync.sound import log_mel, normalise, windows
 
 
 def mouths(n: int) -> np.ndarray:

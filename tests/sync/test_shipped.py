@@ -9,7 +9,7 @@ from vast_cli import media
 from vast_cli.face import FaceModel, track_landmarks
 from vast_cli.sync import LagSync, MouthCropper, score
 from vast_cli.training import corpora
-from vast_cli.training.lagsync_corpus import sound_in_step
+from vast_cli.training.lagsync.corpus import sound_in_step
 
 NAMES = ("talk/fi12.mp4", "talk/fi27.mp4")
 FRAMES = 375
@@ -74,6 +74,6 @@ def test_a_still_mouth_fits_nothing(shipped: LagSync, measured: Measured) -> Non
 
 
 def test_its_name_is_that_of_its_file(shipped: LagSync) -> None:
-    from vast_cli import assets
+    from vast_cli.store import assets
 
     assert shipped.name == f"lagsync@{assets.model_hash('lagsync')[:8]}"

@@ -9,11 +9,11 @@ import torch
 from vast_cli.face import Topology
 from vast_cli.sync import LagSync
 from vast_cli.sync.network import LagSyncConfig, LagSyncNet
-from vast_cli.training import lagsync as training
-from vast_cli.training.lagsync_batches import Batches, altered_pictures, altered_sound, starts
-from vast_cli.training.lagsync_corpus import Talker, folds, mirror_order, moved
-from vast_cli.training.lagsync_figures import dev_figures
-from vast_cli.training.lagsync_loss import LAGS, SPANS, LagContrast
+from vast_cli.training.lagsync import train as training
+from vast_cli.training.lagsync.batches import Batches, altered_pictures, altered_sound, starts
+from vast_cli.training.lagsync.contrast import LAGS, SPANS, LagContrast
+from vast_cli.training.lagsync.corpus import Talker, folds, mirror_order, moved
+from vast_cli.training.lagsync.figures import dev_figures
 
 SMALL = LagSyncConfig(channels=(4, 8, 8, 8), lip=16, hidden=24, dims=12)
 

@@ -13,14 +13,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vast_cli import assets, bundles, devices
-from vast_cli.batch import bench_stages, speeds
-from vast_cli.batch.executors import Executor, make_executor
+from vast_cli.batch import bench_stages
+from vast_cli.batch.execution.executors import Executor, make_executor
 from vast_cli.batch.job import Died, Done, Failed, Job, Outcome, Ready, Task, WorkerSettings
 from vast_cli.batch.manifest import BUILT_IN
-from vast_cli.batch.speeds import Speed
-from vast_cli.cache import Hashes
-from vast_cli.errors import VastError
+from vast_cli.batch.planning import speeds
+from vast_cli.batch.planning.speeds import Speed
+from vast_cli.core import devices
+from vast_cli.core.errors import VastError
+from vast_cli.store import assets, bundles
+from vast_cli.store.cache import Hashes
 
 Tell = Callable[[str], None]
 LONG = 2  # times the example, to tell a job's fixed cost from its rate
@@ -92,7 +94,7 @@ def bench(
     Raises:
         VastError: whatever rendering raises, `vast_worker_died`, `vast_timeout`.
     """
-    from vast_cli.batch.origin import avatar_hash
+    from vast_cli.batch.planning.fingerprint import avatar_hash
 
     load = _load()
     kind = speeds.device_name(device)
@@ -163,7 +165,8 @@ def _examples(scratch: Path) -> tuple[Path, Path, Path]:
     Raises:
         VastError: `vast_asset_missing`.
     """
-    from vast_cli import media, timebase
+    from vast_cli import media
+    from vast_cli.core import timebase
 
     folder = assets.data_folder("examples")
     audio, prompt = folder / "speech.flac", folder / "prompt.mp4"

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vast_cli import devices
 from vast_cli.batch.manifest import BUILT_IN
+from vast_cli.core import devices
 
 if TYPE_CHECKING:
-    from vast_cli.records import Array
+    from vast_cli.core.arrays import Float32
 
 AT_LEAST_S = 0.5  # of work a stage is timed over
 
@@ -26,20 +26,23 @@ def measure(
         dtype: the option `--dtype`.
         scratch: folder for what is encoded.
     """
-    from vast_cli import media, pipeline, renderer, style
+    from vast_cli import media, renderer, style
+    from vast_cli.pipeline.extract import extract_speech, extract_track
+    from vast_cli.pipeline.models import Models
+    from vast_cli.pipeline.render import expressions, load_avatar, style_vector
 
     audio, _, prompt = examples
     compute = devices.choose(device, dtype=dtype, threads=1)
-    models = pipeline.Models()
-    bundle = pipeline.load_avatar(avatar, models)
-    ppg = pipeline.extract_speech(audio, models)
-    track = pipeline.extract_track(prompt, models)
+    models = Models()
+    bundle = load_avatar(avatar, models)
+    ppg = extract_speech(audio, models)
+    track = extract_track(prompt, models)
     n = ppg.n_frames
     manner = style.encode_style(track, models.style_model)
-    vector = pipeline.style_vector(manner, bundle, models, strength=1.0)
+    vector = style_vector(manner, bundle, models, strength=1.0)
 
-    def predict() -> "list[Array]":
-        runs = pipeline.expressions(ppg, vector, bundle, models, max_exaggeration=1.0, seed=0)
+    def predict() -> "list[Float32]":
+        runs = expressions(ppg, vector, bundle, models, max_exaggeration=1.0, seed=0)
         return [run for run, _ in runs]
 
     def painter() -> renderer.Renderer:
@@ -70,8 +73,8 @@ def measure(
             for frame in frames:
                 writer.write(frame)
 
-    track_s, _ = _best(lambda: pipeline.extract_track(prompt, models))
-    listen_s, _ = _best(lambda: pipeline.extract_speech(audio, models))
+    track_s, _ = _best(lambda: extract_track(prompt, models))
+    listen_s, _ = _best(lambda: extract_speech(audio, models))
     style_s, _ = _best(lambda: style.encode_style(track, models.style_model))
     predict_s, runs = _best(predict)
     mesh_s, scenes = _best(prepare)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 
 FileState = tuple[int, int, str]  # size, mtime in ns, SHA-256
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from vast_cli import cache
-from vast_cli.batch import decide
 from vast_cli.batch.job import Job
-from vast_cli.batch.journal.replay import JobState, State
-from vast_cli.errors import VastError
+from vast_cli.batch.planning import decisions
+from vast_cli.batch.state.replay import JobState, State
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import suggest
+from vast_cli.store import cache
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class BatchOptions:
     jobs_per_worker: int | None = None
     overwrite: bool = False
     force: bool = False
-    rerun_on: Collection[str] = decide.RERUN_ON
+    rerun_on: Collection[str] = decisions.RERUN_ON
     repair: bool = False
     wait: bool = False
     executor: str = "local"
@@ -87,8 +87,7 @@ def selected(jobs: Sequence[Job], select: Selection | None, state: State) -> lis
     known = {job.id for job in jobs}
     for job_id in sorted(select.ids):
         if job_id not in known:
-            near = get_close_matches(job_id, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "`vast status` lists the failed ones"
+            hint = suggest(job_id, known, otherwise="`vast status` lists the failed ones")
             raise VastError("vast_option_invalid", f"no job `{job_id}`", hint=hint)
         if state.job(job_id).status != "failed":
             raise VastError(

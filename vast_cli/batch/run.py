@@ -10,19 +10,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vast_cli import __version__, files
-from vast_cli.batch import coordinator, decide, leftovers, opening, shards, speeds
-from vast_cli.batch.coordinator import RunSettings, Summary
-from vast_cli.batch.events import Broadcast, Listener, json_lines
-from vast_cli.batch.executors import make_executor
+from vast_cli import __version__
+from vast_cli.batch import execution
+from vast_cli.batch.execution import RunSettings, Summary
+from vast_cli.batch.execution.executors import make_executor
 from vast_cli.batch.job import Job, WorkerSettings
-from vast_cli.batch.joblog import job_log
-from vast_cli.batch.journal import Journal, replay
-from vast_cli.batch.opening import Batch
+from vast_cli.batch.monitor.events import Broadcast, Listener, json_lines
+from vast_cli.batch.monitor.joblog import job_log
 from vast_cli.batch.options import BatchOptions, selected
-from vast_cli.batch.plan import Plan, plan_batch
-from vast_cli.errors import VastError
-from vast_cli.hashes import Hashes
+from vast_cli.batch.planning import decisions, shards, speeds
+from vast_cli.batch.planning.plan import Plan, plan_batch
+from vast_cli.batch.state import Journal, folder, leftovers, replay
+from vast_cli.batch.state.folder import Batch
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.store.hashes import Hashes
 
 DRAIN_S = 5.0  # what listeners may still take after an interruption
 
@@ -46,13 +48,13 @@ def run_batch(
     """
     run = uuid.uuid4().hex[:8]
     with ExitStack() as stack:
-        stack.enter_context(opening.hold(batch, wait=options.wait))
+        stack.enter_context(folder.hold(batch, wait=options.wait))
         journal_path = batch.folder / shards.journal_name(batch.shard)
         journal = stack.enter_context(Journal.open(journal_path, run=run, repair=options.repair))
         state = replay.replay(replay.find_journals(batch.folder))
         if options.select is not None and options.select.changes:
             chosen = {job.id for job in selected(batch.jobs, options.select, state)}
-            batch = opening.change(batch, chosen, options.select.changes)
+            batch = folder.change(batch, chosen, options.select.changes)
         planned = plan_batch(batch, options, state=state)
         listeners = list(listen(planned))
         if options.events is not None:
@@ -92,7 +94,7 @@ def _run(
     summary: Summary | None = None
     try:
         _announce(batch, options, planned, journal, cast)
-        summary = coordinator.run(
+        summary = execution.run(
             planned.planned,
             executor=make_executor(options.executor, _worker_settings(batch, options, planned), planned.workers),
             journal=journal,
@@ -133,7 +135,7 @@ def _announce(batch: Batch, options: BatchOptions, planned: Plan, journal: Journ
         slots=planned.workers, state=str(batch.folder),
     )  # fmt: skip
     cast.tell(
-        "plan", counts=decide.counts(planned.planned), estimate_s=planned.estimate.seconds,
+        "plan", counts=decisions.counts(planned.planned), estimate_s=planned.estimate.seconds,
         estimate_bytes=planned.estimate.bytes,
     )  # fmt: skip
     for text in (*batch.manifest.warnings, *planned.estimate.warnings):
@@ -141,7 +143,7 @@ def _announce(batch: Batch, options: BatchOptions, planned: Plan, journal: Journ
 
 
 def _worker_settings(batch: Batch, options: BatchOptions, planned: Plan) -> WorkerSettings:
-    from vast_cli import devices
+    from vast_cli.core import devices
 
     return WorkerSettings(
         cache=options.cache_folder,

@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vast_cli import bundles
 from vast_cli.cli import console, options
+from vast_cli.store import bundles
 
 app = typer.Typer(no_args_is_help=True, help="Avatars at hand: list them, show one.", pretty_exceptions_enable=False)
 

@@ -10,20 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from vast_cli.batch.events import Listener
-from vast_cli.batch.opening import Batch
+from vast_cli.batch.monitor.events import Listener
+from vast_cli.batch.monitor.status import group_failures
 from vast_cli.batch.options import BatchOptions
-from vast_cli.batch.plan import Plan, plan_batch
+from vast_cli.batch.planning.plan import Plan, plan_batch
 from vast_cli.batch.run import run_batch
-from vast_cli.batch.standing import group_failures
+from vast_cli.batch.state.folder import Batch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, queue, status
 from vast_cli.cli import plan as plan_command
-from vast_cli.cli.board import span
 from vast_cli.cli.options import ProgressMode
 from vast_cli.cli.run_options import RunOptions, with_run_options
 from vast_cli.cli.settings import with_render_options
-from vast_cli.errors import KINDS, Exit, VastError
+from vast_cli.core.errors import KINDS, Exit, VastError
+from vast_cli.core.text import duration
 
 COUNTS = ("done", "adopted", "failed", "rejected", "skipped", "not_started", "frames", "seconds")
 
@@ -183,7 +183,7 @@ def summary(batch: Batch, tally: Tally, report: Path | None) -> list[str]:
         if ended.get(name)
     ]
     speed = f", {ended['frames'] / ended['seconds']:.1f} frames/s" if ended["frames"] and ended["seconds"] else ""
-    lines = [f"{tally.jobs} jobs: {', '.join(parts)}; {span(ended['seconds'])}{speed}"]
+    lines = [f"{tally.jobs} jobs: {', '.join(parts)}; {duration(ended['seconds'])}{speed}"]
     if tally.failures:
         lines += status.failures(group_failures(tally.failures))
         lines.append(f"again: vast retry {common.pasted(batch)}")

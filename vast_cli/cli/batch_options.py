@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from vast_cli.batch import decide, opening, shards
-from vast_cli.batch.manifest.faults import nearest
-from vast_cli.errors import KINDS, VastError
+from vast_cli.batch.planning import decisions, shards
+from vast_cli.batch.state import folder
+from vast_cli.core.errors import KINDS, VastError
+from vast_cli.core.text import suggest
 
 STATE, MACHINE, FAILURES = "State", "Machine", "When things fail"
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -41,7 +42,7 @@ Shard = Annotated[
 ]
 RerunOn = Annotated[
     str | None,
-    typer.Option(metavar="LIST", help=f"What finished jobs run again for: {','.join(decide.RERUN_ON)}, all, none."),
+    typer.Option(metavar="LIST", help=f"What finished jobs run again for: {','.join(decisions.RERUN_ON)}, all, none."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run everything anew.")]
 Repair = Annotated[
@@ -161,7 +162,7 @@ def rerun_on(text: str | None) -> frozenset[str]:
     Raises:
         VastError: `vast_option_invalid`.
     """
-    return frozenset(decide.RERUN_ON) if text is None else decide.parse_rerun_on(text)
+    return frozenset(decisions.RERUN_ON) if text is None else decisions.parse_rerun_on(text)
 
 
 def executor(name: str) -> str:
@@ -170,7 +171,7 @@ def executor(name: str) -> str:
     Raises:
         VastError: `vast_option_invalid`.
     """
-    from vast_cli.batch.executors import EXECUTORS
+    from vast_cli.batch.execution.executors import EXECUTORS
 
     if name not in EXECUTORS:
         raise VastError("vast_option_invalid", f"no executor `{name}`", hint=f"there are {', '.join(EXECUTORS)}")
@@ -186,15 +187,15 @@ def opened(
     shard: str | None,
     *,
     remember: bool = False,
-) -> opening.Batch:
+) -> folder.Batch:
     """The batch that a command line names."""
-    return opening.open_batch(
+    return folder.open_batch(
         manifest, output=output, given=given, overrides=assignments(words), state=state, shard=shard_of(shard),
         remember=remember,
     )  # fmt: skip
 
 
-def pasted(batch: opening.Batch) -> str:
+def pasted(batch: folder.Batch) -> str:
     """The manifest, and the state if it lies elsewhere, as people paste them behind a command."""
     path = batch.manifest.path
     if path is None:
@@ -218,6 +219,6 @@ def codes(names: Sequence[str] | None) -> frozenset[str]:
     for name in names or ():
         code = name if name.startswith("vast_") else f"vast_{name}"
         if code not in KINDS:
-            raise VastError("vast_option_invalid", f"no error code `{name}`", hint=nearest(code, KINDS))
+            raise VastError("vast_option_invalid", f"no error code `{name}`", hint=suggest(code, KINDS))
         found.add(code)
     return frozenset(found)

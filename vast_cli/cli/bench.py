@@ -46,8 +46,8 @@ def bench(
     """
     with console.run(json=json, quiet=quiet, verbose=verbose, debug=debug) as ui:
         from vast_cli.batch import bench as benching
-        from vast_cli.batch import speeds
-        from vast_cli.cache import default_folder
+        from vast_cli.batch.planning import speeds
+        from vast_cli.store.cache import default_folder
 
         with tempfile.TemporaryDirectory(prefix="vast-bench-") as folder:
             result = benching.bench(
@@ -88,6 +88,6 @@ def _tables(result: "Bench") -> list[Table]:
 
 
 def _rate(fps: float) -> tuple[str, str]:
-    from vast_cli import timebase
+    from vast_cli.core import timebase
 
     return f"{fps:.1f}", f"{fps / timebase.FPS:.2f}"

@@ -5,7 +5,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 FRAMES = "render"  # the stage whose units are frames of the video
@@ -165,26 +164,3 @@ class Board:
 
     def _worker_died(self, *, worker: int, **_: Any) -> None:
         self.rows.pop(worker, None)
-
-
-def span(seconds: float) -> str:
-    """A length of time as people say it: `42 s`, `3 min`, `2 h 14 min`, `1 d 3 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def clock_in(seconds: float, *, now: datetime | None = None) -> str:
-    """The time on the wall in `seconds`: `05:12`, with the day if it is another."""
-    now = now or datetime.now()
-    then = now + timedelta(seconds=seconds)
-    if then.date() == now.date():
-        return f"{then:%H:%M}"
-    return f"{then:%a %H:%M}" if then - now < timedelta(days=6) else f"{then:%Y-%m-%d %H:%M}"

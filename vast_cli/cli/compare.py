@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vast_cli import files
 from vast_cli.cli import console, options
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
 
 MIN_WIDTH = 160  # characters of the table where there is no terminal
 

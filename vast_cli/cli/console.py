@@ -27,7 +27,8 @@ from rich.progress import (
 )
 
 from vast_cli.cli.options import ProgressMode
-from vast_cli.errors import Exit, VastError
+from vast_cli.core.errors import Exit, VastError
+from vast_cli.core.memory import is_out_of_memory
 
 LINE_EVERY_S = 30.0  # plain progress lines, where there is no terminal
 log = logging.getLogger("vast_cli")
@@ -130,11 +131,6 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or ("out of memory" in text or "can't allocate memory" in text)
-
-
 def _start_log(path: Path | None, *, verbose: bool, debug: bool) -> None:
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     handlers: list[logging.Handler] = [logging.StreamHandler()]
@@ -193,7 +189,7 @@ def run(
         if debug:
             ui.stop()
             traceback.print_exc()
-        code = "vast_out_of_memory" if _out_of_memory(error) else "vast_internal"
+        code = "vast_out_of_memory" if is_out_of_memory(error) else "vast_internal"
         failure = VastError(code, f"{type(error).__name__}: {error}")
         ui.fail(failure)
         raise typer.Exit(int(failure.exit)) from None

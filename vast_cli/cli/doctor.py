@@ -8,9 +8,12 @@ from typing import Any
 
 import typer
 
-from vast_cli import __version__, assets, devices, files
+from vast_cli import __version__
 from vast_cli.cli import console, options
-from vast_cli.errors import Exit, VastError
+from vast_cli.core import devices
+from vast_cli.core.errors import Exit, VastError
+from vast_cli.core.text import human_size
+from vast_cli.store import assets
 
 PACKAGES = ["torch", "numpy", "safetensors", "av", "opencv-python-headless", "ai-edge-litert", "imageio-ffmpeg"]
 
@@ -56,14 +59,14 @@ def doctor(json: options.Json = False, debug: options.Debug = False) -> None:
             for name, asset in assets.index().items():
                 try:
                     assets.verify(asset)
-                    weights[name] = f"whole, {files.human_size(asset.path.stat().st_size)}"
+                    weights[name] = f"whole, {human_size(asset.path.stat().st_size)}"
                 except VastError as error:
                     weights[name] = error.message
                     problems.append(error)
         except VastError as error:
             problems.append(error)
         report["weights"] = weights
-        report["free_disk"] = files.human_size(shutil.disk_usage(Path.cwd()).free)
+        report["free_disk"] = human_size(shutil.disk_usage(Path.cwd()).free)
         report["problems"] = [problem.as_dict() for problem in problems]
         if json:
             ui.result([], report)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
+from vast_cli.core import files
 
 
 def encode_style(
@@ -30,9 +30,10 @@ def encode_style(
         files.check_input(prompt)
         files.check_output(target, overwrite=overwrite)
 
-        from vast_cli import pipeline
+        from vast_cli.pipeline.extract import encode_prompt
+        from vast_cli.pipeline.models import Models
 
-        record, warnings = pipeline.encode_prompt(prompt, pipeline.Models(), which=face, progress=ui.progress)
+        record, warnings = encode_prompt(prompt, Models(), which=face, progress=ui.progress)
         record.save(target, overwrite=overwrite)
         for warning in warnings:
             ui.warn(warning)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
-from vast_cli.errors import Exit, VastError
+from vast_cli.core import files
+from vast_cli.core.errors import Exit, VastError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,7 +90,7 @@ def evaluate(
         if report is not None:
             files.check_output_folder(report, overwrite=overwrite)
         from vast_cli.evaluate import engine, manifest
-        from vast_cli.evaluate.outside import Options
+        from vast_cli.evaluate.external.models import Options
 
         given = {"reference": reference, "audio": audio, "style_reference": style_reference, "footage": footage}
         pairs = manifest.find_pairs(output, given, style_differs=style_differs)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
+from vast_cli.core import files
 
 
 def extract(
@@ -32,13 +32,14 @@ def extract(
         for path in filter(None, (target, preview)):
             files.check_output(path, overwrite=overwrite)
 
-        from vast_cli import pipeline
+        from vast_cli.pipeline.extract import extract_track, write_preview
+        from vast_cli.pipeline.models import Models
 
-        models = pipeline.Models()
-        track = pipeline.extract_track(video, models, which=face, progress=ui.progress)
+        models = Models()
+        track = extract_track(video, models, which=face, progress=ui.progress)
         track.save(target, overwrite=overwrite)
         if preview is not None:
-            pipeline.write_preview(video, track, preview, models, overwrite=overwrite, progress=ui.progress)
+            write_preview(video, track, preview, models, overwrite=overwrite, progress=ui.progress)
         ui.note(f"{int(track.valid.sum())} of {track.n_frames} frames show the face")
         paths = [target] if preview is None else [target, preview]
         ui.result(

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
+from vast_cli.core import files
 
 
 def fit_renderer(
@@ -48,9 +48,9 @@ def fit_renderer(
         files.check_input(footage)
         files.check_output_folder(target, overwrite=overwrite)
 
-        from vast_cli import devices
-        from vast_cli.evaluate import yardstick
-        from vast_cli.training.renderer import fit_renderer as fit
+        from vast_cli.core import devices
+        from vast_cli.evaluate.footage import measure
+        from vast_cli.training.renderer.train import fit_renderer as fit
 
         report = fit(
             footage,
@@ -67,7 +67,7 @@ def fit_renderer(
             seed=seed,
             compute=devices.choose(device, threads=threads),
             progress=ui.progress,
-            calibrate=lambda video, avatar: yardstick.document(video, avatar, which=face, progress=ui.progress),
+            calibrate=lambda video, avatar: measure.document(video, avatar, which=face, progress=ui.progress),
         )
         for key, value in report.items():
             ui.note(f"{key}: {value}")

@@ -5,16 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from vast_cli import files
-from vast_cli.batch.decide import Planned, counts
-from vast_cli.batch.opening import Batch
 from vast_cli.batch.options import BatchOptions
-from vast_cli.batch.plan import Plan, plan_batch
+from vast_cli.batch.planning.decisions import Planned, counts
+from vast_cli.batch.planning.plan import Plan, plan_batch
+from vast_cli.batch.state.folder import Batch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
-from vast_cli.cli.board import clock_in, span
 from vast_cli.cli.settings import with_render_options
-from vast_cli.errors import Exit
+from vast_cli.core.errors import Exit
+from vast_cli.core.text import clock_in, duration, human_size
 
 GROUPED_FROM = 40  # jobs; more are grouped by reason
 EXAMPLES = 3
@@ -156,13 +155,14 @@ def _sums(found: Plan) -> list[str]:
         return lines
     expected = found.estimate
     if expected.seconds is None:
-        sound = "" if expected.sound_s is None else f"{span(expected.sound_s)} of sound; "
+        sound = "" if expected.sound_s is None else f"{duration(expected.sound_s)} of sound; "
         return [*lines, f"{sound}time and disk are not known: {expected.hint}"]
-    sound = "" if expected.sound_s is None else f" for {span(expected.sound_s)} of sound"
-    disk = "" if expected.bytes is None else f"; {files.human_size(expected.bytes)} of disk"
+    sound = "" if expected.sound_s is None else f" for {duration(expected.sound_s)} of sound"
+    disk = "" if expected.bytes is None else f"; {human_size(expected.bytes)} of disk"
     workers = f"{found.workers} worker{'s' if found.workers > 1 else ''}"
+    finish = clock_in(expected.seconds)
     return [
         *lines,
-        f"about {span(expected.seconds)}{sound} with {workers}, until {clock_in(expected.seconds)} if begun now{disk} "
+        f"about {duration(expected.seconds)}{sound} with {workers}, until {finish} if begun now{disk} "
         f"(from {expected.source})",
     ]

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
 
 
 def ppg(
@@ -43,14 +43,16 @@ def ppg(
                 raise VastError("vast_option_invalid", f"`--plot {plot}` is no .png file", hint="name it NAME.png")
             files.check_output(plot, overwrite=overwrite)
 
-        from vast_cli import pipeline
+        from vast_cli.pipeline.extract import extract_speech, plot_speech, speech_share
+        from vast_cli.pipeline.models import Models
+        from vast_cli.pipeline.render import check_speech
 
-        record = pipeline.extract_speech(audio, pipeline.Models(), progress=ui.progress)
-        pipeline.check_speech(record, audio, allow_silence=allow_silence)
-        if plot is not None and not pipeline.plot_speech(audio, record, plot, overwrite=overwrite):
+        record = extract_speech(audio, Models(), progress=ui.progress)
+        check_speech(record, audio, allow_silence=allow_silence)
+        if plot is not None and not plot_speech(audio, record, plot, overwrite=overwrite):
             ui.note(f"`{plot}` shows the first 5 minutes")
         record.save(target, overwrite=overwrite)
-        share = pipeline.speech_share(record)
+        share = speech_share(record)
         ui.note(f"{len(record.values)} frames, {100 * share:.0f} % speech")
         ui.result(
             [target, *([plot] if plot else [])],

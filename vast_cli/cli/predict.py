@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
+from vast_cli.core import files
 
 
 def predict(
@@ -47,11 +47,12 @@ def predict(
         files.check_input(audio)
         files.check_output(target, overwrite=overwrite)
 
-        from vast_cli import pipeline
+        from vast_cli.pipeline.models import Models
+        from vast_cli.pipeline.render import predict_motion
 
-        motion = pipeline.predict_motion(
+        motion = predict_motion(
             audio,
-            pipeline.Models(),
+            Models(),
             style=style,
             avatar=avatar,
             style_strength=style_strength,

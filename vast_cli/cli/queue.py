@@ -12,10 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vast_cli.batch.events import Listener
-from vast_cli.cli.board import Board, Row, clock_in, span
+from vast_cli.batch.monitor.events import Listener
+from vast_cli.cli.board import Board, Row
 from vast_cli.cli.console import LINE_EVERY_S, Ui
 from vast_cli.cli.options import ProgressMode
+from vast_cli.core.text import clock_in, duration
 
 FRAMES_A_SECOND = 4  # of the terminal
 BAR_FROM, RATE_FROM, STAGE_FROM = 64, 48, 32  # columns of the terminal from which a worker's row has these
@@ -114,7 +115,7 @@ def _head(board: Board, width: int) -> Iterator[RenderableType]:
     speed = [(f"{board.fps:.1f} frames/s", "")] if board.fps is not None else []
     eta = board.eta_s
     if eta is not None and board.left:
-        speed.append((f"{span(eta)} left, until {clock_in(eta)}", ""))
+        speed.append((f"{duration(eta)} left, until {clock_in(eta)}", ""))
     both = _joined(counts + speed)
     if both.cell_len <= width:
         yield both
@@ -222,5 +223,5 @@ def totals(board: Board) -> str:
     if board.fps is not None:
         parts.append(f"{board.fps:.1f} frames/s")
     if board.eta_s is not None and board.left:
-        parts.append(f"{span(board.eta_s)} left, until {clock_in(board.eta_s)}")
+        parts.append(f"{duration(board.eta_s)} left, until {clock_in(board.eta_s)}")
     return ", ".join(parts)

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files, presets
-from vast_cli.batch import gates
 from vast_cli.cli import console, options
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.gates import measure
+from vast_cli.store import presets
 
 # the options a preset may set and `--print-config` shows
 SETTINGS = [
@@ -101,7 +102,7 @@ def render(
             return
         limits = values.pop("gate") or []
         limits = [limits] if isinstance(limits, str) else list(limits)
-        gates.parse(limits)
+        measure.parse(limits)
         if prompt is not None and style is not None:
             raise VastError(
                 "vast_option_invalid", "`--prompt` and `--style` exclude each other", hint="give one of them"
@@ -112,10 +113,12 @@ def render(
         target = _target(output, audio, prompt or style, avatar)
         files.check_output(target, overwrite=overwrite)
 
-        from vast_cli import pipeline, segments  # torch is imported only when there is work
-        from vast_cli.cache import Cache, default_folder
+        from vast_cli.pipeline import segments  # torch is imported only when there is work
+        from vast_cli.pipeline.render import RenderRequest  # torch is imported only when there is work
+        from vast_cli.pipeline.render import render as render_video
+        from vast_cli.store.cache import Cache, default_folder
 
-        request = pipeline.RenderRequest(
+        request = RenderRequest(
             audio=audio,
             avatar=avatar,
             prompt=prompt,
@@ -130,12 +133,12 @@ def render(
         told: dict[str, object] = {}
         with _parts_told(ui, parts):
             if limits:
-                from vast_cli.batch import gated
+                from vast_cli.gates import render as gated
 
                 result, figures = gated.render(request, limits, cache=Cache(folder), parts=parts, progress=ui.progress)
                 told = {"gates": dict(figures)}
             else:
-                result = pipeline.render(request, cache=Cache(folder), parts=parts, progress=ui.progress)
+                result = render_video(request, cache=Cache(folder), parts=parts, progress=ui.progress)
         ui.stop()
         if result.taken_up:
             some = "1 finished segment" if result.taken_up == 1 else f"{result.taken_up} finished segments"

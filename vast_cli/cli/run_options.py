@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch.opening import Batch
 from vast_cli.batch.options import BatchOptions
+from vast_cli.batch.state.folder import Batch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
 from vast_cli.cli.settings import as_command

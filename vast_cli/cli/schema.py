@@ -8,7 +8,7 @@ import typer
 
 from vast_cli import records
 from vast_cli.cli import console
-from vast_cli.errors import KINDS, VastError
+from vast_cli.core.errors import KINDS, VastError
 
 RECORDS: dict[str, type[records.Record]] = {
     "track": records.FaceTrack,
@@ -195,8 +195,9 @@ def record_schema(kind: type[records.Record]) -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """All schemas by name."""
-    from vast_cli.batch import events, manifest  # pydantic is not needed for the rest
-    from vast_cli.batch.journal.schema import journal_schema
+    from vast_cli.batch import manifest  # pydantic is not needed for the rest
+    from vast_cli.batch.monitor import events  # pydantic is not needed for the rest
+    from vast_cli.batch.state.schema import journal_schema
 
     fixed = {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION, "report": REPORT}
     of_batches = {"manifest": manifest.schema(), "journal": journal_schema(), "events": events.schema()}

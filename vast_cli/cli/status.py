@@ -5,12 +5,12 @@ from typing import Any
 
 import typer
 
-from vast_cli.batch.opening import Batch
-from vast_cli.batch.standing import Standing, instant, look
+from vast_cli.batch.monitor.status import Standing, instant, look
+from vast_cli.batch.state.folder import Batch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
-from vast_cli.cli.board import clock_in, span
-from vast_cli.errors import Exit
+from vast_cli.core.errors import Exit
+from vast_cli.core.text import clock_in, duration
 
 MAX_RUNNING = 40
 MAX_IDS = 8
@@ -58,7 +58,7 @@ def lines(batch: Batch, standing: Standing) -> list[str]:
     found += _at_work(standing)
     if standing.eta_s is not None and standing.left:
         speed = f"{standing.fps:.1f} frames/s, " if standing.fps else ""
-        found.append(f"{speed}about {span(standing.eta_s)} left, until {clock_in(standing.eta_s)}")
+        found.append(f"{speed}about {duration(standing.eta_s)} left, until {clock_in(standing.eta_s)}")
     groups = standing.failures()
     if groups:
         found += ["", *failures(groups), "", f"again: vast retry {common.pasted(batch)}"]
@@ -73,7 +73,7 @@ def _at_work(standing: Standing) -> list[str]:
     found = []
     for job in running[:MAX_RUNNING]:
         began = instant(job.t)
-        since = "" if began is None else f", for {span(max(0.0, (now - began).total_seconds()))}"
+        since = "" if began is None else f", for {duration(max(0.0, (now - began).total_seconds()))}"
         found.append(f"  {job.id} (worker {job.worker}{since})")
     return [*found, f"  and {len(running) - MAX_RUNNING} more"] if len(running) > MAX_RUNNING else found
 

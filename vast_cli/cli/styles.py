@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vast_cli import files
 from vast_cli.cli import console, options
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
 
 app = typer.Typer(no_args_is_help=True, help="Look into the space of styles: a map.", pretty_exceptions_enable=False)
 
@@ -55,11 +55,11 @@ def map_command(
                 files.check_input(clip)
         files.check_output(output, overwrite=overwrite)
 
-        from vast_cli.evaluate import style_map
-        from vast_cli.evaluate.style_picture import FIGURES, TITLES, cell
+        from vast_cli.evaluate.styles import map
+        from vast_cli.evaluate.styles.plot import FIGURES, TITLES, cell
 
-        made = style_map.map_styles(clips, labels, window_s=window, which=face, seed=seed, progress=ui.progress)
-        style_map.write(made, output, overwrite=overwrite)
+        made = map.map_styles(clips, labels, window_s=window, which=face, seed=seed, progress=ui.progress)
+        map.write(made, output, overwrite=overwrite)
         for warning in made.codes.warnings:
             ui.warn(warning)
         if not (json or quiet):

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vast_cli import files
 from vast_cli.cli import console, options
+from vast_cli.core import files
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ def face_model(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.face_model import train_face_model
+        from vast_cli.training.face.train import train_face_model
 
         report = train_face_model(corpus, output, seed=seed, landmarks_cache=work / "landmarks")
         ui.result([output], report)
@@ -60,7 +60,7 @@ def acoustic(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.acoustic import train_acoustic, train_twice
+        from vast_cli.training.acoustic.train import train_acoustic, train_twice
 
         train = train_twice if realign else train_acoustic
         report = train(corpus, output, more=more, work=work / "acoustic", seed=seed, threads=threads)
@@ -82,7 +82,7 @@ def style(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.style import train_style
+        from vast_cli.training.style.train import train_style
 
         report = train_style(corpus, output, work=work, seed=seed)
         ui.result([output], report)
@@ -111,7 +111,7 @@ def lagsync(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.lagsync import train_lagsync
+        from vast_cli.training.lagsync.train import train_lagsync
 
         report = train_lagsync(
             corpus, output, speech=speech, more=more, work=work, seed=seed, steps=steps, threads=threads

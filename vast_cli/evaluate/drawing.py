@@ -7,10 +7,11 @@ from itertools import groupby
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]
+from vast_cli.core.arrays import Image
+
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont
 
@@ -102,7 +103,7 @@ def shorten(text: str, width: int, size: int) -> str:
 
 
 def write(
-    picture: Picture, text: str, where: tuple[float, float], size: int, *, colour: Colour = INK, anchor: str = "l"
+    picture: Image, text: str, where: tuple[float, float], size: int, *, colour: Colour = INK, anchor: str = "l"
 ) -> None:
     """Write a line in place.
 
@@ -121,7 +122,7 @@ def write(
     x1, y1 = min(left + width + 2, picture.shape[1]), min(top + height, picture.shape[0])
     if x1 <= x0 or y1 <= y0:
         return
-    patch = Image.fromarray(picture[y0:y1, x0:x1])
+    patch = Pillow.fromarray(picture[y0:y1, x0:x1])
     pen = ImageDraw.Draw(patch)
     x = float(left - x0)
     for name, piece in _runs(text):
@@ -138,7 +139,7 @@ class Mark:
     colour: Colour
     corners: tuple[tuple[float, float], ...]  # of a polygon of radius about 1; none for a disc
 
-    def draw(self, picture: Picture, where: tuple[float, float], radius: float) -> None:
+    def draw(self, picture: Image, where: tuple[float, float], radius: float) -> None:
         """Draw the mark with a thin dark outline."""
         x, y = (round(v * 2**SUB) for v in where)
         dark = tuple(int(0.45 * c) for c in self.colour)
@@ -184,6 +185,6 @@ def marks(n: int) -> list[Mark]:
     return [Mark(COLOURS[k % len(COLOURS)], SHAPES[k % len(SHAPES)]) for k in range(n)]
 
 
-def blank(height: int, width: int, colour: Colour = PAPER) -> Picture:
+def blank(height: int, width: int, colour: Colour = PAPER) -> Image:
     """An empty picture."""
     return np.full((height, width, 3), colour, np.uint8)

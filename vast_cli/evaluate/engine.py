@@ -1,6 +1,5 @@
 """From pairs of videos to one document: every clip measured, the set summed up, the controls checked."""
 
-import difflib
 import math
 import multiprocessing
 from collections import Counter
@@ -16,17 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vast_cli import __version__, pipeline
-from vast_cli.errors import VastError
-from vast_cli.evaluate import points as landmarks
-from vast_cli.evaluate import registry, statistics
-from vast_cli.evaluate.clip import Observed, Pair, Tools, load_judges, observe
-from vast_cli.evaluate.crop import SIDE
+from vast_cli import __version__
+from vast_cli.core.errors import VastError
+from vast_cli.core.progress import Progress, silent
+from vast_cli.core.text import suggest
+from vast_cli.core.timebase import FPS
+from vast_cli.evaluate import statistics
+from vast_cli.evaluate.external.models import Options, Outside
 from vast_cli.evaluate.flags import flags
-from vast_cli.evaluate.outside import Options, Outside
-from vast_cli.evaluate.reading import Reading, Spec, in_order, null, skill
-from vast_cli.evaluate.sight import Sight
-from vast_cli.timebase import FPS
+from vast_cli.evaluate.measures import registry
+from vast_cli.evaluate.measures.reading import Reading, Spec, in_order, null, skill
+from vast_cli.evaluate.observation import points as landmarks
+from vast_cli.evaluate.observation.clip import Observed, Pair, Tools, load_judges, observe
+from vast_cli.evaluate.observation.crop import SIDE
+from vast_cli.evaluate.observation.tracking import Sight
+from vast_cli.pipeline.models import Models
 
 SCHEMA = "vast.evaluate/1"
 DIGITS = 4  # of series
@@ -58,7 +61,7 @@ class Measured:
 def make_tools(settings: Settings) -> Tools:
     """Load what all clips share."""
     return Tools(
-        models=pipeline.Models(),
+        models=Models(),
         judges=load_judges(),
         outside=Outside.load(settings.outside),
         threads=settings.threads,
@@ -74,7 +77,7 @@ def measure(
     *,
     only: Collection[str] | None = None,
     seed: int = 0,
-    progress: pipeline.Progress = pipeline.silent,
+    progress: Progress = silent,
 ) -> Measured:
     """One clip.
 
@@ -98,7 +101,7 @@ def evaluate(
     settings: Settings,
     *,
     workers: int = 1,
-    progress: pipeline.Progress = pipeline.silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """All clips, and what they say together.
 
@@ -148,14 +151,14 @@ def evaluate(
 
 
 def _measured(
-    pairs: Sequence[Pair], settings: Settings, workers: int, progress: pipeline.Progress
+    pairs: Sequence[Pair], settings: Settings, workers: int, progress: Progress
 ) -> Iterator[tuple[Pair, "Measured | VastError"]]:
     """Results in the order of the pairs."""
     if workers == 1 or len(pairs) == 1:
         tools = make_tools(settings)
         torch.set_num_threads(settings.threads)
         for pair in pairs:
-            tell = progress if len(pairs) == 1 else pipeline.silent
+            tell = progress if len(pairs) == 1 else silent
             yield pair, _caught(partial(measure, pair, tools, seed=settings.seed, progress=tell))
         return
     make_tools(settings)  # a fault in what was supplied is told once, here
@@ -377,8 +380,7 @@ def check_limits(limits: Mapping[str, float]) -> None:
     """
     for name in limits:
         if name not in registry.SPECS:
-            near = difflib.get_close_matches(name, registry.SPECS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(registry.SPECS)}"
+            hint = suggest(name, registry.SPECS)
             raise VastError("vast_option_invalid", f"`{name}` is no measure", hint=hint)
 
 

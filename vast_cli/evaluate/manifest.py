@@ -1,14 +1,14 @@
 """Which outputs are held against which truths: files, folders, or a table of pairs."""
 
 import csv
-import difflib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from vast_cli import files
-from vast_cli.errors import VastError
-from vast_cli.evaluate.clip import Pair
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import suggest
+from vast_cli.evaluate.observation.clip import Pair
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", *VIDEOS)
@@ -76,7 +76,11 @@ def _table(path: Path) -> list[Pair]:
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
     columns = [name.strip().replace("-", "_") for name in reader.fieldnames or []]
     reader.fieldnames = columns
-    faults = [f"column `{name}`: {_nearest(name)}" for name in columns if name not in COLUMNS and name[:2] != "x_"]
+    faults = [
+        f"column `{name}`: unknown; {suggest(name, COLUMNS)}"
+        for name in columns
+        if name not in COLUMNS and name[:2] != "x_"
+    ]
     if "output" not in columns:
         faults.append("there is no column `output`")
     pairs: list[Pair] = []
@@ -113,11 +117,6 @@ def _row(folder: Path, row: dict[str, str | None], where: str, faults: list[str]
         faults.append(f"{where}, column style_differs: `{differs}` is neither 0 nor 1")
     named: dict[str, Any] = paths | {name: cells.get(name) for name in ("transcript", "speaker", "avatar")}
     return Pair(id=cells.get("id", paths["output"].stem), style_differs=differs in ("1", "yes", "true"), **named)
-
-
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, COLUMNS, n=1)
-    return f"unknown; did you mean `{near[0]}`?" if near else f"unknown; there are {', '.join(COLUMNS)}"
 
 
 def with_other_sound(pairs: list[Pair]) -> list[Pair]:

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vast_cli import assets, files, records
-from vast_cli.errors import VastError
+from vast_cli import records
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
 from vast_cli.expression.autoregressive import AutoregressiveDecoder
 from vast_cli.expression.nonautoregressive import ExpressionConfig, NonAutoregressiveDecoder
 from vast_cli.records import N_EXPRESSION, N_STRONG
+from vast_cli.store import assets
 
 FORMAT, VERSION = "vast.style_model", 1  # one file with E^p and E^v, because they are trained together (Eq. 2)
 PART = "expression."

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vast_cli import records
-from vast_cli.records import Array
+from vast_cli.core.arrays import Float32
 
 SILENCE = 0  # class of the posteriorgram: silence, breath, noise between words
 TAPS = (-2, -1, 0, 1, 2)  # PPG frames (20 ms) around a video instant that its frame sees
@@ -43,7 +43,7 @@ class ExpressionConfig:
     mixtures: int = 4
 
 
-def speech_input(values: Array, start: int, stop: int) -> Array:
+def speech_input(values: Float32, start: int, stop: int) -> Float32:
     """What the decoders hear at video frames start .. stop - 1: [n, 5 * 40].
 
     Video instant k lies in the middle of PPG frame 2 k - 1 (design: frame j has its centre at 0.02 j + 0.02 s), so five
@@ -63,7 +63,7 @@ def speech_input(values: Array, start: int, stop: int) -> Array:
         frames = np.where(inside[..., None], values[np.clip(index, 0, len(values) - 1)], silence)
     else:
         frames = np.broadcast_to(silence, (*index.shape, records.N_PHONES))
-    result: Array = np.sqrt(np.maximum(frames, 0)).reshape(len(index), -1).astype(np.float32)
+    result: Float32 = np.sqrt(np.maximum(frames, 0)).reshape(len(index), -1).astype(np.float32)
     return result
 
 

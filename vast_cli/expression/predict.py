@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 from vast_cli.expression.hybrid import ExpressionModel
 from vast_cli.expression.nonautoregressive import speech_input
-from vast_cli.records import N_EXPRESSION, N_STRONG, Array, Posteriorgram
+from vast_cli.records import N_EXPRESSION, N_STRONG, Posteriorgram
 
 WINDOW = 128  # frames D^nar sees at once, 5.1 s
 FADE = 32  # frames two windows share
@@ -33,13 +34,13 @@ class Weak(NamedTuple):
 
 def predict(
     ppg: Posteriorgram,
-    style: Array,
+    style: Float32,
     model: ExpressionModel,
     *,
     seed: int = 0,
     chunk: int = HOP,
     liveliness: float = LIVELINESS,
-) -> Iterator[Array]:
+) -> Iterator[Float32]:
     """Expressions for a sound in a style.
 
     Args:
@@ -76,14 +77,14 @@ def predict(
 
 
 def _blocks(
-    ppg: Posteriorgram, style: Array, model: ExpressionModel, *, seed: int, liveliness: float
-) -> Iterator[Array]:
+    ppg: Posteriorgram, style: Float32, model: ExpressionModel, *, seed: int, liveliness: float
+) -> Iterator[Float32]:
     """Predictions from one window's start to the next one's, [HOP or fewer, 233] at a time."""
     total = ppg.n_frames
     vector = torch.from_numpy(np.ascontiguousarray(style, np.float32))[None]
     random = np.random.default_rng(seed)
     weak = None
-    tail: Array = np.zeros((0, N_STRONG), np.float32)  # end of the window before, still to be faded out
+    tail: Float32 = np.zeros((0, N_STRONG), np.float32)  # end of the window before, still to be faded out
     ramp = ((np.arange(FADE, dtype=np.float32) + 0.5) / FADE)[:, None]
     for start in range(0, total, HOP):
         speech = speech_input(ppg.values, start, min(start + WINDOW, total))
@@ -101,22 +102,22 @@ def _blocks(
 
 
 @torch.inference_mode()
-def _strong(speech: Array, style: torch.Tensor, model: ExpressionModel) -> Array:
+def _strong(speech: Float32, style: torch.Tensor, model: ExpressionModel) -> Float32:
     """D^nar over one window: [N, 85], canonical units."""
-    result: Array = model.decoder.strong(torch.from_numpy(speech)[None], style, torch.ones(1, len(speech)))[0].numpy()
+    result: Float32 = model.decoder.strong(torch.from_numpy(speech)[None], style, torch.ones(1, len(speech)))[0].numpy()
     return result
 
 
 @torch.inference_mode()
 def _weak(
-    speech: Array,
+    speech: Float32,
     style: torch.Tensor,
     model: ExpressionModel,
     at: Weak | None,
     *,
     random: np.random.Generator,
     liveliness: float,
-) -> tuple[Array, Weak]:
+) -> tuple[Float32, Weak]:
     """D^ar over the next frames, given the speech before each: [N, 148], canonical units, and where it stands then."""
     decoder = model.decoder.ar
     past, state = at if at is not None else (decoder.begin(style), None)
@@ -129,5 +130,5 @@ def _weak(
         noise = torch.from_numpy(random.standard_normal((1, decoder.config.drawn)).astype(np.float32))
         past = now.draw(choice, liveliness * noise)
         values.append(past)
-    result: Array = model.decoder.canonical_weak(torch.cat(values)).numpy()
+    result: Float32 = model.decoder.canonical_weak(torch.cat(values)).numpy()
     return result, Weak(past, state)

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli import assets
+from vast_cli.core.arrays import Float64, Image
 from vast_cli.face.networks import Network
-
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+from vast_cli.store import assets
 
 SIZE = 128  # pixels, input of the network
 MIN_SCORE = 0.5
@@ -43,7 +40,7 @@ class Detection:
     region: Region
 
 
-def _anchors() -> Floats:
+def _anchors() -> Float64:
     """[896, 2], centres in 0..1: a 16 x 16 grid twice, then an 8 x 8 grid six times."""
     rows = []
     for n, times in ((16, 2), (8, 6)):
@@ -101,7 +98,7 @@ class FaceDetector:
         return [_detection(v, s) for v, s in _suppress(values, score[keep])]
 
 
-def _detection(values: Floats, score: float) -> Detection:
+def _detection(values: Float64, score: float) -> Detection:
     (x, y), (w, h) = values[0], values[1]
     eyes = values[3] - values[2]  # image-left eye to image-right eye
     angle = float(np.arctan2(eyes[1], eyes[0]))
@@ -109,17 +106,17 @@ def _detection(values: Floats, score: float) -> Detection:
     return Detection(float(x), float(y), float(w), float(h), score, region)
 
 
-def _overlap(values: Floats, first: Floats) -> Floats:
+def _overlap(values: Float64, first: Float64) -> Float64:
     """Intersection over union of boxes [n, 8, 2] (centre, size, ...) with one of them [8, 2]."""
     low = np.maximum(values[:, 0] - values[:, 1] / 2, first[0] - first[1] / 2)
     high = np.minimum(values[:, 0] + values[:, 1] / 2, first[0] + first[1] / 2)
     common = np.prod(np.clip(high - low, 0, None), axis=1)
     union = np.prod(values[:, 1], axis=1) + np.prod(first[1]) - common
-    overlap: Floats = common / np.maximum(union, 1e-9)
+    overlap: Float64 = common / np.maximum(union, 1e-9)
     return overlap
 
 
-def _suppress(values: Floats, score: Floats) -> list[tuple[Floats, float]]:
+def _suppress(values: Float64, score: Float64) -> list[tuple[Float64, float]]:
     """Weighted non-maximum suppression: boxes of one face are averaged by score, which steadies the region."""
     result = []
     left = np.argsort(-score, kind="stable")

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import timebase
-from vast_cli.errors import VastError
+from vast_cli.core import timebase
+from vast_cli.core.arrays import Bools, Float32
+from vast_cli.core.errors import VastError
 from vast_cli.face import geometry, smooth
 from vast_cli.face.model import OUTER_EYES, FaceModel, Pose
 from vast_cli.records import FaceTrack
-
-Array = NDArray[np.float32]
-Flags = NDArray[np.bool_]
 
 MIN_FLAG = 0.5
 MIN_IOD = 24.0  # pixels between the outer eye corners
@@ -43,20 +41,20 @@ class _Segment:
 class _Frames:
     """What is known of each frame before anything is fitted."""
 
-    points: Array  # [n, 478, 3]; frames without a face hold the nearest one's
-    present: Flags
-    large: Flags
-    frontal: Flags
-    iod: Array  # pixels
-    yaw: Array  # radians
-    centre: Array  # [n, 2], pixels
+    points: Float32  # [n, 478, 3]; frames without a face hold the nearest one's
+    present: Bools
+    large: Bools
+    frontal: Bools
+    iod: Float32  # pixels
+    yaw: Float32  # radians
+    centre: Float32  # [n, 2], pixels
 
     @property
-    def ok(self) -> Flags:
+    def ok(self) -> Bools:
         return self.present & self.large & self.frontal
 
     @classmethod
-    def look(cls, points: Array, flag: Array, model: FaceModel) -> "_Frames":
+    def look(cls, points: Float32, flag: Float32, model: FaceModel) -> "_Frames":
         present = flag >= MIN_FLAG
         safe = _filled(points, present)
         iod = np.linalg.norm(safe[:, OUTER_EYES[0], :2] - safe[:, OUTER_EYES[1], :2], axis=1)
@@ -65,7 +63,7 @@ class _Frames:
         return cls(safe, present, iod >= MIN_IOD, np.abs(yaw) <= MAX_YAW, iod, yaw, pose.translation[:, :2])
 
 
-def runs(points: Array, flag: Array, cut: Flags, model: FaceModel) -> list[NDArray[np.int64]]:
+def runs(points: Float32, flag: Float32, cut: Bools, model: FaceModel) -> list[NDArray[np.int64]]:
     """Valid frames of each segment, whoever it shows: what training takes from a clip.
 
     Args:
@@ -79,16 +77,16 @@ def runs(points: Array, flag: Array, cut: Flags, model: FaceModel) -> list[NDArr
 
 
 def fit_track(
-    points: Array,
-    flag: Array,
-    cut: Flags,
+    points: Float32,
+    flag: Float32,
+    cut: Bools,
     model: FaceModel,
     *,
     height: int,
     width: int,
     source: str = "",
     faces: tuple[tuple[float, float, float], ...] = (),
-    neutral: Array | None = None,
+    neutral: Float32 | None = None,
 ) -> FaceTrack:
     """Fit the face model to landmarks.
 
@@ -168,7 +166,7 @@ def fit_track(
     )
 
 
-def _check(ok: Flags, needed: int, *, present: Flags, large: Flags, source: str) -> None:
+def _check(ok: Bools, needed: int, *, present: Bools, large: Bools, source: str) -> None:
     if ok.sum() >= needed:
         return
     why = "too small" if (present & ~large).sum() > (present & large).sum() else "lost or turned away"
@@ -177,13 +175,13 @@ def _check(ok: Flags, needed: int, *, present: Flags, large: Flags, source: str)
     raise VastError("vast_face_lost", f"{usable}, {needed} are needed (in the others it is {why})")
 
 
-def _yaw(rotation: Array) -> Array:
+def _yaw(rotation: Float32) -> Float32:
     matrix = geometry.rotation_matrix(rotation)
-    yaw: Array = np.arctan2(matrix[:, 0, 2], matrix[:, 2, 2])
+    yaw: Float32 = np.arctan2(matrix[:, 0, 2], matrix[:, 2, 2])
     return yaw
 
 
-def _filled(points: Array, present: Flags) -> Array:
+def _filled(points: Float32, present: Bools) -> Float32:
     """Frames without a face get the nearest one's landmarks, so that no arithmetic sees zeros."""
     known = np.flatnonzero(present)
     if len(known) in (0, len(points)):
@@ -199,7 +197,7 @@ def _nearest(known: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return np.where(nearer, left, right)
 
 
-def _segments(frames: _Frames, cut: Flags) -> list[_Segment]:
+def _segments(frames: _Frames, cut: Bools) -> list[_Segment]:
     """Runs of valid frames, apart by at most `MAX_GAP`, without cut or jump between them."""
     known = np.flatnonzero(frames.ok)
     present = frames.present
@@ -216,7 +214,7 @@ def _segments(frames: _Frames, cut: Flags) -> list[_Segment]:
     return [_Segment(part, k > 0 and not was_cut[borders[k - 1]]) for k, part in enumerate(parts)]
 
 
-def _same_person(segments: list[_Segment], points: Array, model: FaceModel) -> tuple[list[_Segment], int]:
+def _same_person(segments: list[_Segment], points: Float32, model: FaceModel) -> tuple[list[_Segment], int]:
     """The longest segment and those whose neutral mesh is near to its; how many frames show another person."""
     main = max(segments, key=lambda s: len(s.frames))
     if len(segments) == 1:
@@ -236,7 +234,7 @@ def _same_person(segments: list[_Segment], points: Array, model: FaceModel) -> t
     return kept, others
 
 
-def _number(segments: list[_Segment], n: int) -> tuple[NDArray[np.int16], Flags]:
+def _number(segments: list[_Segment], n: int) -> tuple[NDArray[np.int16], Bools]:
     """Segment of each frame (-1: none) and which frames are bridged."""
     segment = np.full(n, -1, np.int16)
     bridged = np.zeros(n, bool)
@@ -249,7 +247,7 @@ def _number(segments: list[_Segment], n: int) -> tuple[NDArray[np.int16], Flags]
     return segment, bridged
 
 
-def _bridge(values: Array, known: NDArray[np.int64], bridged: Flags) -> Array:
+def _bridge(values: Float32, known: NDArray[np.int64], bridged: Bools) -> Float32:
     """Bridged frames by linear interpolation, frames without a face by the nearest known one. [n, ...]."""
     n = len(values)
     result = values[known[_nearest(known, n)]]
@@ -263,16 +261,16 @@ def _bridge(values: Array, known: NDArray[np.int64], bridged: Flags) -> Array:
     return result
 
 
-def _lips_jump(meshes: Array, segment: NDArray[np.int16], identity: Array) -> Flags:
+def _lips_jump(meshes: Float32, segment: NDArray[np.int16], identity: Float32) -> Bools:
     """[n], lips far from where their neighbours in time put them."""
     lips = meshes[:, LIPS, :2]
     away = np.linalg.norm(lips - smooth.by_segment(lips, segment, smooth.WEAK_WINDOW), axis=2).max(1)
     iod = np.linalg.norm(identity[OUTER_EYES[0]] - identity[OUTER_EYES[1]])
-    jump: Flags = 100 * away / iod > MAX_LIP_JUMP
+    jump: Bools = 100 * away / iod > MAX_LIP_JUMP
     return jump
 
 
-def _intervals(flags: Flags) -> list[list[float]]:
+def _intervals(flags: Bools) -> list[list[float]]:
     """Runs of set flags as [start, end] in seconds."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [[round(timebase.seconds(int(a)), 2), round(timebase.seconds(int(b)), 2)] for a, b in edges.reshape(-1, 2)]

@@ -5,19 +5,19 @@ picture's axes (y down, z away from the camera), which are those of the landmark
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from vast_cli.core.arrays import Float32
+
 FLIP = np.array([1.0, -1.0, -1.0], np.float32)
 
 
-def flip(points: Array) -> Array:
+def flip(points: Float32) -> Float32:
     """Picture axes to canonical axes and back: y and z negated. [..., 3]."""
-    result: Array = points * FLIP
+    result: Float32 = points * FLIP
     return result
 
 
-def rotation_matrix(vector: Array) -> Array:
+def rotation_matrix(vector: Float32) -> Float32:
     """Rotation vectors [n, 3] (axis times angle, radians) as matrices [n, 3, 3]."""
     v = np.asarray(vector, np.float64)
     angle = np.linalg.norm(v, axis=-1)[:, None, None]
@@ -27,11 +27,11 @@ def rotation_matrix(vector: Array) -> Array:
     # sinc forms: exact at 0 too
     first = np.sinc(angle / np.pi)
     second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    result: Array = (np.eye(3) + first * cross + second * (cross @ cross)).astype(np.float32)
+    result: Float32 = (np.eye(3) + first * cross + second * (cross @ cross)).astype(np.float32)
     return result
 
 
-def rotation_vector(matrix: Array) -> Array:
+def rotation_vector(matrix: Float32) -> Float32:
     """Matrices [n, 3, 3] as rotation vectors [n, 3] of length at most pi, by way of quaternions (exact at 0 and pi)."""
     m = np.asarray(matrix, np.float64)
     trace = np.trace(m, axis1=1, axis2=2)
@@ -53,11 +53,11 @@ def rotation_vector(matrix: Array) -> Array:
     sine = np.linalg.norm(quaternion[:, 1:], axis=1)
     angle = 2 * np.arctan2(sine, quaternion[:, 0])
     factor = np.where(sine > 1e-9, angle / np.maximum(sine, 1e-12), 2.0)
-    result: Array = (quaternion[:, 1:] * factor[:, None]).astype(np.float32)
+    result: Float32 = (quaternion[:, 1:] * factor[:, None]).astype(np.float32)
     return result
 
 
-def similarity(source: Array, target: Array, weight: Array) -> tuple[Array, Array, Array]:
+def similarity(source: Float32, target: Float32, weight: Float32) -> tuple[Float32, Float32, Float32]:
     """Weighted similarity from each `source` mesh to one `target` (Umeyama 1991), by batched SVD.
 
     Args:

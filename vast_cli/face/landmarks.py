@@ -9,16 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli import assets
+from vast_cli.core.arrays import Float32, Float64, Image
 from vast_cli.face.detect import Region
 from vast_cli.face.networks import Network
 from vast_cli.face.topology import Topology
-
-Array = NDArray[np.float32]
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+from vast_cli.store import assets
 
 SIZE = 192  # pixels, input of the backbone
 GRID = 48  # side of its feature map
@@ -36,7 +32,7 @@ IRISES = (468, 473)  # first point of each
 class Landmarks:
     """One face in one frame."""
 
-    points: Array  # [478, 3], pixels (x right, y down, z away from the camera in the scale of x)
+    points: Float32  # [478, 3], pixels (x right, y down, z away from the camera in the scale of x)
     flag: float  # 0..1: a face is there (near 1) or not; no measure of quality
 
 
@@ -72,7 +68,7 @@ class LandmarkNet:
             points[468:] = 0
         return Landmarks(_to_picture(points, region), score)
 
-    def _refine(self, points: Floats, features: Array) -> None:
+    def _refine(self, points: Float64, features: Float32) -> None:
         """Replace lips and eyes by the heads' answers and add the irises, in crop pixels."""
         axes, centres = [], []
         for subset, (start, end) in zip(self._subsets, TURN, strict=True):
@@ -88,7 +84,7 @@ class LandmarkNet:
         patches = _sample(features, where).reshape(3, 1, PATCH, PATCH, -1)
         lips, left, left_iris, right, right_iris = (o[0].astype(np.float64) for o in self._heads(*patches))
 
-        def back(k: int, answer: Floats) -> Floats:
+        def back(k: int, answer: Float64) -> Float64:
             # heads answer in 64ths of the patch
             return np.asarray(answer @ axes[k].T + 4 * (centres[k] - axes[k] @ np.array([8.0, 8.0])))
 
@@ -99,7 +95,7 @@ class LandmarkNet:
             points[first : first + 5, 2] = points[self._contours[k], 2].mean()
 
 
-def _crop(frame: Image, region: Region) -> Array:
+def _crop(frame: Image, region: Region) -> Float32:
     """The region as the network's input: [192, 192, 3] in 0..1. Pixel centres lie at +0.5 on both sides."""
     x, y, size = region.x, region.y, region.size
     if size > MAX_SHRINK * SIZE:
@@ -110,7 +106,7 @@ def _crop(frame: Image, region: Region) -> Array:
     affine = np.concatenate([linear, shift[:, None]], 1)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     crop = cv2.warpAffine(frame, affine, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    result: Array = np.multiply(crop, np.float32(1 / 255), dtype=np.float32)
+    result: Float32 = np.multiply(crop, np.float32(1 / 255), dtype=np.float32)
     return result
 
 
@@ -131,7 +127,7 @@ def _shrink(frame: Image, region: Region) -> tuple[Image, float, float, float]:
     return small, (region.x - x0) / factor, (region.y - y0) / factor, region.size / factor
 
 
-def _sample(features: Array, where: Floats) -> Array:
+def _sample(features: Float32, where: Float64) -> Float32:
     """Bilinear samples of a map [48 * 48, c] at index positions [p, 2] (x, y); 0 outside of the map."""
     last = GRID - 1
     inside = np.logical_and(where >= 0, where <= last).all(axis=1).reshape(-1, 1)
@@ -142,11 +138,11 @@ def _sample(features: Array, where: Floats) -> Array:
     index = cell[:, 1] * GRID + cell[:, 0]
     top = features[index] * (inside.astype(np.float32) - fx) + features[index + 1] * fx
     bottom = features[index + GRID] * (inside.astype(np.float32) - fx) + features[index + GRID + 1] * fx
-    result: Array = top + (bottom - top) * fy
+    result: Float32 = top + (bottom - top) * fy
     return result
 
 
-def _to_picture(points: Floats, region: Region) -> Array:
+def _to_picture(points: Float64, region: Region) -> Float32:
     c, s = np.cos(region.angle), np.sin(region.angle)
     ratio = region.size / SIZE
     result = np.empty((len(points), 3), np.float32)
@@ -157,7 +153,7 @@ def _to_picture(points: Floats, region: Region) -> Array:
     return result
 
 
-def next_region(points: Array) -> Region:
+def next_region(points: Float32) -> Region:
     """Where to look in the next frame: the upright box of the face's 468 points, half as large again."""
     eyes = points[OUTER_EYES[1], :2] - points[OUTER_EYES[0], :2]
     angle = float(np.arctan2(eyes[1], eyes[0]))

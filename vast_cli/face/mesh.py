@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli.face.topology import Index, Topology
+from vast_cli.core.arrays import Float32, Image, Int64
+from vast_cli.face.topology import Topology
 from vast_cli.records import MeshImages
-
-Array = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 SHIFT = 4  # bits of sub-pixels in OpenCV's polygons
 FAR = float(1 << 20)  # pixels; keeps OpenCV's fixed-point numbers from running over
@@ -30,10 +28,10 @@ IRISES = ((468, "image_left_eye"), (473, "image_right_eye"))  # centre; the four
 class _Spans:
     """Runs of pixels, each in one row and one triangle, in the order in which they are painted."""
 
-    triangle: Index  # [s]
-    row: Index  # [s]
-    start: Index  # [s], first column
-    stop: Index  # [s]
+    triangle: Int64  # [s]
+    row: Int64  # [s]
+    start: Int64  # [s], first column
+    stop: Int64  # [s]
 
 
 class MeshRasteriser:
@@ -48,21 +46,21 @@ class MeshRasteriser:
         self._attributes = attributes[self.topology.triangles].astype(np.float64)  # [898, 3 corners, 5]
 
     @property
-    def triangles(self) -> Index:
+    def triangles(self) -> Int64:
         """[898, 3], vertices of each triangle."""
         return self.topology.triangles
 
     @property
-    def lips_outer(self) -> Index:
+    def lips_outer(self) -> Int64:
         """[20], ring of the outer lip line."""
         return self.topology.sets["lips_outer"]
 
     @property
-    def lips_inner(self) -> Index:
+    def lips_inner(self) -> Int64:
         """[20], ring of the inner lip line: what it encloses is the mouth interior."""
         return self.topology.sets["lips_inner"]
 
-    def draw(self, vertices: Array, height: int, width: int) -> MeshImages:
+    def draw(self, vertices: Float32, height: int, width: int) -> MeshImages:
         """Mesh images of a run of frames.
 
         Args:
@@ -80,7 +78,7 @@ class MeshRasteriser:
                 conditioning[k, :, :, channel] = image
         return MeshImages(conditioning, uv, mask)
 
-    def _draw_surface(self, vertices: Array, conditioning: Image, uv: Array, mask: Image) -> None:
+    def _draw_surface(self, vertices: Float32, conditioning: Image, uv: Float32, mask: Image) -> None:
         height, width = mask.shape
         corners = np.clip(vertices[self.triangles].astype(np.float64), -FAR, FAR)  # [898, 3, 3]
         spans = _spans(corners, height, width)
@@ -107,7 +105,7 @@ class MeshRasteriser:
         uv.reshape(-1, 2)[seen] = np.clip(result[:, 3:], 0, 1)
         mask.reshape(-1)[seen] = 255
 
-    def _draw_openings(self, vertices: Array, height: int, width: int) -> tuple[Image, Image, Image]:
+    def _draw_openings(self, vertices: Float32, height: int, width: int) -> tuple[Image, Image, Image]:
         sets = self.topology.sets
         mouth, eyes, irises = (np.zeros((height, width), np.uint8) for _ in range(3))
         _fill(mouth, vertices[self.lips_inner, :2])
@@ -167,17 +165,17 @@ def _planes(
     return origin, slope_x, slope_y
 
 
-def _fixed(points: Array) -> NDArray[np.int32]:
+def _fixed(points: Float32) -> NDArray[np.int32]:
     """Pixels as OpenCV's fixed-point numbers; its pixel centres are whole numbers, ours end in .5."""
     result: NDArray[np.int32] = np.rint((np.clip(points, -FAR, FAR) - 0.5) * 2**SHIFT).astype(np.int32)
     return result
 
 
-def _fill(image: Image, ring: Array) -> None:
+def _fill(image: Image, ring: Float32) -> None:
     cv2.fillPoly(image, [_fixed(ring)], 255, shift=SHIFT)
 
 
-def hull(vertices: Array, height: int, width: int) -> Image:
+def hull(vertices: Float32, height: int, width: int) -> Image:
     """Mask (255 inside) of the convex hull of points [k, 2 or more], pixels: [height, width]."""
     mask = np.zeros((height, width), np.uint8)
     ring = cv2.convexHull(np.ascontiguousarray(vertices[:, :2], np.float32))[:, 0]

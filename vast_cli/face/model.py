@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli import assets, files, records
-from vast_cli.errors import VastError
+from vast_cli import records
+from vast_cli.core import files
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 from vast_cli.face import geometry
-
-Array = NDArray[np.float32]
+from vast_cli.store import assets
 
 FORMAT, VERSION = "vast.face_model", 1
 OUTER_EYES = (33, 263)
@@ -43,25 +43,25 @@ SHAPES = {
 class Pose:
     """Where meshes are in the picture: rotation vectors, pixels a canonical unit, pixels (x right, y down, z away)."""
 
-    rotation: Array  # [n, 3]
-    scale: Array  # [n]
-    translation: Array  # [n, 3]
+    rotation: Float32  # [n, 3]
+    scale: Float32  # [n]
+    translation: Float32  # [n, 3]
 
 
 @dataclass(frozen=True)
 class FaceModel:
     """The face model in canonical units (outer eye corners of the mean face are `iod` apart), canonical axes."""
 
-    v_bar: Array  # [478, 3], mean neutral face
-    basis: Array  # [233, 1434], rows are vertex offsets (x, y, z of vertex 0, 1, ...)
-    sd: Array  # [233], standard deviation of each component over the training clips
+    v_bar: Float32  # [478, 3], mean neutral face
+    basis: Float32  # [233, 1434], rows are vertex offsets (x, y, z of vertex 0, 1, ...)
+    sd: Float32  # [233], standard deviation of each component over the training clips
     n_strong: int  # the first components, speech-strongly-related
-    identity_basis: Array  # [80, 1434], describes an identity; never used to decode
-    identity_sd: Array  # [80]
-    mean_expression_left: Array  # [1434, 96], with `right`: a clip's anchor - v_bar to its mean expression
-    mean_expression_right: Array  # [96, 1434]
-    w_rigid: Array  # [478], sum 1, how far a vertex is bone; 0 on the irises
-    w_mouth: Array  # [478], 0..1, how far a vertex belongs to the lower face
+    identity_basis: Float32  # [80, 1434], describes an identity; never used to decode
+    identity_sd: Float32  # [80]
+    mean_expression_left: Float32  # [1434, 96], with `right`: a clip's anchor - v_bar to its mean expression
+    mean_expression_right: Float32  # [96, 1434]
+    w_rigid: Float32  # [478], sum 1, how far a vertex is bone; 0 on the irises
+    w_mouth: Float32  # [478], 0..1, how far a vertex belongs to the lower face
     iod: float
     hash: str
 
@@ -86,14 +86,14 @@ class FaceModel:
     # --- expression -------------------------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _fit(self) -> Array:
+    def _fit(self) -> Float32:
         """[1434, 233]: least squares with a prior of each component's variance, one matrix for all frames."""
         basis = self.basis.astype(np.float64)
         prior = (RIDGE_IOD * self.iod) ** 2 / self.sd.astype(np.float64) ** 2
-        fit: Array = np.linalg.solve(basis @ basis.T + np.diag(prior), basis).T.astype(np.float32)
+        fit: Float32 = np.linalg.solve(basis @ basis.T + np.diag(prior), basis).T.astype(np.float32)
         return fit
 
-    def decode(self, identity: Array, expression: Array) -> Array:
+    def decode(self, identity: Float32, expression: Float32) -> Float32:
         """Meshes of a person with expressions (Phi', paper 3).
 
         Args:
@@ -105,14 +105,14 @@ class FaceModel:
         """
         return identity + (expression @ self.basis).reshape(-1, records.N_VERTICES, 3)
 
-    def encode(self, stabilised: Array, identity: Array) -> Array:
+    def encode(self, stabilised: Float32, identity: Float32) -> Float32:
         """Expressions of meshes without pose (part of Phi, paper 3): [n, 478, 3] -> [n, 233]."""
-        expression: Array = np.matmul((stabilised - identity).reshape(len(stabilised), -1), self._fit)
+        expression: Float32 = np.matmul((stabilised - identity).reshape(len(stabilised), -1), self._fit)
         return expression
 
     # --- pose -------------------------------------------------------------------------------------------------------
 
-    def stabilise(self, landmarks: Array, identity: Array) -> tuple[Array, Pose]:
+    def stabilise(self, landmarks: Float32, identity: Float32) -> tuple[Float32, Pose]:
         """Take the pose out of landmarks.
 
         Args:
@@ -129,7 +129,7 @@ class FaceModel:
         origin = -np.einsum("nij,nj->ni", inverse, translation) / scale[:, None]
         return meshes, Pose(geometry.rotation_vector(inverse), np.reciprocal(scale), geometry.flip(origin))
 
-    def place(self, vertices: Array, rotation: Array, scale: Array, translation: Array) -> Array:
+    def place(self, vertices: Float32, rotation: Float32, scale: Float32, translation: Float32) -> Float32:
         """Put meshes into the picture (weak perspective).
 
         Args:
@@ -146,7 +146,7 @@ class FaceModel:
 
     # --- identity ---------------------------------------------------------------------------------------------------
 
-    def neutral(self, landmarks: Array) -> Array:
+    def neutral(self, landmarks: Float32) -> Float32:
         """Neutral mesh of a person from one or more clips pooled (identity part of Phi).
 
         Mean expression is told from bone by G = 2 S_e (S_i + 2 S_e)^-1: what differs from the mean face as expressions
@@ -166,23 +166,23 @@ class FaceModel:
             neutral = anchor - self.mean_expression(anchor)
         return neutral
 
-    def anchor(self, meshes: Array) -> Array:
+    def anchor(self, meshes: Float32) -> Float32:
         """Mean of the frames with the smallest inner-lip gap, laid upon the mean face: [n, 478, 3] -> [478, 3]."""
         gap = np.linalg.norm(meshes[:, INNER_LIPS[0], :2] - meshes[:, INNER_LIPS[1], :2], axis=1)
         chosen = np.argsort(gap, kind="stable")[: max(1, round(ANCHOR_SHARE * len(gap)))]
         mean = meshes[chosen].mean(0, keepdims=True)
         scale, rotation, translation = geometry.similarity(mean, self.v_bar, self.w_rigid)
-        laid: Array = (scale[:, None, None] * (mean @ rotation.transpose(0, 2, 1)) + translation[:, None])[0]
+        laid: Float32 = (scale[:, None, None] * (mean @ rotation.transpose(0, 2, 1)) + translation[:, None])[0]
         return laid
 
-    def mean_expression(self, anchor: Array) -> Array:
+    def mean_expression(self, anchor: Float32) -> Float32:
         """The part of `anchor` - v_bar that is expression: G (anchor - v_bar). [478, 3] -> [478, 3]."""
         offset = (anchor - self.v_bar).reshape(-1)
         return (self.mean_expression_left @ (self.mean_expression_right @ offset)).reshape(-1, 3)
 
     # --- measures ---------------------------------------------------------------------------------------------------
 
-    def lip_gap(self, identity: Array, expression: Array) -> Array:
+    def lip_gap(self, identity: Float32, expression: Float32) -> Float32:
         """Gap of the inner lips (vertices 13, 14) in the picture plane of the mesh without pose.
 
         Args:
@@ -195,5 +195,5 @@ class FaceModel:
         columns = [3 * INNER_LIPS[0], 3 * INNER_LIPS[0] + 1, 3 * INNER_LIPS[1], 3 * INNER_LIPS[1] + 1]
         points = expression @ self.basis[:, columns] + identity.reshape(-1)[columns]
         eyes = np.linalg.norm(identity[OUTER_EYES[0], :2] - identity[OUTER_EYES[1], :2])
-        gap: Array = 100 * np.linalg.norm(points[:, :2] - points[:, 2:], axis=1) / eyes
+        gap: Float32 = 100 * np.linalg.norm(points[:, :2] - points[:, 2:], axis=1) / eyes
         return gap

@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
-
-Array = NDArray[np.float32]
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
 
 _QUIET = threading.Lock()  # two at once would each keep the other's silence for the true stderr
 
@@ -45,7 +42,7 @@ class Network:
             raise VastError("vast_asset_corrupt", f"`{path}` has no output `{missing[0]}`")
         self._outputs = [found[name] for name in outputs]
 
-    def __call__(self, *inputs: Array) -> list[Array]:
+    def __call__(self, *inputs: Float32) -> list[Float32]:
         """Run once; inputs and outputs have the shapes of the graph."""
         for index, value in zip(self._inputs, inputs, strict=True):
             self._interpreter.set_tensor(index, value)

@@ -2,13 +2,12 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Image
 from vast_cli.face.model import FaceModel
 from vast_cli.face.topology import Topology
 from vast_cli.records import FaceTrack
 
-Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 GOOD: Colour = (80, 220, 120)  # RGB

@@ -10,9 +10,9 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Float32
 from vast_cli.face.model import Pose
 
-Array = NDArray[np.float32]
 POSE_WINDOW = 9
 WEAK_WINDOW = 5
 
@@ -25,7 +25,7 @@ def _matrix(n: int, window: int) -> NDArray[np.float64]:
     return powers @ np.linalg.pinv(powers)
 
 
-def savgol(values: Array, window: int) -> Array:
+def savgol(values: Float32, window: int) -> Float32:
     """Savitzky-Golay filter of degree 2 along axis 0; at the ends the first and last window's own parabola.
 
     Args:
@@ -35,7 +35,7 @@ def savgol(values: Array, window: int) -> Array:
     n = len(values)
     flat = values.reshape(n, -1).astype(np.float64)
     if n <= window:
-        short: Array = (_matrix(n, window) @ flat).astype(np.float32).reshape(values.shape)
+        short: Float32 = (_matrix(n, window) @ flat).astype(np.float32).reshape(values.shape)
         return short
     full = _matrix(window, window)
     half = window // 2
@@ -43,13 +43,13 @@ def savgol(values: Array, window: int) -> Array:
     result[half : n - half] = sum(full[half, k] * flat[k : n - window + 1 + k] for k in range(window))
     result[:half] = full[:half] @ flat[:window]
     result[n - half :] = full[half + 1 :] @ flat[n - window :]
-    filtered: Array = result.astype(np.float32).reshape(values.shape)
+    filtered: Float32 = result.astype(np.float32).reshape(values.shape)
     return filtered
 
 
-def by_segment(values: Array, segment: NDArray[np.int16], window: int) -> Array:
+def by_segment(values: Float32, segment: NDArray[np.int16], window: int) -> Float32:
     """`savgol` within each run of equal `segment` [n]; frames with segment -1 stay as they are."""
-    result: Array = values.copy()
+    result: Float32 = values.copy()
     borders = np.flatnonzero(np.diff(segment)) + 1
     for run in np.split(np.arange(len(values)), borders):
         if len(run) and segment[run[0]] >= 0:
@@ -57,7 +57,7 @@ def by_segment(values: Array, segment: NDArray[np.int16], window: int) -> Array:
     return result
 
 
-def unwrap(rotation: Array) -> Array:
+def unwrap(rotation: Float32) -> Float32:
     """Rotation vectors [n, 3] without jumps: beyond half a turn a vector and its complement are the same rotation."""
     result = rotation.astype(np.float64)
     for k in range(1, len(result)):
@@ -77,8 +77,8 @@ def smooth_pose(pose: Pose, segment: NDArray[np.int16]) -> Pose:
     return Pose(rotation, scale, by_segment(pose.translation, segment, POSE_WINDOW))
 
 
-def smooth_weak(expression: Array, segment: NDArray[np.int16], *, n_strong: int) -> Array:
+def smooth_weak(expression: Float32, segment: NDArray[np.int16], *, n_strong: int) -> Float32:
     """Expressions [n, 233] with the weak components Savitzky-Golay 5/2 filtered and the strong ones as they were."""
-    result: Array = expression.copy()
+    result: Float32 = expression.copy()
     result[:, n_strong:] = by_segment(expression[:, n_strong:], segment, WEAK_WINDOW)
     return result

@@ -5,24 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli import assets
-from vast_cli.errors import VastError
-
-Array = NDArray[np.float32]
-Index = NDArray[np.int64]
+from vast_cli.core.arrays import Float32, Int64
+from vast_cli.core.errors import VastError
+from vast_cli.store import assets
 
 
 @dataclass(frozen=True)
 class Topology:
     """What never changes between persons and frames. 'image_left' is the left half of the picture."""
 
-    canonical: Array  # [468, 3], canonical face (without irises), canonical axes
-    uv: Array  # [468, 2] in [0, 1], u to the right, v down
-    triangles: Index  # [898, 3], mouth and eyes are covered, the oval is the only border
-    mirror: Index  # [478], the vertex on the other half
-    sets: dict[str, Index]  # lips_outer, lips_inner, image_left_eye, ... (index_sets.json), rings in order
+    canonical: Float32  # [468, 3], canonical face (without irises), canonical axes
+    uv: Float32  # [468, 2] in [0, 1], u to the right, v down
+    triangles: Int64  # [898, 3], mouth and eyes are covered, the oval is the only border
+    mirror: Int64  # [478], the vertex on the other half
+    sets: dict[str, Int64]  # lips_outer, lips_inner, image_left_eye, ... (index_sets.json), rings in order
 
     @classmethod
     def load(cls, topology: Path | None = None, index_sets: Path | None = None) -> "Topology":

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import files, timebase
-from vast_cli.errors import VastError
+from vast_cli.core import files, timebase
+from vast_cli.core.arrays import Float32, Image
+from vast_cli.core.errors import VastError
 from vast_cli.face import fit
 from vast_cli.face.cuts import CutFinder
 from vast_cli.face.detect import FaceDetector, Region
@@ -23,8 +24,6 @@ from vast_cli.face.model import FaceModel
 from vast_cli.face.topology import Topology
 from vast_cli.records import N_VERTICES, FaceTrack
 
-Array = NDArray[np.float32]
-Image = NDArray[np.uint8]
 FaceChoice = (
     Literal["largest", "left", "right"] | int
 )  # an int counts the faces of the first frame from the left, from 0
@@ -40,8 +39,8 @@ SAME_REGION = 0.06  # of the region's side
 class LandmarkTrack:
     """Raw landmarks of one face through a video at 25 fps: what `fit.fit_track` turns into a `FaceTrack`."""
 
-    points: Array  # [n, 478, 3], pixels, picture axes; 0 where no face
-    flag: Array  # [n], 0..1, the network's face flag; 0 where none was looked for
+    points: Float32  # [n, 478, 3], pixels, picture axes; 0 where no face
+    flag: Float32  # [n], 0..1, the network's face flag; 0 where none was looked for
     cut: NDArray[np.bool_]  # [n], a picture cut before this frame, or the face was searched anew here
     height: int
     width: int
@@ -153,7 +152,7 @@ class FaceTracker:
             self._shape_count += 1
         return True
 
-    def _shape(self, found: Landmarks) -> Array:
+    def _shape(self, found: Landmarks) -> Float32:
         """The face's shape without pose and without what looks like expression: tells persons apart, roughly."""
         return self._model.neutral(found.points[None])
 
@@ -213,7 +212,7 @@ def track_landmarks(
         VastError: `vast_no_face`, `vast_option_invalid`.
     """
     tracker = FaceTracker(model, face=face, weights=weights)
-    points: list[Array] = []
+    points: list[Float32] = []
     flags: list[float] = []
     cuts: list[bool] = []
     nothing = np.zeros((N_VERTICES, 3), np.float32)

@@ -1,12 +1,12 @@
 """Any video or sound in (by timestamp, upright, 25 fps, 16 kHz); pictures and sound out, whole or not at all."""
 
 from vast_cli.media.audio import AudioReader, load_audio, read_audio
+from vast_cli.media.audio_track import Soundtrack
 from vast_cli.media.ffmpeg import find_ffmpeg
+from vast_cli.media.image import contact_sheet, write_png
 from vast_cli.media.join import VideoJoiner
-from vast_cli.media.picture import contact_sheet, write_png
 from vast_cli.media.probe import MediaInfo, probe
 from vast_cli.media.read import VideoReader
-from vast_cli.media.soundtrack import Soundtrack
 from vast_cli.media.write import VideoWriter, check_codec
 
 __all__ = [

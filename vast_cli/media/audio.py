@@ -13,9 +13,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.media.probe import MAX_DURATION_S, audio_stream, check_duration, duration_of, open_media
-from vast_cli.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 

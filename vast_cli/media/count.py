@@ -5,9 +5,9 @@ from pathlib import Path
 
 import av
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import FPS
 from vast_cli.media.probe import bad_media, open_media, video_stream
-from vast_cli.timebase import FPS
 
 TOLERANCE_S = 0.001
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 
 log = logging.getLogger(__name__)
 

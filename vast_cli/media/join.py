@@ -12,11 +12,11 @@ from types import TracebackType
 import av
 import ffmpeg
 
-from vast_cli.errors import VastError
-from vast_cli.files import part_path, write_error
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import part_path, write_error
+from vast_cli.media.audio_track import Soundtrack
 from vast_cli.media.ffmpeg import FORMATS, PROTOCOLS, command, run, safe_path
 from vast_cli.media.probe import open_media, video_stream
-from vast_cli.media.soundtrack import Soundtrack
 from vast_cli.media.staged import Staged
 from vast_cli.media.write import FINISH_S
 

@@ -8,11 +8,9 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Image
 from vast_cli.media.probe import bad_media, duration_of, open_media, video_stream
-
-Image = NDArray[np.uint8]
 
 SHORT_S = 20.0  # longer videos have key pictures enough
 

@@ -14,8 +14,8 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vast_cli.errors import VastError
-from vast_cli.files import check_input
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import check_input
 from vast_cli.media.ffmpeg import FORMATS, safe_path
 
 MAX_SIDE = 8192  # px

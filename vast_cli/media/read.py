@@ -13,7 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import FPS
 from vast_cli.media.color import Converter
 from vast_cli.media.probe import (
     MAX_DURATION_S,
@@ -32,7 +33,6 @@ from vast_cli.media.probe import (
     upright_size,
     video_stream,
 )
-from vast_cli.timebase import FPS
 
 log = logging.getLogger(__name__)
 

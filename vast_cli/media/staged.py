@@ -9,11 +9,11 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vast_cli.errors import VastError
-from vast_cli.files import atomic_write, part_path
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import atomic_write, part_path
+from vast_cli.core.timebase import FPS
+from vast_cli.media.audio_track import BITEXACT, HALF_FRAME_S, ROUNDING_S, Soundtrack, make_soundtrack, timescale
 from vast_cli.media.probe import audio_stream, bad_media, duration_of, open_media, video_stream
-from vast_cli.media.soundtrack import BITEXACT, HALF_FRAME_S, ROUNDING_S, Soundtrack, make_soundtrack, timescale
-from vast_cli.timebase import FPS
 
 log = logging.getLogger(__name__)
 

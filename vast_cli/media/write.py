@@ -9,12 +9,12 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import FPS
+from vast_cli.media.audio_track import Soundtrack
 from vast_cli.media.ffmpeg import PROTOCOLS, Process, command, safe_path
 from vast_cli.media.probe import MAX_SIDE
-from vast_cli.media.soundtrack import Soundtrack
 from vast_cli.media.staged import Staged
-from vast_cli.timebase import FPS
 
 Codec = Literal["h264", "h265"]
 THREADS = 4  # fixed, never the number of cores: the same pictures give the same bytes on every machine

@@ -1,10 +1,10 @@
 """Renderer: textured mesh, layered plate or footage, and the network G on top (paper 3.4, App. B)."""
 
-from vast_cli.bundles import find as find_avatar
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.limiter import ExpressionRange, limit_expression
 from vast_cli.renderer.render import Renderer, State, speech_windows
 from vast_cli.renderer.scene import Scene
+from vast_cli.store.bundles import find as find_avatar
 
 __all__ = [
     "Avatar",

@@ -16,24 +16,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vast_cli import __version__, files, records
-from vast_cli.bundles import CARD
-from vast_cli.errors import VastError
+from vast_cli import __version__, records
+from vast_cli.core import files
+from vast_cli.core.arrays import Float32, Image
+from vast_cli.core.errors import VastError
 from vast_cli.records import N_VERTICES
-from vast_cli.renderer.geometry import Array, Box, PoseStatistics
+from vast_cli.renderer.geometry import Box, PoseStatistics
 from vast_cli.renderer.limiter import ExpressionRange
 from vast_cli.renderer.network import Network, NetworkConfig
 from vast_cli.renderer.plate import Plate
 from vast_cli.renderer.scene import Subject
 from vast_cli.renderer.texture import Region, Texture
+from vast_cli.store.bundles import CARD
 
 FORMAT, VERSION = "vast.avatar", 1
 WEIGHTS = "avatar.safetensors"
 MEMBERS = {CARD, WEIGHTS, "card.md"}
 MAX_MEMBER = 4 << 30  # bytes; an hour of footage fits
 LAYERS = ("background", "torso", "head")
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class Avatar:
     face_model_hash: str
     subject: Subject
     region: tuple[int, int, int, int]  # top, bottom, left, right of where G works, box pixels, multiples of 8
-    rotation: Array  # [t, 3], template poses in footage pixels
-    scale: Array  # [t]
-    translation: Array  # [t, 3]
+    rotation: Float32  # [t, 3], template poses in footage pixels
+    scale: Float32  # [t]
+    translation: Float32  # [t, 3]
     texture: Texture
     plate: Plate
     network: Network
     expression_range: ExpressionRange
-    neutral: Array  # [d_s], the avatar's own style code, or [0]
+    neutral: Float32  # [d_s], the avatar's own style code, or [0]
     neutral_model: str  # hash of the style model that made it
     footage: Footage | None = None
 
-    def neutral_style(self, model_hash: str) -> Array | None:
+    def neutral_style(self, model_hash: str) -> Float32 | None:
         """The avatar's own style code [d_s], if the style model in use made it."""
         return self.neutral if self.neutral_model == model_hash and len(self.neutral) else None
 
@@ -254,7 +254,7 @@ def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
         part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _levels(values: Array) -> Image:
+def _levels(values: Float32) -> Image:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 

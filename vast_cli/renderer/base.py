@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vast_cli.core.arrays import Float32
 from vast_cli.renderer import plate as plates
-from vast_cli.renderer.geometry import Array
 from vast_cli.renderer.plate import Plate
 from vast_cli.renderer.scene import Scene
 from vast_cli.renderer.texture import Texture, drape
@@ -17,9 +17,9 @@ def paint(
     texture: Texture,
     plate: Plate,
     *,
-    background: Array | None = None,
-    mixed: tuple[Array, Array] | None = None,
-) -> Array:
+    background: Float32 | None = None,
+    mixed: tuple[Float32, Float32] | None = None,
+) -> Float32:
     """Base pictures of a run of frames.
 
     Args:
@@ -33,7 +33,7 @@ def paint(
     Returns:
         [n, size, size, 3], float32, levels of 255.
     """
-    below: Array = (255 * plates.paint(plate, scene.plate)).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    below: Float32 = (255 * plates.paint(plate, scene.plate)).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if background is not None:
         below = background + scene.hull[..., None] * (below - background)
     if mixed is None:
@@ -41,7 +41,7 @@ def paint(
     return drape(texture.paint(*mixed), scene.mesh, np.ascontiguousarray(below))
 
 
-def network_input(base: Array, scene: Scene, region: tuple[int, int, int, int]) -> Tensor:
+def network_input(base: Float32, scene: Scene, region: tuple[int, int, int, int]) -> Tensor:
     """What G sees: base picture, mesh images and mask in G's region, [1, n, 10, h, w] in [0, 1]."""
     top, bottom, left, right = region
     rows, columns = slice(top, bottom), slice(left, right)

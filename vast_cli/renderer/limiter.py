@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli.records import N_STRONG, Array
+from vast_cli.core.arrays import Float32
+from vast_cli.records import N_STRONG
 
 KNEE = 0.8  # share of the limit from which motion is bent
 DIRECTIONS = 6  # of the footage that are watched, nearly all its variance; further ones tell persons apart
@@ -16,12 +17,12 @@ QUANTILE = 0.995  # of the footage's own frames that lie inside the limit
 class ExpressionRange:
     """Which strong expressions an avatar's footage shows."""
 
-    mean: Array  # [85]
-    whitening: Array  # [85, directions], deviations to standard deviations along principal directions
+    mean: Float32  # [85]
+    whitening: Float32  # [85, directions], deviations to standard deviations along principal directions
     limit: float  # Mahalanobis length that `QUANTILE` of the footage stays within
 
 
-def measure_range(expression: Array) -> ExpressionRange:
+def measure_range(expression: Float32) -> ExpressionRange:
     """The range of a footage's expressions [n, 233]."""
     strong = expression[:, :N_STRONG].astype(np.float64)
     mean = strong.mean(0)
@@ -33,8 +34,8 @@ def measure_range(expression: Array) -> ExpressionRange:
 
 
 def limit_expression(
-    expression: Array, known: ExpressionRange, *, max_exaggeration: float
-) -> tuple[Array, NDArray[np.bool_]]:
+    expression: Float32, known: ExpressionRange, *, max_exaggeration: float
+) -> tuple[Float32, NDArray[np.bool_]]:
     """Draw strong expressions that lie outside the range towards its middle, softly and along their own direction.
 
     Scaling the whole deviation keeps its shape: clipping components one by one would open closed lips.

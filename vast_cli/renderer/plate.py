@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vast_cli.renderer.geometry import N_POSE_FEATURES, Array
+from vast_cli.core.arrays import Float32
+from vast_cli.renderer.geometry import N_POSE_FEATURES
 
 FLOW_GRID = 16  # coarse cells a side
 FLOW_UNIT = 0.05  # of half the picture, a unit of the flow's parameters
@@ -26,8 +27,8 @@ FLOW_UNIT = 0.05  # of half the picture, a unit of the flow's parameters
 class PlateInput:
     """What tells a plate the pose of a run of frames."""
 
-    affine: Array  # [n, 2, 3], picture to reference, box pixels (`geometry.affine_to_reference`)
-    features: Array  # [n, 27] (`geometry.pose_features`)
+    affine: Float32  # [n, 2, 3], picture to reference, box pixels (`geometry.affine_to_reference`)
+    features: Float32  # [n, 27] (`geometry.pose_features`)
 
 
 class Plate(nn.Module):
@@ -76,9 +77,9 @@ class Plate(nn.Module):
         return F.grid_sample(layer, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def normalised(affine: Array, size: int) -> Array:
+def normalised(affine: Float32, size: int) -> Float32:
     """Affine maps in pixels [n, 2, 3] as maps of [-1, 1] coordinates."""
-    result: Array = affine.copy()
+    result: Float32 = affine.copy()
     result[:, :, 2] = affine[:, :, :2].sum(2) + 2 * affine[:, :, 2] / size - 1
     return result
 

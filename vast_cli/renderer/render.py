@@ -8,20 +8,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from vast_cli import timebase
-from vast_cli.devices import Compute
-from vast_cli.errors import VastError
+from vast_cli.core import timebase
+from vast_cli.core.arrays import Float32, Image
+from vast_cli.core.devices import Compute
+from vast_cli.core.errors import VastError
+from vast_cli.core.memory import is_out_of_memory
 from vast_cli.records import Posteriorgram
 from vast_cli.renderer import base, scene, template
 from vast_cli.renderer.avatar import Avatar
-from vast_cli.renderer.geometry import Array, Box
+from vast_cli.renderer.geometry import Box
 from vast_cli.renderer.network import SPEECH_FRAMES
 from vast_cli.renderer.scene import Face, Rasteriser, Scene
 
 log = logging.getLogger(__name__)
-Image = NDArray[np.uint8]
 
 BATCH = 8  # frames at once
 BORDER = 8  # pixels over which G's residual fades at the edge of its region
@@ -31,7 +31,7 @@ DETAILS = ("full", "mesh")
 class State(NamedTuple):
     """Where G stands between two frames."""
 
-    values: Array  # [1, c, h / 8, w / 8]; [0] before the first frame and without G
+    values: Float32  # [1, c, h / 8, w / 8]; [0] before the first frame and without G
     dtype: str  # that it had in the network
 
 
@@ -113,7 +113,7 @@ class Renderer:
             raise VastError("vast_record_invalid", f"no state of avatar `{self._avatar.name}`")
         self._carried = torch.from_numpy(value.values).to(self._compute.device, dtype)
 
-    def prepare(self, expression: Array, start: int) -> Iterator[Scene]:
+    def prepare(self, expression: Float32, start: int) -> Iterator[Scene]:
         """Scenes of the frames start ... of an expression run [n, 233], `batch` at a time; no network is run."""
         avatar = self._avatar
         for first in range(0, len(expression), self._batch):
@@ -128,7 +128,7 @@ class Renderer:
             )
             yield scene.build(avatar.subject, part, pose, face=self._face, rasteriser=self._rasteriser, positions=where)
 
-    def render(self, run: Scene, speech: Array) -> list[Image]:
+    def render(self, run: Scene, speech: Float32) -> list[Image]:
         """Frames of the next scene.
 
         Args:
@@ -151,7 +151,7 @@ class Renderer:
                 frames += painted
         return frames
 
-    def _try(self, run: Scene, speech: Array) -> list[Image] | None:
+    def _try(self, run: Scene, speech: Float32) -> list[Image] | None:
         """Frames of a scene, or None if memory ran out; G's state is then as it was."""
         try:
             return self._paint(run, speech)
@@ -170,7 +170,7 @@ class Renderer:
             log.warning("memory ran out with %d frames at once; going on with fewer", failed)
         self._at_once = failed // 2
 
-    def _paint(self, run: Scene, speech: Array) -> list[Image]:
+    def _paint(self, run: Scene, speech: Float32) -> list[Image]:
         footage = None if self._avatar.footage is None else self._footage(run)
         background = None if footage is None else self._to_box(footage)
         picture = base.paint(run, self._avatar.texture, self._plate, background=background)
@@ -188,7 +188,7 @@ class Renderer:
         return frames
 
     @torch.inference_mode()
-    def _add_residual(self, picture: Array, run: Scene, speech: Array) -> torch.Tensor:
+    def _add_residual(self, picture: Float32, run: Scene, speech: Float32) -> torch.Tensor:
         top, bottom, left, right = self._avatar.region
         inputs = base.network_input(picture, run, self._avatar.region).to(self._compute.device)
         heard = torch.from_numpy(speech)[None].to(self._compute.device)
@@ -218,11 +218,11 @@ class Renderer:
             frames.append(np.ascontiguousarray(picture[:, :, ::-1], np.uint8))
         return frames
 
-    def _to_box(self, frames: list[Image]) -> Array:
+    def _to_box(self, frames: list[Image]) -> Float32:
         boxes = np.stack([crop_to_box(frame, self._avatar.subject.box) for frame in frames])
         return boxes.astype(np.float32)
 
-    def _compose(self, frame: Image, face: Image, hull: Array) -> Image:
+    def _compose(self, frame: Image, face: Image, hull: Float32) -> Image:
         """Put the box back into the full-resolution frame, inside the hull only."""
         box = self._avatar.subject.box
         left, top, side = round(box.left), round(box.top), round(box.side)
@@ -235,13 +235,6 @@ class Renderer:
         under = frame[rows, columns].astype(np.float32)
         result[rows, columns] = np.round(under + alpha[inner] * (big[inner] - under)).astype(np.uint8)
         return result
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: of a GPU, or of the machine."""
-    text = str(error).lower()
-    told = "out of memory" in text or "can't allocate memory" in text
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and told)
 
 
 def _part(run: Scene, which: slice) -> Scene:
@@ -276,19 +269,19 @@ def crop_to_box(frame: Image, box: Box) -> Image:
     return result
 
 
-def speech_windows(ppg: Posteriorgram, start: int, n: int) -> Array:
+def speech_windows(ppg: Posteriorgram, start: int, n: int) -> Float32:
     """PPG around video frames start ... start + n - 1: [n, 11, 40]; beyond the ends the border rows are repeated."""
     per_frame = timebase.PPG_RATE // timebase.FPS
     centre = per_frame * np.arange(start, start + n) - 1
     index = centre[:, None] + np.arange(SPEECH_FRAMES) - SPEECH_FRAMES // 2
-    windows: Array = ppg.values[np.clip(index, 0, len(ppg.values) - 1)]
+    windows: Float32 = ppg.values[np.clip(index, 0, len(ppg.values) - 1)]
     return windows
 
 
-def _fade(region: tuple[int, int, int, int]) -> Array:
+def _fade(region: tuple[int, int, int, int]) -> Float32:
     top, bottom, left, right = region
     rows = np.minimum(np.arange(bottom - top) + 0.5, np.arange(bottom - top)[::-1] + 0.5)
     columns = np.minimum(np.arange(right - left) + 0.5, np.arange(right - left)[::-1] + 0.5)
     window = np.minimum(rows[:, None], columns) / BORDER
-    fade: Array = np.clip(window, 0, 1).astype(np.float32)[..., None]
+    fade: Float32 = np.clip(window, 0, 1).astype(np.float32)[..., None]
     return fade

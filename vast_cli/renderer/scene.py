@@ -12,25 +12,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Float32
 from vast_cli.records import MeshImages
-from vast_cli.renderer.geometry import Array, Box, PoseStatistics, affine_to_reference, pose_features, pose_numbers
+from vast_cli.renderer.geometry import Box, PoseStatistics, affine_to_reference, pose_features, pose_numbers
 from vast_cli.renderer.plate import PlateInput
 
 N_SURFACE = 468  # vertices of the surface; the irises follow
 HULL_GROWTH = 8 / 256  # of the picture: the widest open jaw stays inside
 HULL_FADE = 6 / 256
 
-Image = NDArray[np.uint8]
-
 
 class Face(Protocol):
     """The part of the face model that the renderer needs (Phi')."""
 
-    def decode(self, identity: Array, expression: Array) -> Array:
+    def decode(self, identity: Float32, expression: Float32) -> Float32:
         """[478, 3], [n, 233] -> [n, 478, 3], canonical."""
         ...
 
-    def place(self, vertices: Array, rotation: Array, scale: Array, translation: Array) -> Array:
+    def place(self, vertices: Float32, rotation: Float32, scale: Float32, translation: Float32) -> Float32:
         """[n, 478, 3], canonical -> pixels."""
         ...
 
@@ -38,7 +37,7 @@ class Face(Protocol):
 class Rasteriser(Protocol):
     """Draws mesh images."""
 
-    def draw(self, vertices: Array, height: int, width: int) -> MeshImages:
+    def draw(self, vertices: Float32, height: int, width: int) -> MeshImages:
         """[n, 478, 3], pixels -> mesh images."""
         ...
 
@@ -48,10 +47,10 @@ class Subject:
     """The person and their place in the picture."""
 
     box: Box
-    identity: Array  # [478, 3], neutral mesh
-    open_jaw: Array  # [478, 3], the neutral with the jaw wide open; for the hull only
+    identity: Float32  # [478, 3], neutral mesh
+    open_jaw: Float32  # [478, 3], the neutral with the jaw wide open; for the hull only
     pose: PoseStatistics
-    reference: Array  # [468, 2], the neutral in the mean pose, box pixels
+    reference: Float32  # [468, 2], the neutral in the mean pose, box pixels
     lower_vertices: NDArray[np.int64]  # whose positions tell mouth shapes
     upper_vertices: NDArray[np.int64]  # ... and eye and brow shapes
 
@@ -61,11 +60,11 @@ class Scene:
     """A run of n frames, ready to be painted."""
 
     mesh: MeshImages
-    lower: Array  # [n, d], mouth shapes, canonical
-    upper: Array  # [n, d], eye and brow shapes
-    pose: Array  # [n, 6], standardised pose numbers
+    lower: Float32  # [n, d], mouth shapes, canonical
+    upper: Float32  # [n, d], eye and brow shapes
+    pose: Float32  # [n, 6], standardised pose numbers
     plate: PlateInput
-    hull: Array  # [n, size, size], opacity of the region where the face is, from pose and identity alone
+    hull: Float32  # [n, size, size], opacity of the region where the face is, from pose and identity alone
     positions: NDArray[np.float64]  # [n], fractional template frames
 
     def __len__(self) -> int:
@@ -74,8 +73,8 @@ class Scene:
 
 def build(
     subject: Subject,
-    expression: Array,
-    pose: tuple[Array, Array, Array],
+    expression: Float32,
+    pose: tuple[Float32, Float32, Float32],
     *,
     face: Face,
     rasteriser: Rasteriser,
@@ -112,7 +111,7 @@ def build(
     )
 
 
-def hulls(points: Array, size: int) -> Array:
+def hulls(points: Float32, size: int) -> Float32:
     """Grown convex hulls with a soft border: [n, p, 2] -> [n, size, size] in [0, 1]."""
     result = np.zeros((len(points), size, size), np.float32)
     reach = 2 * round(HULL_GROWTH * size) + 1
@@ -126,7 +125,7 @@ def hulls(points: Array, size: int) -> Array:
     return result
 
 
-def region_of(hull: Sequence[Array] | Array, size: int) -> tuple[int, int, int, int]:
+def region_of(hull: Sequence[Float32] | Float32, size: int) -> tuple[int, int, int, int]:
     """Where G works: the bounding box of all hulls with a margin, edges at multiples of 8. Top, bottom, left, right."""
     union = np.max(np.asarray(hull), axis=0) > 0
     rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))

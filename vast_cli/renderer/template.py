@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli.renderer.geometry import Array
+from vast_cli.core.arrays import Float32
 
 EASE = 12  # frames before and after a turning point over which the motion slows down and turns
 
@@ -25,10 +25,10 @@ def positions(start: int, n: int, *, length: int, seed: int) -> NDArray[np.float
     return np.where(to_high < ease, last - (to_high**2 + ease**2) / (2 * ease), rounded)
 
 
-def at(values: Array, where: NDArray[np.float64]) -> Array:
+def at(values: Float32, where: NDArray[np.float64]) -> Float32:
     """Values [length, ...] at fractional positions [n], linearly."""
     left = np.minimum(where.astype(np.int64), max(len(values) - 2, 0))
     right = np.minimum(left + 1, len(values) - 1)
     weight = (where - left).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-    result: Array = values[left] * (1 - weight) + values[right] * weight
+    result: Float32 = values[left] * (1 - weight) + values[right] * weight
     return result

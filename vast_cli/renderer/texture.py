@@ -13,10 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Float32, Image
 from vast_cli.records import MeshImages
-from vast_cli.renderer.geometry import Array
-
-Image = NDArray[np.uint8]
 
 POSE_WEIGHT = 0.3  # of a standard deviation of pose beside canonical units of shape
 EDGE = 5  # pixels over which the textured mesh fades into what lies under it
@@ -26,22 +24,22 @@ EDGE = 5  # pixels over which the textured mesh fades into what lies under it
 class Region:
     """One part of the face: its fitted appearance and what that depends on."""
 
-    components: Array  # [k, t, t, 3], in levels of 255, with the region's weight; orthogonal
-    middle: Array  # [d], mean shape
-    directions: Array  # [d, q], the footage's principal directions of shape
-    bounds: Array  # [q], how far the footage goes along each
-    centres: Array  # [c, q + 6], conditions that the regression knows
-    weights: Array  # [c, k], kernel values to coefficients
-    offset: Array  # [k], coefficients far from all centres
+    components: Float32  # [k, t, t, 3], in levels of 255, with the region's weight; orthogonal
+    middle: Float32  # [d], mean shape
+    directions: Float32  # [d, q], the footage's principal directions of shape
+    bounds: Float32  # [q], how far the footage goes along each
+    centres: Float32  # [c, q + 6], conditions that the regression knows
+    weights: Float32  # [c, k], kernel values to coefficients
+    offset: Float32  # [k], coefficients far from all centres
     gamma: float  # of the kernel exp(-gamma distance^2)
 
-    def mix(self, shape: Array, pose: Array) -> Array:
+    def mix(self, shape: Float32, pose: Float32) -> Float32:
         """Coefficients of shapes [n, d] in poses [n, 6] (standardised pose numbers): [n, k]."""
         known = kernel(self.conditions(shape, pose), self.centres, self.gamma)
-        mixed: Array = (known @ self.weights + self.offset).astype(np.float32)
+        mixed: Float32 = (known @ self.weights + self.offset).astype(np.float32)
         return mixed
 
-    def conditions(self, shape: Array, pose: Array) -> Array:
+    def conditions(self, shape: Float32, pose: Float32) -> Float32:
         """What appearance depends on: shapes [n, d] and poses [n, 6] -> [n, q + 6].
 
         Another person's or a predicted shape lies beside the footage's. It is laid upon what the footage shows, or
@@ -51,7 +49,7 @@ class Region:
         return np.concatenate([along, POSE_WEIGHT * pose], 1).astype(np.float32)
 
 
-def kernel(a: Array, b: Array, gamma: float) -> NDArray[np.float64]:
+def kernel(a: Float32, b: Float32, gamma: float) -> NDArray[np.float64]:
     """exp(-gamma |a - b|^2) of all pairs: [n, d], [c, d] -> [n, c]."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)  # small differences of large squares
     square = (a64**2).sum(1)[:, None] + (b64**2).sum(1) - 2 * a64 @ b64.T
@@ -63,20 +61,20 @@ def kernel(a: Array, b: Array, gamma: float) -> NDArray[np.float64]:
 class Texture:
     """Appearance of a person over the texture plane."""
 
-    mean: Array  # [t, t, 3], in levels of 255
+    mean: Float32  # [t, t, 3], in levels of 255
     lower: Region
     upper: Region
 
-    def paint(self, lower: Array, upper: Array) -> Array:
+    def paint(self, lower: Float32, upper: Float32) -> Float32:
         """Texture pictures of coefficients [n, k] of both regions: [n, t, t, 3], levels of 255."""
         size = self.mean.shape[0]
         flat = lower @ self.lower.components.reshape(len(self.lower.components), -1)
         flat += upper @ self.upper.components.reshape(len(self.upper.components), -1)
-        picture: Array = flat.reshape(-1, size, size, 3) + self.mean
+        picture: Float32 = flat.reshape(-1, size, size, 3) + self.mean
         return picture
 
 
-def drape(textures: Array, mesh: MeshImages, below: Array) -> Array:
+def drape(textures: Float32, mesh: MeshImages, below: Float32) -> Float32:
     """Lay textures over meshes and fade their borders into what lies below.
 
     Args:
@@ -99,11 +97,11 @@ def drape(textures: Array, mesh: MeshImages, below: Array) -> Array:
     return result
 
 
-def feather(mask: Image) -> Array:
+def feather(mask: Image) -> Float32:
     """Opacity of a mask that fades to nothing at its border, inwards: [h, w] in [0, 1]."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     inside = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1].astype(np.float32)
-    opacity: Array = np.clip(inside / np.float32(EDGE), 0, 1)
+    opacity: Float32 = np.clip(inside / np.float32(EDGE), 0, 1)
     return opacity
 
 

@@ -4,7 +4,7 @@
 """
 
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticConfig, AcousticModel
-from vast_cli.speech.picture import DRAWN_S, draw_posteriorgram
+from vast_cli.speech.plot import DRAWN_S, draw_posteriorgram
 from vast_cli.speech.ppg import extract_ppg, is_speech_present, speech_share, stream_ppg
 from vast_cli.speech.weights import load_acoustic_model, save_acoustic_model
 

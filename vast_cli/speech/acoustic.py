@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vast_cli.speech.filterbank import Floats
+from vast_cli.core.arrays import Float32
 from vast_cli.speech.normalise import SCALE, windowed_mean
 
 CLASSES = tuple(
@@ -118,7 +118,7 @@ class AcousticModel(nn.Module):
         """Frames on each side that an output depends on; even, so that blocks start on whole steps."""
         return 2 * (1 + sum(self.config.dilations))
 
-    def normalise(self, features: Floats, rows: range, *, ahead: int | None = None) -> Floats:
+    def normalise(self, features: Float32, rows: range, *, ahead: int | None = None) -> Float32:
         """What the network reads: rows of log-mel features [T, 80] less their windowed mean, over `SCALE`."""
         c, mean = self.config, self.mean.cpu().numpy()
         m = windowed_mean(

@@ -7,22 +7,20 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 
-from vast_cli.timebase import PPG_SHIFT as SHIFT
-from vast_cli.timebase import PPG_WINDOW as WINDOW
-from vast_cli.timebase import SAMPLE_RATE, ppg_frames
+from vast_cli.core.arrays import Float32
+from vast_cli.core.timebase import PPG_SHIFT as SHIFT
+from vast_cli.core.timebase import PPG_WINDOW as WINDOW
+from vast_cli.core.timebase import SAMPLE_RATE, ppg_frames
 
 FFT_SIZE = 1_024
 N_MELS = 80
 LOW_HZ, HIGH_HZ = 20.0, 7_600.0
 LOG_FLOOR = 1e-10  # power; digital silence becomes log(1e-10) = -23.03 in every band
 
-Floats = NDArray[np.float32]
-
 
 @lru_cache(maxsize=1)
-def mel_weights() -> Floats:
+def mel_weights() -> Float32:
     """Triangles of the filter bank, [513, 80], peak 1 without area norm, HTK mel scale."""
 
     def mel(hz: float) -> float:
@@ -39,7 +37,7 @@ def mel_weights() -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _hann() -> Floats:
+def _hann() -> Float32:
     window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)  # periodic
     window.setflags(write=False)
     return window
@@ -52,16 +50,16 @@ class FilterBankStream:
     """
 
     def __init__(self) -> None:
-        self._rest: Floats = np.zeros(0, np.float32)  # samples from the next frame's first one on
+        self._rest: Float32 = np.zeros(0, np.float32)  # samples from the next frame's first one on
 
-    def push(self, block: Floats) -> Floats:
+    def push(self, block: Float32) -> Float32:
         """Take samples [n], in [-1, 1], and give the frames they complete, [T, 80] with T >= 0."""
         samples = np.concatenate([self._rest, block])
         complete = max(0, (len(samples) - WINDOW) // SHIFT + 1)
         self._rest = samples[complete * SHIFT :]
         return _frames(samples, complete)
 
-    def finish(self) -> Floats:
+    def finish(self) -> Float32:
         """Give the last frames, whose windows reach beyond the end and are filled up with zeros, [0 ... 2, 80]."""
         last = ppg_frames(len(self._rest))
         padded = np.concatenate([self._rest, np.zeros(WINDOW, np.float32)])
@@ -69,17 +67,17 @@ class FilterBankStream:
         return _frames(padded, last)
 
 
-def _frames(samples: Floats, count: int) -> Floats:
+def _frames(samples: Float32, count: int) -> Float32:
     if count == 0:
         return np.zeros((0, N_MELS), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:count]
     spectrum = scipy.fft.rfft(windows * _hann(), FFT_SIZE, axis=1)  # single precision, which numpy < 2 does not have
     power = spectrum.real**2 + spectrum.imag**2
-    features: Floats = np.log(np.maximum(power @ mel_weights(), np.float32(LOG_FLOOR)))
+    features: Float32 = np.log(np.maximum(power @ mel_weights(), np.float32(LOG_FLOOR)))
     return features
 
 
-def log_mel(samples: Floats) -> Floats:
+def log_mel(samples: Float32) -> Float32:
     """Features of a whole sound: [n] at 16 kHz -> [ceil(n / 320), 80], natural log of power, >= -23.03."""
     stream = FilterBankStream()
     return np.concatenate([stream.push(np.asarray(samples, np.float32)), stream.finish()])

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from vast_cli.speech.filterbank import Floats
+from vast_cli.core.arrays import Float32
 
 SCALE = 3.0  # the sd of log bands over speech is near 3; a constant, so that quiet bands are not blown up
 
 
 def windowed_mean(
-    features: Floats,
-    mean: Floats,
+    features: Float32,
+    mean: Float32,
     rows: range,
     *,
     half_window: int,
@@ -54,10 +54,10 @@ def windowed_mean(
     return result
 
 
-def _highest(level: Floats, start: int, stop: int, before: int, ahead: int) -> Floats:
+def _highest(level: Float32, start: int, stop: int, before: int, ahead: int) -> Float32:
     """Highest of level[t - before : t + ahead + 1] for t = start ... stop - 1, as far as there are values."""
     padded = np.concatenate([np.full(before, -np.inf, np.float32), level, np.full(ahead, -np.inf, np.float32)])
     size = before + ahead + 1
     # the origin moves the filter's window from around t to t ... t + size - 1
-    peaks: Floats = maximum_filter1d(padded, size, mode="constant", cval=-np.inf, origin=-(size // 2))
+    peaks: Float32 = maximum_filter1d(padded, size, mode="constant", cval=-np.inf, origin=-(size // 2))
     return peaks[start:stop]

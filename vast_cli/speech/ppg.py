@@ -8,12 +8,13 @@ from itertools import chain
 import numpy as np
 import torch
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import PPG_SHIFT
 from vast_cli.records import Posteriorgram
 from vast_cli.speech.acoustic import SIL, AcousticModel
-from vast_cli.speech.filterbank import N_MELS, FilterBankStream, Floats
+from vast_cli.speech.filterbank import N_MELS, FilterBankStream
 from vast_cli.speech.weights import load_acoustic_model
-from vast_cli.timebase import PPG_SHIFT
 
 __all__ = ["extract_ppg", "is_speech_present", "load_acoustic_model", "speech_share", "stream_ppg"]
 
@@ -22,7 +23,7 @@ HOP = 500  # frames answered at once, 10 s; even, because the network works on p
 MIN_SPEECH_S = 0.1  # less speech than that in a whole sound is a click or a breath
 
 
-def extract_ppg(blocks: Iterable[Floats], model: AcousticModel, *, where: str | None = None) -> Posteriorgram:
+def extract_ppg(blocks: Iterable[Float32], model: AcousticModel, *, where: str | None = None) -> Posteriorgram:
     """Posteriorgram of a sound that arrives in blocks of any size.
 
     The blocks are cut anew to a fixed size, so the result does not depend on them, bit for bit
@@ -39,7 +40,7 @@ def extract_ppg(blocks: Iterable[Floats], model: AcousticModel, *, where: str | 
     """
     n_samples = 0
 
-    def counted() -> Iterator[Floats]:
+    def counted() -> Iterator[Float32]:
         nonlocal n_samples
         for block in blocks:
             if block.ndim != 1:
@@ -59,8 +60,8 @@ def extract_ppg(blocks: Iterable[Floats], model: AcousticModel, *, where: str | 
 
 
 def stream_ppg(
-    blocks: Iterable[Floats], model: AcousticModel, *, ahead: int | None = None, hop: int = HOP
-) -> Iterator[Floats]:
+    blocks: Iterable[Float32], model: AcousticModel, *, ahead: int | None = None, hop: int = HOP
+) -> Iterator[Float32]:
     """Posteriors as the sound comes in, [hop or fewer, 40] at a time.
 
     Args:
@@ -73,7 +74,7 @@ def stream_ppg(
     if hop < 2 or hop % 2:
         raise ValueError(f"hop is even, got {hop}")
     bank = FilterBankStream()
-    frames: Floats = np.zeros((0, N_MELS), np.float32)  # frames `first` ... of the sound
+    frames: Float32 = np.zeros((0, N_MELS), np.float32)  # frames `first` ... of the sound
     first = done = 0
     reach = hop + model.context + (model.config.half_window if ahead is None else ahead)
     for new in chain((bank.push(block) for block in _recut(blocks, min(READ, hop * PPG_SHIFT))), [None]):
@@ -89,20 +90,20 @@ def stream_ppg(
 
 @torch.inference_mode()
 def _posteriors(
-    model: AcousticModel, frames: Floats, start: int, stop: int, *, at_start: bool, ahead: int | None
-) -> Floats:
+    model: AcousticModel, frames: Float32, start: int, stop: int, *, at_start: bool, ahead: int | None
+) -> Float32:
     """Softmax of rows start ... stop - 1 of `frames`, with the context they need on both sides as far as there is."""
     assert at_start or start >= model.context
     low, high = max(0, start - model.context), min(len(frames), stop + model.context)
     x = model.normalise(frames, range(low, high), ahead=ahead)
     logits: torch.Tensor = model(torch.from_numpy(x)[None].to(model.mean.device))[0, start - low : stop - low]
-    values: Floats = logits.float().softmax(dim=1).cpu().numpy()
+    values: Float32 = logits.float().softmax(dim=1).cpu().numpy()
     return values
 
 
-def _recut(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
+def _recut(blocks: Iterable[Float32], size: int) -> Iterator[Float32]:
     """The same samples in blocks of `size`, the last one shorter; no block if there is no sample."""
-    waiting: list[Floats] = []
+    waiting: list[Float32] = []
     n_waiting = 0
     for block in blocks:
         waiting.append(block)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from vast_cli.errors import VastError
-from vast_cli.files import sha256
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import sha256
 from vast_cli.records import load_tensors, save_tensors
 from vast_cli.speech.acoustic import AcousticConfig, AcousticModel
 

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vast_cli import assets, files, records
-from vast_cli.errors import VastError
-from vast_cli.records import Array, FaceTrack, Posteriorgram, Style
+from vast_cli import records
+from vast_cli.core import files
+from vast_cli.core.arrays import Float32
+from vast_cli.core.errors import VastError
+from vast_cli.records import FaceTrack, Posteriorgram, Style
+from vast_cli.store import assets
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer
 
@@ -148,19 +151,19 @@ def draw(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0
     return dataclasses.replace(style, vector=vector[0].numpy())
 
 
-def draw_prior(size: int, *, seed: int) -> Array:
+def draw_prior(size: int, *, seed: int) -> Float32:
     """A style of nobody: s [size] from the prior N(0, I)."""
-    drawn: Array = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+    drawn: Float32 = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
     return drawn
 
 
-def interpolate(neutral: Array, vector: Array, strength: float) -> Array:
+def interpolate(neutral: Float32, vector: Float32, strength: float) -> Float32:
     """Style at a strength: 0 is `neutral` [d_s] (the avatar's own), 1 is `vector` [d_s], beyond 1 goes further."""
-    result: Array = (neutral + np.float32(strength) * (vector - neutral)).astype(np.float32)
+    result: Float32 = (neutral + np.float32(strength) * (vector - neutral)).astype(np.float32)
     return result
 
 
-def mix(vectors: list[Array], weights: list[float]) -> Array:
+def mix(vectors: list[Float32], weights: list[float]) -> Float32:
     """Weighted mean of style vectors, [d_s] each; the weights are divided by their sum.
 
     Raises:
@@ -169,5 +172,5 @@ def mix(vectors: list[Array], weights: list[float]) -> Array:
     if not vectors or len(vectors) != len(weights) or not all(np.isfinite(weights)) or sum(weights) <= 0:
         raise VastError("vast_option_invalid", "weights of styles must be numbers, one a style, with a positive sum")
     share = np.asarray(weights, np.float64) / sum(weights)
-    mixed: Array = np.einsum("k,kd->d", share, np.stack(vectors)).astype(np.float32)
+    mixed: Float32 = np.einsum("k,kd->d", share, np.stack(vectors)).astype(np.float32)
     return mixed

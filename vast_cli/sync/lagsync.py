@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from vast_cli import assets
-from vast_cli.errors import VastError
-from vast_cli.files import sha256
+from vast_cli.core.arrays import Float32, Image
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import sha256
 from vast_cli.records import load_tensors, save_tensors
-from vast_cli.sync import sound
+from vast_cli.store import assets
+from vast_cli.sync import audio
 from vast_cli.sync.network import FRAMES, LagSyncConfig, LagSyncNet
-
-Array = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 FORMAT = "vast.lagsync"
 VERSION = 1
@@ -35,7 +32,7 @@ class LagSync:
         self.network = network.eval().requires_grad_(False)
         self.name = name
 
-    def embed_mouth(self, crops: Image) -> Array:
+    def embed_mouth(self, crops: Image) -> Float32:
         """Where each run of five mouths lies.
 
         Args:
@@ -51,14 +48,14 @@ class LagSync:
             return np.zeros((0, self.network.config.dims), np.float32)
         with torch.inference_mode():
             parts = [self._pictures(crops[k : k + BATCH]) for k in range(0, len(crops), BATCH)]
-            result: Array = self.network.mouth.embed(torch.cat(parts)[None])[0].numpy()
+            result: Float32 = self.network.mouth.embed(torch.cat(parts)[None])[0].numpy()
         return result
 
     def _pictures(self, crops: Image) -> torch.Tensor:
         told: torch.Tensor = self.network.mouth.picture(torch.from_numpy(crops.astype(np.float32)))
         return told
 
-    def embed_sound(self, samples: Array, n_frames: int) -> Array:
+    def embed_sound(self, samples: Float32, n_frames: int) -> Float32:
         """Where the sound of each run of five frames lies.
 
         Args:
@@ -70,11 +67,11 @@ class LagSync:
         """
         if samples.ndim != 1 or n_frames < 0:
             raise ValueError(f"a sound is [n] at 16 kHz, not {list(samples.shape)}, and lasts 0 frames or more")
-        n = n_frames * sound.A_FRAME
-        features = sound.normalise(sound.log_mel(np.asarray(samples, np.float32), n))
+        n = n_frames * audio.A_FRAME
+        features = audio.normalise(audio.log_mel(np.asarray(samples, np.float32), n))
         if n_frames < FRAMES:
             return np.zeros((0, self.network.config.dims), np.float32)
-        pieces = sound.windows(features, n_frames)
+        pieces = audio.windows(features, n_frames)
         with torch.inference_mode():
             parts = [
                 self.network.sound(torch.from_numpy(np.ascontiguousarray(pieces[k : k + BATCH]))).numpy()

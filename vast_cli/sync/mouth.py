@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from vast_cli.core.arrays import Image
 
 SIZE = 96  # pixels
 SIDE = 1.0  # of the crop, in outer-eye distances: from the nostrils to the chin

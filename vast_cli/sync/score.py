@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from vast_cli.core.arrays import Float32
 
 MAX_LAG = 15  # frames to each side
 MIN_WINDOWS = 25  # 1 s
@@ -21,10 +21,10 @@ class LagScore:
     margin: float  # of the curve: peak less median
     at0: float  # value at lag 0 less median
     acc: float | None  # share of the stretches of 25 frames that fit best within a frame of lag 0; None: no whole one
-    curve: Array  # [31]
+    curve: Float32  # [31]
 
 
-def score(mouth: Array, sound: Array, *, valid: NDArray[np.bool_] | None = None) -> LagScore | None:
+def score(mouth: Float32, sound: Float32, *, valid: NDArray[np.bool_] | None = None) -> LagScore | None:
     """Compare the two embeddings of a video.
 
     At lag L the mouth of window i stands against the sound of window i - L; pairs of which one half does not exist are
@@ -60,7 +60,7 @@ def score(mouth: Array, sound: Array, *, valid: NDArray[np.bool_] | None = None)
     )
 
 
-def _table(mouth: Array, sound: Array, valid: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _table(mouth: Float32, sound: Float32, valid: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Cosine of every mouth window at every lag, 0 where there is none, and where there is one: [N - 4, 31] each."""
     other = np.arange(len(mouth))[:, None] - np.arange(-MAX_LAG, MAX_LAG + 1)
     known = (other >= 0) & (other < len(sound)) & valid[:, None]

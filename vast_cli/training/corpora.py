@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vast_cli import files
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
 
 LEAST_MS = 20  # half a frame, and what closures can tell
 LEARNED_MIN_SECONDS = 6.0

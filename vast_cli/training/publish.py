@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from vast_cli import files
+from vast_cli.core import files
 
 DATA = "Apache-2.0; trained partly on clips for research only or of unclear rights, see its card"
 

@@ -9,7 +9,7 @@ from typing import Any
 from vast_cli.batch.manifest import template
 from vast_cli.batch.manifest.ids import check_id
 from vast_cli.batch.manifest.options import FILES, OPTIONS, Tell, as_text, check_options, key_of
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 
 Values = dict[str, Any]
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from vast_cli.batch.manifest.combinations import combine, plain_text
-from vast_cli.batch.manifest.faults import Faults, nearest
+from vast_cli.batch.manifest.faults import Faults
 from vast_cli.batch.manifest.options import KEYS
 from vast_cli.batch.manifest.tables import Row, Sheet, keyed, read_json, tables_of
 from vast_cli.batch.manifest.yaml_text import read_yaml
+from vast_cli.core.text import suggest
 
 VERSION = 1
 SECTIONS = ("version", "defaults", "jobs", "matrix", "zip", "exclude")
@@ -24,7 +25,7 @@ def read_document(text: str, folder: Path, faults: Faults, *, is_json: bool) -> 
         faults.add("", "the file must be a table with `jobs`, `matrix` or `zip`")
         return sheet
     for name in document.keys() - set(SECTIONS):
-        faults.add("", f"is unknown; {nearest(name, SECTIONS)}", key=f"`{name[:60]}`")
+        faults.add("", f"is unknown; {suggest(name, SECTIONS)}", key=f"`{name[:60]}`")
     if plain_text(document.get("version", VERSION)) != str(VERSION):
         faults.add("", f"is not {VERSION}, the only one there is", key="version")
     defaults = document.get("defaults")

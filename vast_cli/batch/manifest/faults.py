@@ -1,11 +1,9 @@
 """Every fault of a manifest at once, in the order of its rows."""
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 
 MAX_PRINTED = 50
 MAX_KEPT = 10_000  # a file of another kind has a fault in every cell
@@ -59,15 +57,3 @@ def _printable(text: str) -> str:
     text = text if len(text) <= MAX_LINE else text[:MAX_LINE] + "..."
     text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: ascii(match.group())[1:-1], text)
     return text.encode(errors="backslashreplace").decode()
-
-
-def near(word: str, known: Iterable[str]) -> str | None:
-    """`did you mean ...?`, if a known word is near."""
-    found = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"did you mean `{found[0]}`?" if found else None
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean ...?`, or what there is."""
-    names = list(known)
-    return near(word, names) or f"there are {', '.join(names)}"

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from vast_cli.batch import gates
-from vast_cli.batch.manifest.faults import nearest
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import suggest
+from vast_cli.gates import measure
 
 MAX_TEXT = 10_000  # characters of a cell
 FILES = ("audio", "prompt", "style")
@@ -66,7 +66,7 @@ def _gates(value: Any) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _check_gates(texts: tuple[str, ...]) -> None:
     try:
-        gates.parse(texts)
+        measure.parse(texts)
     except VastError as error:
         raise ValueError(f"{error.message}; {error.hint}") from error
 
@@ -123,7 +123,7 @@ def key_of(name: str, keys: tuple[str, ...] = KEYS) -> str:
         raise ValueError(f"belongs on the command line (`--{flag}`): it is the machine's, not the job's")
     if key.startswith("x_"):
         raise ValueError("may hold only letters, digits and `_` after `x_`, 64 at most")
-    raise ValueError(f"is unknown; {nearest(key, keys)}")
+    raise ValueError(f"is unknown; {suggest(key, keys)}")
 
 
 def as_text(value: Any) -> str | list[str] | None:

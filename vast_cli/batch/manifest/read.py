@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from vast_cli import files
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import documents, tables
 from vast_cli.batch.manifest.cells import Cleaner
-from vast_cli.batch.manifest.faults import Faults, near
+from vast_cli.batch.manifest.faults import Faults
 from vast_cli.batch.manifest.options import ENVIRONMENT
 from vast_cli.batch.manifest.resolve import Entry, Source, make_jobs
 from vast_cli.batch.manifest.tables import Sheet
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import human_size, suggest
 
 MAX_BYTES = 64_000_000
 
@@ -102,7 +103,11 @@ def apply(manifest: Manifest, settings: Mapping[str, Any], *, ids: Collection[st
     known = {job.id for job in manifest.jobs}
     for name in ids or ():
         if name not in known:
-            raise VastError("vast_option_invalid", f"no job `{name}` in the manifest", hint=near(name, known))
+            raise VastError(
+                "vast_option_invalid",
+                f"no job `{name}` in the manifest",
+                hint=suggest(name, known, otherwise="`vast plan` lists the jobs"),
+            )
     patches = {job.id: patch for job in manifest.jobs if ids is None or job.id in ids}
     source = manifest.source
     jobs, warnings = make_jobs(source, manifest.folder, manifest.path, Faults(source.noun), patches=patches)
@@ -122,7 +127,7 @@ def _bytes(path: Path | None, stdin: TextIO | None) -> bytes:
         except OSError as error:
             raise VastError("vast_input_unreadable", f"`{path}` cannot be read: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
-        raise _invalid(path, f"more than {files.human_size(MAX_BYTES)}; make several manifests")
+        raise _invalid(path, f"more than {human_size(MAX_BYTES)}; make several manifests")
     return bytes(raw)
 
 

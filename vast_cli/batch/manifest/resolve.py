@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from vast_cli import presets
-from vast_cli.batch.finish import rejected_path
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import template
 from vast_cli.batch.manifest.cells import Values, has_separator
@@ -19,7 +17,9 @@ from vast_cli.batch.manifest.faults import Faults
 from vast_cli.batch.manifest.ids import derive
 from vast_cli.batch.manifest.options import BUILT_IN, OPTIONS, as_text, check_options
 from vast_cli.batch.manifest.template import Template
-from vast_cli.errors import KINDS, VastError
+from vast_cli.core.errors import KINDS, VastError
+from vast_cli.pipeline.publish import rejected_path
+from vast_cli.store import presets
 
 AVATAR, PRESET = "obama", "standard"  # as `vast render`
 PRESET_MACHINE = ("device", "dtype", "threads")  # a preset may set them, for `vast render`

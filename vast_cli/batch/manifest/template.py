@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from vast_cli.batch.manifest.faults import nearest
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import suggest
 
 SUFFIXES = (".mp4", ".m4v", ".mov")  # what the video writer writes
 DEFAULT = "out/{id}.mp4"
@@ -163,7 +163,7 @@ def _field(text: str) -> Field:
         raise _fault(f"`{{{text}}}` is not understood", "`{name}`, `{name:format}`, `{name|default}`")
     name, spec, default = match["name"], match["spec"] or "", match["default"]
     if name not in (*TEXTS, *NUMBERS, "date") and not name.startswith("x_"):
-        raise _fault(f"no field `{{{name}}}`; {nearest(name, (*TEXTS, *NUMBERS, 'date', 'x_...'))}")
+        raise _fault(f"no field `{{{name}}}`; {suggest(name, (*TEXTS, *NUMBERS, 'date', 'x_...'))}")
     if default is not None and ":" in default:
         raise _fault(f"in `{{{text}}}` the format comes first", f"`{{{name}:FORMAT|{default.split(':')[0]}}}`")
     numeric = name in NUMBERS or (name.startswith("x_") and spec.endswith("d"))

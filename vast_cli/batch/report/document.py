@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vast_cli.batch.job import Job
-from vast_cli.errors import KINDS
+from vast_cli.core.errors import KINDS
 
 SCHEMA: Final = "vast.batch-report/1"
 STATES: Final = ("failed", "rejected", "interrupted", "warned", "not_started", "done")  # worst first

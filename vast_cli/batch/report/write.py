@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from vast_cli import files
 from vast_cli.batch.report.page import page
 from vast_cli.batch.report.strips import strips
+from vast_cli.core import files
 
 COLUMNS: Final = (
     "index", "id", "state", "code", "message", "where", "hint", "avatar", "preset", "audio", "prompt", "style",

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Image
+from vast_cli.core.errors import VastError
 from vast_cli.evaluate import drawing
-from vast_cli.evaluate.drawing import Picture
 
 MAX_SIDE = 8192  # px of a picture that our encoder takes
 MIN_ASPECT, MAX_ASPECT = 0.75, 16 / 9  # of a cell: names need room; wider videos get bars above and below
@@ -133,7 +133,7 @@ def score_text(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def draw_caption(grid: Grid, index: int, label: str, lines: Sequence[str]) -> Picture:
+def draw_caption(grid: Grid, index: int, label: str, lines: Sequence[str]) -> Image:
     """Name and scores under cell `index`: [caption, its width, 3]."""
     width = grid.cell_width(index)
     picture = drawing.blank(grid.caption, width, GROUND)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vast_cli import files, pipeline
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.core.progress import Progress, silent
 
 # what is shown under a video unless told otherwise, the first that were measured
 SHOWN = (
@@ -131,7 +132,7 @@ def measure_scores(
     reference: Path | None = None,
     shown: Sequence[str] | None = None,
     seed: int = 0,
-    progress: pipeline.Progress = pipeline.silent,
+    progress: Progress = silent,
 ) -> list[dict[str, float | None]]:
     """Evaluate the videos here and now; as `read_scores` otherwise.
 
@@ -146,7 +147,7 @@ def measure_scores(
         VastError: of videos that cannot be read; `vast_option_invalid` of an unknown measure.
     """
     from vast_cli.evaluate import engine
-    from vast_cli.evaluate.clip import Pair
+    from vast_cli.evaluate.observation.clip import Pair
 
     pairs = [Pair(str(index), video, reference) for index, video in enumerate(videos)]
     document = engine.evaluate(pairs, engine.Settings(seed=seed), progress=progress)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
 from vast_cli.evaluate import statistics
 from vast_cli.evaluate.compare.scores import SHOWN, Clip, Document, read_document
 

@@ -7,8 +7,9 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from vast_cli import media, pipeline
-from vast_cli.evaluate.drawing import Picture
+from vast_cli import media
+from vast_cli.core.arrays import Image
+from vast_cli.core.progress import Progress, silent
 
 DIMMED = 0.4  # of the brightness, once a video has ended
 FORGIVEN = 2  # frames that a video may lack at its end without being dimmed
@@ -40,10 +41,10 @@ class Source:
         left, top = (width - self._size[0]) // 2, (height - self._size[1]) // 2
         self._inside = slice(top, top + self._size[1]), slice(left, left + self._size[0])
         self._filter = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        self._frames: Iterator[Picture] | None = None
+        self._frames: Iterator[Image] | None = None
         self._shown = self._cell
         self._index = -1
-        self._ended: Picture | None = None
+        self._ended: Image | None = None
 
     def __enter__(self) -> "Source":
         return self
@@ -53,7 +54,7 @@ class Source:
     ) -> None:
         self._reader.close()
 
-    def count(self, progress: pipeline.Progress = pipeline.silent) -> int:
+    def count(self, progress: Progress = silent) -> int:
         """Decode to the end and say how many pictures there are: headers may lie, and nothing may be cut off."""
         estimate = self._reader.n_frames
         for done, _ in enumerate(self._reader, 1):
@@ -66,7 +67,7 @@ class Source:
         """Whether the file broke off before its end, known after `count`."""
         return self._reader.truncated
 
-    def at(self, index: int) -> Picture:
+    def at(self, index: int) -> Image:
         """The cell [height, width, 3] of frame `index`; indices may stay or rise. After the end the last picture,
         dimmed."""
         if self._frames is None:
@@ -82,12 +83,12 @@ class Source:
                 self._shown = self._fit(frame)
         return self._shown if self._ended is None else self._ended
 
-    def _dimmed(self) -> Picture:
-        picture: Picture = self._shown.copy()
+    def _dimmed(self) -> Image:
+        picture: Image = self._shown.copy()
         picture[self._inside] = (picture[self._inside] * np.float32(DIMMED)).astype(np.uint8)
         return picture
 
-    def _fit(self, frame: Picture) -> Picture:
-        cell: Picture = self._cell.copy()
+    def _fit(self, frame: Image) -> Image:
+        cell: Image = self._cell.copy()
         cell[self._inside] = cv2.resize(frame, self._size, interpolation=self._filter)
         return cell

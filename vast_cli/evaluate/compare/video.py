@@ -11,16 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vast_cli import files, media, pipeline
-from vast_cli.errors import VastError
+from vast_cli import media
+from vast_cli.core import files
+from vast_cli.core.arrays import Image
+from vast_cli.core.errors import VastError
+from vast_cli.core.progress import Progress, silent
+from vast_cli.core.text import timestamp
+from vast_cli.core.timebase import FPS, SAMPLE_RATE
 from vast_cli.evaluate import drawing
+from vast_cli.evaluate.compare import audio as sounds
 from vast_cli.evaluate.compare import grid as layout
-from vast_cli.evaluate.compare import sound as sounds
 from vast_cli.evaluate.compare import waveform
 from vast_cli.evaluate.compare.grid import GAP, GROUND, Grid, Scores
 from vast_cli.evaluate.compare.source import FORGIVEN, Source
-from vast_cli.evaluate.drawing import Picture
-from vast_cli.timebase import FPS, SAMPLE_RATE
 
 MIN_HEIGHT = 64
 CLOCK_SIZE = 16
@@ -67,7 +70,7 @@ def compare_videos(
     height: int = 360,
     crf: int = 18,
     overwrite: bool = False,
-    progress: pipeline.Progress = pipeline.silent,
+    progress: Progress = silent,
 ) -> Comparison:
     """Write videos side by side, each with its name and scores below.
 
@@ -195,7 +198,7 @@ def _notes(sources: Sequence[Source], names: Sequence[str], n_frames: int, sound
     return notes
 
 
-def _waveform(sound: sounds.Sound, grid: Grid, n_frames: int) -> Picture:
+def _waveform(sound: sounds.Sound, grid: Grid, n_frames: int) -> Image:
     values = waveform.envelope(
         media.read_audio(sound.path, start_s=sound.start_s),
         n_samples=n_frames * SAMPLE_RATE // FPS,
@@ -215,7 +218,7 @@ def _moviepy() -> Any:
 
 @contextmanager
 def _composed(
-    sources: Sequence[Source], captions: Sequence[Picture], wave: Picture | None, grid: Grid, n_frames: int
+    sources: Sequence[Source], captions: Sequence[Image], wave: Image | None, grid: Grid, n_frames: int
 ) -> Iterator[Any]:
     """The whole as a moviepy clip, to be asked for its frames in order."""
     moviepy = _moviepy()
@@ -240,17 +243,17 @@ def _composed(
             clip.close()
 
 
-def _strip(moviepy: Any, wave: Picture, grid: Grid, length_s: float, n_frames: int) -> list[Any]:
+def _strip(moviepy: Any, wave: Image, grid: Grid, length_s: float, n_frames: int) -> list[Any]:
     """Waveform, playhead and clock."""
     top, span = grid.height - grid.strip, wave.shape[1] - 2 * waveform.MARGIN
 
     def playhead(t: float) -> tuple[int, int]:
         return waveform.MARGIN + round(t * FPS / n_frames * span) - 1, top
 
-    def now(t: float) -> Picture:
+    def now(t: float) -> Image:
         picture = drawing.blank(CLOCK_SIZE + 8, 96, GROUND)
         where = (92.0, picture.shape[0] / 2)
-        drawing.write(picture, waveform.clock(t), where, CLOCK_SIZE, colour=waveform.PLAYHEAD, anchor="r")
+        drawing.write(picture, timestamp(t), where, CLOCK_SIZE, colour=waveform.PLAYHEAD, anchor="r")
         return picture
 
     still = moviepy.ImageClip(wave).with_duration(length_s).with_position((0, top))
@@ -263,7 +266,7 @@ def _strip(moviepy: Any, wave: Picture, grid: Grid, length_s: float, n_frames: i
     ]
 
 
-def _logger(progress: pipeline.Progress) -> Any:
+def _logger(progress: Progress) -> Any:
     """moviepy's progress told to ours; it prints nothing itself."""
     import proglog  # type: ignore[import-untyped]
 

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Float32, Image
+from vast_cli.core.text import timestamp
 from vast_cli.evaluate import drawing
 from vast_cli.evaluate.compare.grid import GROUND
-from vast_cli.evaluate.drawing import Picture
 
-Floats = NDArray[np.float32]
 WAVE: drawing.Colour = (86, 150, 214)
 SCALE: drawing.Colour = (120, 128, 138)
 PLAYHEAD: drawing.Colour = (255, 196, 64)
@@ -20,7 +19,7 @@ STEPS = (0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # s betw
 MARK_WIDTH = 80  # px at least
 
 
-def envelope(blocks: Iterable[Floats], *, n_samples: int, columns: int) -> Floats:
+def envelope(blocks: Iterable[Float32], *, n_samples: int, columns: int) -> Float32:
     """Least and greatest value in each of `columns` equal parts of `n_samples`: [columns, 2]; 0 where no sound is.
 
     Memory does not grow with the sound.
@@ -35,7 +34,7 @@ def envelope(blocks: Iterable[Floats], *, n_samples: int, columns: int) -> Float
     return result
 
 
-def draw_waveform(values: Floats, *, height: int, duration_s: float) -> Picture:
+def draw_waveform(values: Float32, *, height: int, duration_s: float) -> Image:
     """The strip [height, columns + 2 * MARGIN, 3] of an envelope [columns, 2]."""
     picture = drawing.blank(height, len(values) + 2 * MARGIN, GROUND)
     middle, reach = (height - SCALE_HEIGHT) / 2, (height - SCALE_HEIGHT) / 2 - 4
@@ -49,14 +48,5 @@ def draw_waveform(values: Floats, *, height: int, duration_s: float) -> Picture:
         cv2.line(picture, (x, height - SCALE_HEIGHT), (x, height - SCALE_HEIGHT + 4), SCALE, 1)
         anchor = "l" if k == 0 else "m"
         if x < picture.shape[1] - MARK_WIDTH // 2:
-            drawing.write(picture, clock(k * step), (x, height - 8), 12, colour=SCALE, anchor=anchor)
+            drawing.write(picture, timestamp(k * step), (x, height - 8), 12, colour=SCALE, anchor=anchor)
     return picture
-
-
-def clock(seconds: float) -> str:
-    """`0:03.2`, or `1:02:03` from an hour on."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    if minutes >= 60:
-        return f"{minutes // 60}:{minutes % 60:02d}:{rest // 10:02d}"
-    return f"{minutes}:{rest // 10:02d}.{rest % 10}"

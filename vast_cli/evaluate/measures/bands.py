@@ -5,10 +5,9 @@ A substitute for learned features that needs no weights: it feels blur, noise an
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+from vast_cli.core.arrays import Float64, Image
+
 Square = tuple[float, float, float]  # centre x, centre y, half side, pixels
 
 N_BANDS = 4
@@ -19,7 +18,7 @@ FLOOR = 0.05  # grey levels squared: keeps the logarithm of a still surface fini
 SIZE = N_BANDS * (FACE_GRID**2 + MOUTH_GRID**2)
 
 
-def band80(luma: Image, mouth: Square) -> Floats:
+def band80(luma: Image, mouth: Square) -> Float64:
     """Log energies of four bands on a 4x4 grid of the face and a 2x2 grid of the mouth.
 
     Args:
@@ -38,9 +37,9 @@ def band80(luma: Image, mouth: Square) -> Floats:
     return np.concatenate([_energies(luma, FACE_GRID), _energies(_cut(luma, mouth), MOUTH_GRID)])
 
 
-def _energies(picture: Image, grid: int) -> Floats:
+def _energies(picture: Image, grid: int) -> Float64:
     """log(.05 + mean square) of each band in each cell: [N_BANDS * grid * grid]."""
-    level: Floats = picture.astype(np.float64)
+    level: Float64 = picture.astype(np.float64)
     energies = []
     for _ in range(N_BANDS):
         height, width = level.shape

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+from vast_cli.core.arrays import Bools, Float64, Image
+
 Ints = NDArray[np.int16]
-Floats = NDArray[np.float64]
 
 BLOCK = 64  # side of the blocks; incomplete ones at the right and below are left out
 EDGE_SHARE = 0.002  # of a block's pixels must be Canny edges, or the block is flat
@@ -85,7 +84,7 @@ def edge_widths(grey: Image) -> Ints:
     return widths
 
 
-def canny(grey: Image) -> Mask:
+def canny(grey: Image) -> Bools:
     """Canny edges as scikit-image finds them with its defaults on the grey values as floats: [H, W]."""
     blurred = ndimage.gaussian_filter(grey.astype(np.float64), CANNY_SIGMA, mode="constant")
     blurred /= _coverage(*grey.shape)
@@ -98,11 +97,11 @@ def canny(grey: Image) -> Mask:
     good = np.zeros(count + 1, bool)
     good[labels[thin & (magnitude >= CANNY_HIGH)]] = True
     good[0] = False
-    kept: Mask = good[labels]
+    kept: Bools = good[labels]
     return kept
 
 
-def _thin(across: Floats, down: Floats, magnitude: Floats) -> Mask:
+def _thin(across: Float64, down: Float64, magnitude: Float64) -> Bools:
     """Pixels that are maxima across their edge, between the eight neighbours by linear interpolation."""
     columns = magnitude.shape[1]
     inside = np.zeros(magnitude.shape, bool)
@@ -125,14 +124,14 @@ def _thin(across: Floats, down: Floats, magnitude: Floats) -> Mask:
 
 
 @lru_cache(maxsize=8)
-def _coverage(height: int, width: int) -> Floats:
+def _coverage(height: int, width: int) -> Float64:
     """Share of the Gaussian window that lies inside the picture."""
-    whole: Floats = ndimage.gaussian_filter(np.ones((height, width)), CANNY_SIGMA, mode="constant")
+    whole: Float64 = ndimage.gaussian_filter(np.ones((height, width)), CANNY_SIGMA, mode="constant")
     whole += np.finfo(np.float64).eps
     return whole
 
 
-def _sobel_edges(grey: Image) -> Mask:
+def _sobel_edges(grey: Image) -> Bools:
     """Strict maxima of the strong horizontal derivative, along rows or along columns."""
     slope = np.abs(cv2.Sobel(grey, cv2.CV_16S, 1, 0, ksize=3, borderType=cv2.BORDER_REFLECT))
     strength = np.square(slope / 8)  # 8: sum of the kernel's absolute weights
@@ -140,7 +139,7 @@ def _sobel_edges(grey: Image) -> Mask:
     padded = np.pad(strength, 1)
     along_rows = (strength > padded[1:-1, :-2]) & (strength > padded[1:-1, 2:])
     along_columns = (strength > padded[:-2, 1:-1]) & (strength > padded[2:, 1:-1])
-    edges: Mask = along_rows | along_columns
+    edges: Bools = along_rows | along_columns
     return edges
 
 
@@ -167,10 +166,10 @@ def _runs(values: Ints) -> tuple[Ints, Ints]:
 
 
 @lru_cache(maxsize=2)
-def _unnoticed(noticeable: float) -> Mask:
+def _unnoticed(noticeable: float) -> Bools:
     """[MAX_WIDTH + 1], whether the blur of an edge of that width goes unnoticed."""
     widths = np.arange(MAX_WIDTH + 1)
-    unnoticed: Mask = np.rint(100 * (1 - np.exp(-((widths / noticeable) ** BETA)))) < SHARP_BELOW
+    unnoticed: Bools = np.rint(100 * (1 - np.exp(-((widths / noticeable) ** BETA)))) < SHARP_BELOW
     return unnoticed
 
 

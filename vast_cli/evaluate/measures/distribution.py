@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.evaluate.clip import Observed
+from vast_cli.core.arrays import Float64
 from vast_cli.evaluate.measures.frechet import frechet, kid
-from vast_cli.evaluate.reading import Reading, Spec, null
-
-Floats = NDArray[np.float64]
+from vast_cli.evaluate.measures.reading import Reading, Spec, null
+from vast_cli.evaluate.observation.clip import Observed
 
 MIN_FRAMES = 100  # after thinning
 RESAMPLES = 200
@@ -64,10 +62,10 @@ def pool(collected: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
     }
 
 
-def _distance(clips: Sequence[Mapping[str, Floats]], measure: Any, *, least: int = MIN_FRAMES) -> Reading:
+def _distance(clips: Sequence[Mapping[str, Float64]], measure: Any, *, least: int = MIN_FRAMES) -> Reading:
     """One distance with its controls and the interval over resampled clips."""
 
-    def joined(name: str, chosen: Sequence[int]) -> Floats | None:
+    def joined(name: str, chosen: Sequence[int]) -> Float64 | None:
         if any(name not in clips[i] or not len(clips[i][name]) for i in chosen):
             return None
         return np.concatenate([clips[i][name] for i in chosen]).astype(np.float64)
@@ -94,7 +92,7 @@ def _distance(clips: Sequence[Mapping[str, Floats]], measure: Any, *, least: int
     )
 
 
-def _halves(clips: Sequence[Floats], measure: Any) -> float | None:
+def _halves(clips: Sequence[Float64], measure: Any) -> float | None:
     """Distance of the first and second halves of every true clip: what change within a clip amounts to."""
     first = np.concatenate([clip[: len(clip) // 2] for clip in clips])
     second = np.concatenate([clip[len(clip) - len(clip) // 2 :] for clip in clips])

@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter, filtfilt
 from scipy.spatial.distance import pdist
 
-from vast_cli.evaluate.clip import Observed
-from vast_cli.evaluate.reading import Reading, Spec, null, reading
+from vast_cli.core.arrays import Float64
+from vast_cli.core.timebase import FPS
+from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observed
 from vast_cli.records import N_STRONG
-from vast_cli.timebase import FPS
-
-Floats = NDArray[np.float64]
 
 WINDOW, STEP = 100, 50  # frames
 CUT_HZ = 8.0
@@ -67,7 +65,7 @@ def read(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def _controls(seed: int) -> dict[str, Callable[[Floats], Floats]]:
+def _controls(seed: int) -> dict[str, Callable[[Float64], Float64]]:
     random = np.random.default_rng(seed)
     return {
         "half_amplitude": lambda x: x.mean(0) + 0.5 * (x - x.mean(0)),
@@ -76,16 +74,16 @@ def _controls(seed: int) -> dict[str, Callable[[Floats], Floats]]:
     }
 
 
-def _score(x: Floats, sd: Floats) -> dict[str, float]:
+def _score(x: Float64, sd: Float64) -> dict[str, float]:
     """All figures of an expression [n, 233] in units of `sd`, n >= 100."""
     smooth = low_pass(x)
     starts = range(0, len(x) - WINDOW + 1, STEP)
 
-    def distance(values: Floats) -> float:
+    def distance(values: Float64) -> float:
         whole = [pdist(values[start : start + WINDOW]).mean() for start in starts]
         return float(np.mean(whole))
 
-    def rms(values: Floats) -> float:
+    def rms(values: Float64) -> float:
         return distance(values) / float(np.sqrt(values.shape[1]))
 
     return {
@@ -98,14 +96,14 @@ def _score(x: Floats, sd: Floats) -> dict[str, float]:
     }
 
 
-def low_pass(x: Floats) -> Floats:
+def low_pass(x: Float64) -> Float64:
     """Below 8 Hz: Butterworth of order 3, forwards and backwards."""
     b, a = butter(3, CUT_HZ / (FPS / 2))
-    smooth: Floats = filtfilt(b, a, x, axis=0)
+    smooth: Float64 = filtfilt(b, a, x, axis=0)
     return smooth
 
 
-def _share_above(x: Floats) -> float:
+def _share_above(x: Float64) -> float:
     """Energy above 8 Hz over all energy but that of the mean."""
     spectrum = np.square(np.abs(np.fft.rfft(x - x.mean(0), axis=0))).sum(1)
     above = np.fft.rfftfreq(len(x), 1 / FPS) > CUT_HZ
@@ -113,7 +111,7 @@ def _share_above(x: Floats) -> float:
     return float(spectrum[above].sum() / total) if total > 0 else float("nan")
 
 
-def _drift(x: Floats) -> float:
+def _drift(x: Float64) -> float:
     """Energy of each component's straight line over all energy in a window."""
     time = np.arange(len(x)) - (len(x) - 1) / 2
     centred = x - x.mean(0)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from vast_cli.evaluate.clip import Observed
-from vast_cli.evaluate.judges.lip_reader import wilson
-from vast_cli.evaluate.judges.syncnet import SyncScore
+from vast_cli.evaluate.external.lip_reader import wilson
+from vast_cli.evaluate.external.syncnet import SyncScore
 from vast_cli.evaluate.measures.frechet import frechet
-from vast_cli.evaluate.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observed
 
 _SYNC, _EMOTION = "--syncnet-weights FILE", '--emotion-model "CMD {video}"'
 MIN_FRAMES = 2048  # of FID: as many as features

@@ -5,14 +5,13 @@ many and print how many. The kernel distance is unbiased and decides where they 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from vast_cli.core.arrays import Float64
 
 RIDGE = 1e-6  # added to the diagonals: fewer frames than features leave a singular covariance
 
 
-def frechet(a: Floats, b: Floats, *, ridge: float = RIDGE) -> float:
+def frechet(a: Float64, b: Float64, *, ridge: float = RIDGE) -> float:
     """||m1 - m2||^2 + Tr(C1 + C2 - 2 (C1 C2)^1/2) with the means and sample covariances of two sets.
 
     The trace of the root is the sum of the square roots of the eigenvalues of C1 C2; they are taken as the singular
@@ -35,7 +34,7 @@ def frechet(a: Floats, b: Floats, *, ridge: float = RIDGE) -> float:
     return max(float(step @ step) + traces - 2 * root, 0.0)
 
 
-def kid(a: Floats, b: Floats) -> float:
+def kid(a: Float64, b: Float64) -> float:
     """Unbiased squared maximum mean discrepancy under the kernel (x . y / d + 1)^3.
 
     Features are taken minus the mean of `b`, and are not divided by its deviation: a still truth has next to none. May
@@ -54,25 +53,25 @@ def kid(a: Floats, b: Floats) -> float:
     return _mean_of_pairs(a) + _mean_of_pairs(b) - 2 * float(_kernel(a, b).mean())
 
 
-def _kernel(x: Floats, y: Floats) -> Floats:
-    values: Floats = (x @ y.T / x.shape[1] + 1) ** 3
+def _kernel(x: Float64, y: Float64) -> Float64:
+    values: Float64 = (x @ y.T / x.shape[1] + 1) ** 3
     return values
 
 
-def _mean_of_pairs(x: Floats) -> float:
+def _mean_of_pairs(x: Float64) -> float:
     """Mean kernel of two different vectors of one set."""
     values = _kernel(x, x)
     return float(values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
 
 
-def _factor(covariance: Floats, ridge: float) -> Floats:
+def _factor(covariance: Float64, ridge: float) -> Float64:
     """F with F F^T = covariance + ridge."""
     values, vectors = np.linalg.eigh(covariance)
-    factor: Floats = vectors * np.sqrt(np.maximum(values, 0) + ridge)
+    factor: Float64 = vectors * np.sqrt(np.maximum(values, 0) + ridge)
     return factor
 
 
-def _checked(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+def _checked(a: Float64, b: Float64) -> tuple[Float64, Float64]:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"sets of shape {a.shape} and {b.shape}; [n, d] and [m, d] with n, m >= 2 are needed")

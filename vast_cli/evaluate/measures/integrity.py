@@ -9,19 +9,17 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli import sidecar
-from vast_cli.evaluate import points as landmarks
-from vast_cli.evaluate.clip import Observed
-from vast_cli.evaluate.crop import SIDE
-from vast_cli.evaluate.portrait import Portrait
-from vast_cli.evaluate.reading import Reading, Spec, null, reading
-from vast_cli.evaluate.sight import LOST_SHARE, Sight, Sound
-from vast_cli.evaluate.standard import Yardstick
+from vast_cli.core.arrays import Bools, Float64
+from vast_cli.core.timebase import FPS, SAMPLE_RATE
+from vast_cli.evaluate.footage.statistics import Yardstick
+from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.observation import points as landmarks
+from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.observation.crop import SIDE
+from vast_cli.evaluate.observation.images import Portrait
+from vast_cli.evaluate.observation.tracking import LOST_SHARE, Sight, Sound
+from vast_cli.pipeline import sidecar
 from vast_cli.speech import CLASSES
-from vast_cli.timebase import FPS, SAMPLE_RATE
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 DARK, LIT, FLAT = 16.0, 32.0, 2.0  # luma: a black frame, a picture, no picture at all
 FROZEN = 0.05  # luma
@@ -108,7 +106,7 @@ def _shut(sight: Sight) -> float | None:
     return float(np.quantile(gaps, SHUT_QUANTILE)) if len(gaps) else None
 
 
-def _mean(values: Floats) -> float | None:
+def _mean(values: Float64) -> float | None:
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
@@ -127,9 +125,9 @@ def _black(clip: Observed) -> Reading:
     return Reading(float(black_frames(mean, sd, lit=usual > LIT).sum()))
 
 
-def black_frames(mean: NDArray[np.float32], sd: NDArray[np.float32], *, lit: bool) -> Flags:
+def black_frames(mean: NDArray[np.float32], sd: NDArray[np.float32], *, lit: bool) -> Bools:
     """[n], frames that are dark though the footage is lit, or that hold no picture."""
-    black: Flags = (sd < FLAT) | ((mean < DARK) & lit)
+    black: Bools = (sd < FLAT) | ((mean < DARK) & lit)
     return black
 
 
@@ -142,12 +140,12 @@ def _frozen(clip: Observed) -> Reading:
     return Reading(float(longest(still)))
 
 
-def longest(flags: Flags) -> int:
+def longest(flags: Bools) -> int:
     """Length of the longest run of True."""
     return max((stop - start for start, stop in runs(flags)), default=0)
 
 
-def runs(flags: Flags) -> list[tuple[int, int]]:
+def runs(flags: Bools) -> list[tuple[int, int]]:
     """Start and stop of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
@@ -184,7 +182,7 @@ def _against_real(clip: Observed) -> dict[str, Reading]:
     return found
 
 
-def _ratio(made: Floats, real: float | None) -> float | None:
+def _ratio(made: Float64, real: float | None) -> float | None:
     mine = _mean(made)
     return None if mine is None or not real else mine / real
 
@@ -202,7 +200,7 @@ def _controls(clip: Observed) -> dict[str, dict[str, float | None]]:
         return {}
     sight, portrait, _ = clip.real
 
-    def ratio(a: Floats, b: Floats) -> float:
+    def ratio(a: Float64, b: Float64) -> float:
         with np.errstate(all="ignore"):
             return float(np.nanmean(a) / np.nanmean(b)) if np.isfinite(a).any() and np.isfinite(b).any() else np.nan
 
@@ -229,7 +227,7 @@ def crop_pixel(sight: Sight) -> float:
     return 1.0 if box is None else box.side / SIDE
 
 
-def lip_acceleration(sight: Sight, *, jitter: float = 0.0, seed: int = 0) -> Floats:
+def lip_acceleration(sight: Sight, *, jitter: float = 0.0, seed: int = 0) -> Float64:
     """[n - 2], mean second difference of the 20 lip points, pose removed, over the outer eye distance.
 
     Args:
@@ -248,11 +246,11 @@ def lip_acceleration(sight: Sight, *, jitter: float = 0.0, seed: int = 0) -> Flo
     still = np.broadcast_to(goal[landmarks.STILL], (int(seen.sum()), len(landmarks.STILL), 2))
     laid[seen] = landmarks.move(points[seen], *landmarks.similarity(points[seen][:, landmarks.STILL], still))
     lips = laid[:, landmarks.MOUTH] / landmarks.eye_distance(goal)
-    second: Floats = np.linalg.norm(lips[2:] - 2 * lips[1:-1] + lips[:-2], axis=-1).mean(-1)
+    second: Float64 = np.linalg.norm(lips[2:] - 2 * lips[1:-1] + lips[:-2], axis=-1).mean(-1)
     return second
 
 
-def silent_frames(sound: Sound, n_frames: int) -> Flags:
+def silent_frames(sound: Sound, n_frames: int) -> Bools:
     """[n_frames], inside of pauses of 0.28 s or more, three frames away from speech."""
     silent = np.zeros(n_frames, bool)
     quiet = ~sound.speech(n_frames)
@@ -281,7 +279,7 @@ def _silence(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def _silence_gap(clip: Observed, gap: Floats) -> Reading:
+def _silence_gap(clip: Observed, gap: Float64) -> Reading:
     real = standard(clip)
     if real is None:
         return null("no_reference")

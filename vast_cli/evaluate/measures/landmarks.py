@@ -7,13 +7,11 @@ that never moves its mouth scores well here, so the distance never stands withou
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.evaluate import points as landmarks
-from vast_cli.evaluate.clip import Observed
-from vast_cli.evaluate.reading import Reading, Spec, null, reading
-
-Floats = NDArray[np.float64]
+from vast_cli.core.arrays import Float64
+from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.observation import points as landmarks
+from vast_cli.evaluate.observation.clip import Observed
 
 JITTER_PX = 0.5
 _ORDER = (("reencoded", "delay_2", "static_mean", "static_first"),)
@@ -74,7 +72,7 @@ def read(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def _score(made: Floats, truth: Floats) -> dict[str, float]:
+def _score(made: Float64, truth: Float64) -> dict[str, float]:
     """All measures of [n, 68, 2] against [n, 68, 2], pixels of the crop."""
     still = landmarks.similarity(made[:, landmarks.STILL], truth[:, landmarks.STILL])
     laid = np.linalg.norm(landmarks.move(made, *still) - truth, axis=-1)
@@ -94,7 +92,7 @@ def _score(made: Floats, truth: Floats) -> dict[str, float]:
     }
 
 
-def _canonical(points: Floats) -> Floats:
+def _canonical(points: Float64) -> Float64:
     """The head's motion taken out: every frame laid upon the clip's mean by the points that do not move."""
     goal = points.mean(0, keepdims=True)
     for _ in range(3):
@@ -106,11 +104,11 @@ def _canonical(points: Floats) -> Floats:
     return laid
 
 
-def _controls(seed: int) -> dict[str, Callable[[Floats], Floats]]:
+def _controls(seed: int) -> dict[str, Callable[[Float64], Float64]]:
     """Motion without pose [n, 68, 2] -> what a fault would make of it."""
     random = np.random.default_rng(seed)
 
-    def late(frames: int) -> Callable[[Floats], Floats]:
+    def late(frames: int) -> Callable[[Float64], Float64]:
         return lambda x: np.concatenate([np.repeat(x[:1], min(frames, len(x)), 0), x[:-frames]])[: len(x)]
 
     return {

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.evaluate.clip import Observed
-from vast_cli.evaluate.reading import Reading, Spec, null, reading
-
-Array = NDArray[np.float32]
+from vast_cli.core.arrays import Float32
+from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observed
 
 SPECS = (
     Spec("identity_dist", "Identity distance", "Of the face descriptor to the mean of real footage; the aim is the "
@@ -41,12 +39,12 @@ def read(clip: Observed) -> dict[str, Reading]:
     return {"identity_dist": reading(away(made.descriptors, centre), otherwise="no_face", controls=controls)}
 
 
-def away(descriptors: Array, centre: Array) -> float:
+def away(descriptors: Float32, centre: Float32) -> float:
     """Mean distance of descriptors [n, 128] to one of them [128]."""
     return float(np.linalg.norm(descriptors - centre, axis=1).mean())
 
 
-def _real(clip: Observed) -> tuple[Array, float | None] | None:
+def _real(clip: Observed) -> tuple[Float32, float | None] | None:
     """Mean descriptor of real footage, [128] or [0], and how far its own are from it."""
     if clip.real is not None:
         descriptors = clip.real[1].descriptors

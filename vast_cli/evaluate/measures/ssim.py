@@ -7,10 +7,8 @@ sample covariance, on colour. Both equal scikit-image's `structural_similarity` 
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+from vast_cli.core.arrays import Float64, Image
 
 SIGMA = 1.5
 RADIUS = 5  # taps on each side: 3.5 sigma, rounded
@@ -22,7 +20,7 @@ GAUSS /= GAUSS.sum()
 UNIFORM = np.full(BOX, 1 / BOX)
 
 
-def ssim_map(a: Image, b: Image) -> Floats:
+def ssim_map(a: Image, b: Image) -> Float64:
     """SSIM of every pixel of two luma pictures.
 
     Args:
@@ -64,7 +62,7 @@ def ssim_rgb7(a: Image, b: Image) -> float:
     return float(whole[pad:-pad, pad:-pad].mean())
 
 
-def _map(a: Image, b: Image, window: Floats, *, scale: float) -> Floats:
+def _map(a: Image, b: Image, window: Float64, *, scale: float) -> Float64:
     """SSIM per pixel (and channel); `scale` turns the population covariance into the sample's."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     mean_x, mean_y = _blur(x, window), _blur(y, window)
@@ -73,11 +71,11 @@ def _map(a: Image, b: Image, window: Floats, *, scale: float) -> Floats:
     # the formula holds the sum of the variances only: one blur for both
     variances = scale * (_blur(x * x + y * y, window) - squares)
     covariance = scale * (_blur(x * y, window) - product)
-    result: Floats = (2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))
+    result: Float64 = (2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))
     return result
 
 
-def _blur(x: Floats, window: Floats) -> Floats:
+def _blur(x: Float64, window: Float64) -> Float64:
     return np.asarray(cv2.sepFilter2D(x, cv2.CV_64F, window, window, borderType=cv2.BORDER_REFLECT), np.float64)
 
 

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vast_cli import sync
-from vast_cli.evaluate import points as landmarks
-from vast_cli.evaluate.clip import Observed
-from vast_cli.evaluate.portrait import Portrait
-from vast_cli.evaluate.reading import Reading, Spec, null, reading
-from vast_cli.evaluate.sight import LOST_SHARE, MIN_SPEECH_S, Sight, Sound
-from vast_cli.timebase import FPS
-
-Array = NDArray[np.float32]
-Floats = NDArray[np.float64]
+from vast_cli.core.arrays import Float32, Float64
+from vast_cli.core.timebase import FPS
+from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.observation import points as landmarks
+from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.observation.images import Portrait
+from vast_cli.evaluate.observation.tracking import LOST_SHARE, MIN_SPEECH_S, Sight, Sound
 
 MAX_LAG = 15  # frames
 MIN_CLIPS = 10  # for `lip_audio_lag`
@@ -94,7 +92,7 @@ def _network(clip: Observed) -> sync.LagSync:
     return clip.lagsync
 
 
-def _heard(network: sync.LagSync, sound: Sound, sight: Sight) -> Array:
+def _heard(network: sync.LagSync, sound: Sound, sight: Sight) -> Float32:
     return network.embed_sound(sound.samples, min(sight.n_frames, max(sound.ppg.n_frames, 1)))
 
 
@@ -113,7 +111,7 @@ def _controls(clip: Observed, network: sync.LagSync) -> dict[str, dict[str, floa
     sight, portrait, sound = real or (clip.made, clip.portraits["made"], clip.sound)
     assert sound is not None
     heard = _heard(network, sound, sight)
-    cases: dict[str, tuple[Array, Array, NDArray[np.bool_]]] = {
+    cases: dict[str, tuple[Float32, Float32, NDArray[np.bool_]]] = {
         "delay_2": _late(portrait, heard, 2),
         "delay_5": _late(portrait, heard, 5),
         "mouth_swap": _late(portrait, heard, -SWAP),
@@ -145,7 +143,7 @@ def _real(clip: Observed) -> tuple[Sight, Portrait, Sound] | None:
     return None
 
 
-def _late(portrait: Portrait, heard: Array, frames: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _late(portrait: Portrait, heard: Float32, frames: int) -> tuple[Float32, Float32, NDArray[np.bool_]]:
     """The video late by `frames` (early if negative); what would stand before its beginning is left out."""
     if frames >= 0:
         return portrait.mouth, heard[frames:], portrait.mouth_valid
@@ -167,7 +165,7 @@ def collect(clip: Observed) -> dict[str, Any]:
     return {} if made is None or real is None else {"lip_audio": {"made": made, "real": real}}
 
 
-def _curve(sight: Sight, sound: Sound) -> Floats | None:
+def _curve(sight: Sight, sound: Sound) -> Float64 | None:
     """[2 * MAX_LAG + 6], lags -15 .. 20 so that delays by up to 5 frames are cuts of it."""
     n = min(sight.n_frames, sound.ppg.n_frames)
     gap, energy = landmarks.lip_gap(sight.points[:n]), sound.energy(n)
@@ -194,7 +192,7 @@ def pool(collected: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
     return {"lip_audio_lag": Reading(found.value, controls=found.controls, n=len(curves))}
 
 
-def _best(curve: Floats, delay: int) -> float:
+def _best(curve: Float64, delay: int) -> float:
     """Best lag of the video late by `delay`, of the lags -15 .. 15: [36] -> frames."""
     start = 5 - delay
     return float(curve[start : start + 2 * MAX_LAG + 1].argmax() - MAX_LAG)

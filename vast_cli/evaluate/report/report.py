@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vast_cli.errors import VastError
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import RUN, atomic_write, check_output_folder, write_error
 from vast_cli.evaluate.report import videos
 from vast_cli.evaluate.report.page import page_parts
 from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
 from vast_cli.evaluate.report.sheets import Sheet, make_sheet
 from vast_cli.evaluate.report.videos import INLINE_BYTES, Video
 from vast_cli.evaluate.report.view import finite, key_columns, view_clip, view_measures
-from vast_cli.files import RUN, atomic_write, check_output_folder, write_error
 
 PAGE: Final = "index.html"
 BESIDE: Final = re.compile(r"files-[0-9a-f]{12}")  # folders of former pages

@@ -7,14 +7,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Image
+from vast_cli.core.errors import VastError
+from vast_cli.core.timebase import FPS
 from vast_cli.evaluate.report.ranking import number
 from vast_cli.media import VideoReader, contact_sheet
-from vast_cli.timebase import FPS
-
-Image = NDArray[np.uint8]
 
 MOMENTS = 10  # columns of a sheet
 WIDTH = 144  # px of a cell

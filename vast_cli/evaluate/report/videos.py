@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vast_cli.errors import VastError
-from vast_cli.files import write_error
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import write_error
 from vast_cli.media import MediaInfo, probe
 
 PLAYED = {

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from vast_cli import files
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import human_size
 from vast_cli.evaluate.study.design import Clip, Item
 from vast_cli.evaluate.study.make import KEEP, KEY, KEY_SCHEMA
 from vast_cli.evaluate.study.questions import ASPECTS, HIGHEST, LOWEST, Aspect, Mode
@@ -104,7 +105,7 @@ def read_answers(key: Key, paths: Sequence[Path]) -> list[Judge]:
 
 def _load(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES:
-        raise VastError("vast_record_invalid", f"`{path}` is larger than {files.human_size(MAX_BYTES)}")
+        raise VastError("vast_record_invalid", f"`{path}` is larger than {human_size(MAX_BYTES)}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

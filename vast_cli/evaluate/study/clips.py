@@ -11,17 +11,15 @@ from statistics import median
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.errors import VastError
+from vast_cli.core.arrays import Image
+from vast_cli.core.errors import VastError
+from vast_cli.core.files import part_path
+from vast_cli.core.timebase import FPS, SAMPLE_RATE
 from vast_cli.evaluate.study.loudness import Samples
 from vast_cli.evaluate.study.manifest import Entry, Manifest
 from vast_cli.evaluate.study.questions import TRUTH
-from vast_cli.files import part_path
 from vast_cli.media import VideoReader, VideoWriter, load_audio, probe
-from vast_cli.timebase import FPS, SAMPLE_RATE
-
-Frame = NDArray[np.uint8]
 
 CRF = 16
 MAX_SIDE = 720  # px
@@ -149,7 +147,7 @@ def write_clip(
     os.utime(path, (0, 0))  # when it was made would tell the order of methods
 
 
-def _pictures(source: Source, form: Form, *, n_frames: int, delay: int) -> Iterator[Frame]:
+def _pictures(source: Source, form: Form, *, n_frames: int, delay: int) -> Iterator[Image]:
     count = 0
     with VideoReader(source.entry.video) as reader:
         for picture in islice(reader, n_frames):
@@ -166,7 +164,7 @@ def _pictures(source: Source, form: Form, *, n_frames: int, delay: int) -> Itera
         raise VastError("vast_bad_media", message, where=f"row {source.entry.row}")
 
 
-def _to_form(frame: Frame, form: Form) -> Frame:
+def _to_form(frame: Image, form: Form) -> Image:
     """Cut to the common aspect around the centre, then resize."""
     height, width = frame.shape[:2]
     aspect = form.width / form.height
@@ -181,7 +179,7 @@ def _to_form(frame: Frame, form: Form) -> Frame:
     return np.asarray(cv2.resize(np.ascontiguousarray(cut), (form.width, form.height), interpolation=way), np.uint8)
 
 
-def _write_words(frame: Frame, words: str) -> None:
+def _write_words(frame: Image, words: str) -> None:
     """A band with centred lines of text, in place."""
     height, width = frame.shape[:2]
     lines = words.split("\n")

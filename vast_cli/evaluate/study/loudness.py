@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from vast_cli.timebase import SAMPLE_RATE
+from vast_cli.core.timebase import SAMPLE_RATE
 
 TARGET_LUFS = -23.0  # EBU R 128
 PEAK = 10 ** (-1 / 20)  # -1 dB of full scale

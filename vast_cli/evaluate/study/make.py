@@ -8,13 +8,13 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from vast_cli import files
+from vast_cli.core import files
+from vast_cli.core.timebase import FPS
 from vast_cli.evaluate.study import clips, page
 from vast_cli.evaluate.study.design import Clip, Design, Tokens, make_design
 from vast_cli.evaluate.study.loudness import Samples, same_loudness
 from vast_cli.evaluate.study.manifest import Manifest, invalid, read_manifest
 from vast_cli.evaluate.study.questions import FLOOR, TRUTH, Mode, rule
-from vast_cli.timebase import FPS
 
 KEY_SCHEMA = "vast.study.key/1"
 SEND, KEEP = "send-to-raters", "keep-secret"

@@ -4,8 +4,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from vast_cli import files
-from vast_cli.errors import VastError
+from vast_cli.core import files
+from vast_cli.core.errors import VastError
+from vast_cli.core.text import human_size
 
 COLUMNS = ("sentence", "method", "video")
 MIN_SENTENCES = 3  # fewer cannot be ordered without two of one sentence in a row
@@ -58,7 +59,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     files.check_input(path)
     if path.stat().st_size > MAX_BYTES:
-        raise invalid(path, [f"larger than {files.human_size(MAX_BYTES)}"])
+        raise invalid(path, [f"larger than {human_size(MAX_BYTES)}"])
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

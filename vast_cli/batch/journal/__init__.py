@@ -1,8 +1,0 @@
-"""The journal of a batch, one JSON object a line: `lines` are read, the `writer` appends, `replay` tells what became
-of each job.
-"""
-
-from vast_cli.batch.journal.lines import Row, decode, encode, read
-from vast_cli.batch.journal.writer import Journal
-
-__all__ = ["Journal", "Row", "decode", "encode", "read"]

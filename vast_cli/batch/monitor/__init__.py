@@ -1,0 +1,1 @@
+"""What a batch reports while it runs: events, job log, status."""

@@ -1,0 +1,1 @@
+"""One pass over a clip's video and audio: everything that the measures read."""

@@ -1,0 +1,1 @@
+"""The map of style codes and how well it separates labels (paper, Fig. 6)."""

@@ -1,0 +1,84 @@
+"""What a video was made from: a JSON file beside it and tags inside it. Every output says that it is synthetic."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vast_cli import __version__
+from vast_cli.core import files, timebase
+from vast_cli.store import assets
+
+FORMAT_VERSION = 1
+
+
+def tags(avatar: str, *, fingerprint: str | None = None) -> dict[str, str]:
+    """Metadata tags of a video's container."""
+    said = {"comment": f"synthetic video made by vast {__version__}, avatar {avatar}", "synthetic": "true"}
+    return said if fingerprint is None else said | {"fingerprint": fingerprint}
+
+
+def path_of(video: Path) -> Path:
+    """Where the sidecar of `video` lies."""
+    return video.with_name(video.name + ".json")
+
+
+def document(
+    name: str,
+    *,
+    sha256: str,
+    fingerprint: str | None,
+    inputs: Mapping[str, tuple[str, str]],
+    options: Mapping[str, Any],
+    avatar_card: Mapping[str, Any],
+    n_frames: int,
+    n_samples: int,
+    limited_share: float,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """The sidecar of a finished video (schema: `vast schema sidecar`).
+
+    Args:
+        name: the video's final name, without its folder.
+        sha256: hash of its bytes.
+        fingerprint: of the batch job that it is the result of.
+        inputs: role -> name and SHA-256 of a file that went in.
+        options: options that shaped the result.
+        avatar_card: card of the avatar, for subject, licence and consent.
+        n_frames: frames of the video.
+        n_samples: 16 kHz samples of its sound.
+        limited_share: share of frames the limiter touched.
+        warnings: what the user was told.
+    """
+    return {
+        "format": "vast.sidecar",
+        "format_version": FORMAT_VERSION,
+        "producer": f"vast {__version__}",
+        "synthetic": True,
+        "fingerprint": fingerprint,
+        "output": {
+            "file": name,
+            "sha256": sha256,
+            "n_frames": n_frames,
+            "duration_s": n_samples / timebase.SAMPLE_RATE,
+            "fps": timebase.FPS,
+        },
+        "inputs": {role: {"name": name, "sha256": digest} for role, (name, digest) in inputs.items()},
+        "avatar": {key: avatar_card.get(key) for key in ("name", "subject", "licence", "consent")},
+        "models": {name: asset.sha256 for name, asset in assets.index().items()},
+        "options": dict(options),
+        "limited_share": limited_share,
+        "warnings": list(warnings),
+    }
+
+
+def write(video: Path, content: Mapping[str, Any]) -> Path:
+    """Write the `document` of a video beside it.
+
+    Raises:
+        VastError: as `files.atomic_write`.
+    """
+    target = path_of(video)
+    with files.atomic_write(target) as part:
+        part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return target

@@ -1,0 +1,1 @@
+"""The face model: expression basis and neutral operator."""

@@ -1,0 +1,1 @@
+"""LagSync: corpus, batches, contrastive training, figures."""
