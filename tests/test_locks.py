@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOLD = """
 import sys
 from pathlib import Path
-from vast_cli import locks
+from vast_cli.core import locks
 with locks.hold(Path(sys.argv[1])):
     {before}
     print("held", flush=True)
@@ -154,7 +154,7 @@ def test_threads_exclude_each_other(path: Path, keep: bool) -> None:
 COUNT = """
 import sys
 from pathlib import Path
-from vast_cli import locks
+from vast_cli.core import locks
 counter = Path(sys.argv[1]).with_name("counter")
 for _ in range(100):
     with locks.hold(Path(sys.argv[1]), wait_s=None, named=False, keep=sys.argv[2] == "True"):

@@ -126,11 +126,11 @@ def test_a_killed_process_loses_one_segment_at_most(
     parts = tmp_path / "parts"
     code = f"""
 from pathlib import Path
-from vast_cli import pipeline
+from vast_cli.pipeline.render import RenderRequest, render
 def progress(stage, done, total):
     if stage == "render":
         print(done, flush=True)
-pipeline.render(pipeline.RenderRequest(
+render(RenderRequest(
     audio=Path({str(sound)!r}), avatar={str(bundle)!r}, output=Path({str(tmp_path / "out.mp4")!r}), segment=3.0,
     encoder_preset="fast", threads=1, device="cpu",
 ), parts=Path({str(parts)!r}), progress=progress)
