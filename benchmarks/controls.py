@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from in_step import put_in_step
+from synced import put_in_sync
 
 from vast_cli.evaluate import engine
-from vast_cli.evaluate.manifest import with_other_sound
+from vast_cli.evaluate.manifest import with_other_audio
 from vast_cli.evaluate.measures import registry
-from vast_cli.evaluate.measures.reading import in_order
+from vast_cli.evaluate.measures.spec import in_order
 from vast_cli.evaluate.observation.clip import Pair
 from vast_cli.training.corpora import read_index
 
@@ -59,9 +59,9 @@ def pairs(corpus: Path, limit: int, sets: list[str], folder: Path) -> list[Pair]
     ]
     found = []
     for row in rows[:limit]:
-        clip = put_in_step(row, folder)
+        clip = put_in_sync(row, folder)
         found.append(Pair(row.key, clip, clip, speaker=row.speaker))
-    return with_other_sound(found)
+    return with_other_audio(found)
 
 
 def table(document: dict[str, Any]) -> str:

@@ -17,19 +17,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from in_step import put_in_step
 from numpy.typing import NDArray
+from synced import put_in_sync
 
 from vast_cli import media
 from vast_cli.core.arrays import Image
 from vast_cli.evaluate.footage import measure
-from vast_cli.evaluate.footage.measure import Footage, absolute, cut_sound, observe, read, starts, window
-from vast_cli.evaluate.footage.statistics import Yardstick
+from vast_cli.evaluate.footage.measure import (
+    ObservedFootage,
+    cut_audio,
+    cut_window,
+    observe_footage,
+    read_measures,
+    whole_statistics,
+    window_starts,
+)
+from vast_cli.evaluate.footage.statistics import FootageStatistics
 from vast_cli.evaluate.measures import integrity, landmarks
-from vast_cli.evaluate.observation.clip import CRF, PRESET, load_judges
+from vast_cli.evaluate.observation.clip import CRF, PRESET, load_networks
 from vast_cli.evaluate.observation.tracking import hear
 from vast_cli.pipeline.models import Models
-from vast_cli.training.corpora import Clip, read_index
+from vast_cli.training.corpora import CorpusClip, read_index
 
 Values = dict[str, float]
 MIN_FRAMES = 300
@@ -85,7 +93,7 @@ def main() -> None:
     print(table(found))
 
 
-def chosen(corpus: Path, seconds: float) -> list[Clip]:
+def chosen(corpus: Path, seconds: float) -> list[CorpusClip]:
     """Clips with sound that is in step, long enough for a yardstick and two windows."""
     least = max(MIN_FRAMES, round(2 * 25 * (seconds + 2)))
     rows = [row for row in read_index(corpus) if row.has_audio and row.n_frames >= least]
@@ -102,19 +110,19 @@ class Bench:
     """
 
     def __init__(self, seconds: float) -> None:
-        self.models, self.judges = Models(), load_judges()
+        self.models, self.judges = Models(), load_networks()
         self.seconds = seconds
-        self.somebody_else: tuple[str, Yardstick] | None = None
+        self.somebody_else: tuple[str, FootageStatistics] | None = None
 
-    def clip(self, clip: Clip) -> dict[str, list[Values]]:
+    def clip(self, clip: CorpusClip) -> dict[str, list[Values]]:
         """Values of all gates in all windows, real and spoilt."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            source = put_in_step(clip, folder)
+            source = put_in_sync(clip, folder)
             seen = self.observe(source, folder / "real.mp4", lambda k, frame: frame)
             half = seen.sight.n_frames // 2
             first, rest = cut(seen, 0, half), cut(seen, half, seen.sight.n_frames)
-            real = absolute(first, self.models, self.judges)
+            real = whole_statistics(first, self.models, self.judges)
             found = {"real": self.windows(rest, real)}
             for case, spoil in self.faults(seen, half).items():
                 found[case] = self.windows(cut(self.observe(source, folder / "spoilt.mp4", spoil), half, None), real)
@@ -125,7 +133,7 @@ class Bench:
                 found["somebody else"] = self.windows(rest, other[1])
             return found
 
-    def observe(self, source: Path, target: Path, spoil: Callable[[int, Image], Image]) -> Footage:
+    def observe(self, source: Path, target: Path, spoil: Callable[[int, Image], Image]) -> ObservedFootage:
         """Encode as `vast render` does, look, and listen to the source."""
         with media.VideoReader(source) as reader:
             size = {"width": reader.width, "height": reader.height}
@@ -133,19 +141,22 @@ class Bench:
                 for k, frame in enumerate(islice(reader, measure.MAX_S * 25)):
                     writer.write(spoil(k, frame))
             sound = hear(source, self.models, start_s=reader.start_s)
-        seen = observe(target, self.models, self.judges)
-        return dataclasses.replace(seen, sound=cut_sound(sound, 0, seen.sight.n_frames))
+        seen = observe_footage(target, self.models, self.judges)
+        return dataclasses.replace(seen, sound=cut_audio(sound, 0, seen.sight.n_frames))
 
-    def windows(self, seen: Footage, against: Yardstick) -> list[Values]:
+    def windows(self, seen: ObservedFootage, against: FootageStatistics) -> list[Values]:
         """Gates of every window."""
         return [
             gates(
-                read(window(seen, start, seconds=self.seconds), against, self.models, self.judges, only=READ), against
+                read_measures(
+                    cut_window(seen, start, seconds=self.seconds), against, self.models, self.judges, only=READ
+                ),
+                against,
             )
-            for start in starts(seen.sight.n_frames, seconds=self.seconds)
+            for start in window_starts(seen.sight.n_frames, seconds=self.seconds)
         ]
 
-    def faults(self, seen: Footage, half: int) -> Mapping[str, Callable[[int, Image], Image]]:
+    def faults(self, seen: ObservedFootage, half: int) -> Mapping[str, Callable[[int, Image], Image]]:
         """What is done to pictures, by name; faults that are no state come at least once a window."""
         scale = integrity.crop_pixel(seen.sight)
         noise = np.random.default_rng(0)
@@ -187,7 +198,7 @@ class Freeze:
         return self.held if any(0 < k - begin < 8 for begin in self.begins) else frame
 
 
-def spoken(seen: Footage, half: int, *, every: int) -> list[int]:
+def spoken(seen: ObservedFootage, half: int, *, every: int) -> list[int]:
     """A frame in each stretch of `every` where eight frames of speech begin."""
     assert seen.sound is not None
     speech = seen.sound.speech(seen.sight.n_frames)
@@ -198,26 +209,26 @@ def spoken(seen: Footage, half: int, *, every: int) -> list[int]:
     return found
 
 
-def cut(seen: Footage, start: int, stop: int | None) -> Footage:
+def cut(seen: ObservedFootage, start: int, stop: int | None) -> ObservedFootage:
     """A part of what was seen."""
     stop = seen.sight.n_frames if stop is None else stop
-    return window(seen, start, seconds=(stop - start) / 25)
+    return cut_window(seen, start, seconds=(stop - start) / 25)
 
 
-def late(seen: Footage, start: int, frames: int) -> "measure.Sound":
+def late(seen: ObservedFootage, start: int, frames: int) -> "measure.Sound":
     """The sound from `start` on, as if the picture came later."""
     assert seen.sound is not None
-    return cut_sound(seen.sound, start + frames, seen.sight.n_frames)
+    return cut_audio(seen.sound, start + frames, seen.sight.n_frames)
 
 
-def jittered(seen: Footage) -> Footage:
+def jittered(seen: ObservedFootage) -> ObservedFootage:
     """Lips that tremble by half a pixel of the crop."""
     size = landmarks.JITTER_PX * integrity.crop_pixel(seen.sight)
     noise = np.random.default_rng(0).normal(0, size, seen.sight.mesh.shape).astype(np.float32)
     return dataclasses.replace(seen, sight=dataclasses.replace(seen.sight, mesh=seen.sight.mesh + noise))
 
 
-def gates(values: Values, against: Yardstick) -> Values:
+def gates(values: Values, against: FootageStatistics) -> Values:
     """Gates of what was measured: ratios where the measure itself is none."""
     found = dict(values)
     if "lagsync_margin" in values and against.lagsync_margin:

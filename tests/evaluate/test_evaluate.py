@@ -10,7 +10,7 @@ import pytest
 
 from vast_cli.cli.schema import EVALUATION
 from vast_cli.evaluate import engine
-from vast_cli.evaluate.manifest import with_other_sound
+from vast_cli.evaluate.manifest import with_other_audio
 from vast_cli.evaluate.measures import registry
 from vast_cli.evaluate.observation.clip import Pair
 
@@ -21,7 +21,7 @@ X264 = ("-c:v", "libx264", "-preset", "ultrafast")
 @pytest.fixture(scope="module")
 def document(val_clips: list[Path]) -> dict[str, Any]:
     """Twelve val clips, each against itself."""
-    pairs = with_other_sound([Pair(clip.stem, clip, clip, speaker=clip.stem) for clip in val_clips])
+    pairs = with_other_audio([Pair(clip.stem, clip, clip, speaker=clip.stem) for clip in val_clips])
     return engine.evaluate(pairs, engine.Settings(threads=1), workers=2)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vast_cli.core.errors import VastError
-from vast_cli.evaluate.measures import reading
+from vast_cli.evaluate.measures.spec import REASONS as MEASURE_HINTS
 from vast_cli.evaluate.report import report, write_report
 from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
 from vast_cli.evaluate.report.sheets import MOMENTS, make_sheet
@@ -330,10 +330,10 @@ def test_a_check_that_was_not_made_is_neither_passed_nor_failed(tmp_path: Path) 
 
 
 def test_every_reason_has_words_and_only_advice_is_added() -> None:
-    assert set(REASONS) == set(reading.REASONS)
-    assert hint_text("no_face", reading.REASONS["no_face"]) is None
+    assert set(REASONS) == set(MEASURE_HINTS)
+    assert hint_text("no_face", MEASURE_HINTS["no_face"]) is None
     assert hint_text("no_weights", "give them") == "give them"
-    assert hint_text("no_transcript", reading.REASONS["no_transcript"]) is not None
+    assert hint_text("no_transcript", MEASURE_HINTS["no_transcript"]) is not None
 
 
 def test_every_measure_has_a_family_and_a_direction_in_words() -> None:

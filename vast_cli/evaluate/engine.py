@@ -21,14 +21,14 @@ from vast_cli.core.progress import Progress, silent
 from vast_cli.core.text import suggest
 from vast_cli.core.timebase import FPS
 from vast_cli.evaluate import statistics
-from vast_cli.evaluate.external.models import Options, Outside
+from vast_cli.evaluate.external.models import ExternalModelOptions, ExternalModels
 from vast_cli.evaluate.flags import flags
 from vast_cli.evaluate.measures import registry
-from vast_cli.evaluate.measures.reading import Reading, Spec, in_order, null, skill
+from vast_cli.evaluate.measures.spec import Reading, Spec, in_order, null, skill
 from vast_cli.evaluate.observation import points as landmarks
-from vast_cli.evaluate.observation.clip import Observed, Pair, Tools, load_judges, observe
+from vast_cli.evaluate.observation.clip import Observation, Pair, Tools, load_networks, observe
 from vast_cli.evaluate.observation.crop import SIDE
-from vast_cli.evaluate.observation.tracking import Sight
+from vast_cli.evaluate.observation.tracking import TrackedVideo
 from vast_cli.pipeline.models import Models
 
 SCHEMA = "vast.evaluate/1"
@@ -46,11 +46,11 @@ class Settings:
     controls: bool = True
     styles: bool = False
     which: str = "largest"
-    outside: Options = field(default_factory=Options)
+    external: ExternalModelOptions = field(default_factory=ExternalModelOptions)
 
 
 @dataclass(frozen=True)
-class Measured:
+class ClipResult:
     """A clip's share of the document, and what measures of sets need of it."""
 
     document: dict[str, Any]
@@ -62,8 +62,8 @@ def make_tools(settings: Settings) -> Tools:
     """Load what all clips share."""
     return Tools(
         models=Models(),
-        judges=load_judges(),
-        outside=Outside.load(settings.outside),
+        networks=load_networks(),
+        external=ExternalModels.load(settings.external),
         threads=settings.threads,
         controls=settings.controls,
         styles=settings.styles,
@@ -78,7 +78,7 @@ def measure(
     only: Collection[str] | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> Measured:
+) -> ClipResult:
     """One clip.
 
     Args:
@@ -93,7 +93,7 @@ def measure(
     """
     clip = observe(pair, tools, seed=seed, progress=progress)
     readings = registry.read(clip, only)
-    return Measured(_document(clip, readings), readings, registry.collect(clip) if only is None else {})
+    return ClipResult(_document(clip, readings), readings, registry.collect(clip) if only is None else {})
 
 
 def evaluate(
@@ -119,7 +119,7 @@ def evaluate(
     Raises:
         VastError: of a single pair; of the judges' files.
     """
-    measured: list[Measured] = []
+    measured: list[ClipResult] = []
     documents: list[dict[str, Any]] = []
     for done, (pair, result) in enumerate(_measured(pairs, settings, workers, progress), start=1):
         if isinstance(result, VastError):
@@ -152,7 +152,7 @@ def evaluate(
 
 def _measured(
     pairs: Sequence[Pair], settings: Settings, workers: int, progress: Progress
-) -> Iterator[tuple[Pair, "Measured | VastError"]]:
+) -> Iterator[tuple[Pair, "ClipResult | VastError"]]:
     """Results in the order of the pairs."""
     if workers == 1 or len(pairs) == 1:
         tools = make_tools(settings)
@@ -187,7 +187,7 @@ def _pool(settings: Settings, workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _by_itself(pair: Pair, settings: Settings) -> "Measured | VastError":
+def _by_itself(pair: Pair, settings: Settings) -> "ClipResult | VastError":
     """Measure a clip in a process that may die."""
     with _pool(settings, 1) as pool:
         try:
@@ -196,7 +196,7 @@ def _by_itself(pair: Pair, settings: Settings) -> "Measured | VastError":
             return VastError("vast_worker_died", f"the process that measured `{pair.output}` died")
 
 
-def _caught(work: "Callable[[], Measured]") -> "Measured | VastError":
+def _caught(work: "Callable[[], ClipResult]") -> "ClipResult | VastError":
     try:
         return work()
     except VastError as error:
@@ -213,7 +213,7 @@ def _start(settings: Settings) -> None:
     _TOOLS = make_tools(settings), settings.seed
 
 
-def _work(pair: Pair) -> "Measured | VastError":
+def _work(pair: Pair) -> "ClipResult | VastError":
     assert _TOOLS is not None
     tools, seed = _TOOLS
     return _caught(partial(measure, pair, tools, seed=seed))
@@ -243,7 +243,7 @@ def unmeasured(pair: Pair) -> dict[str, Any]:
     return _names(pair) | {"error": None, "measures": {}, "flags": [], "notes": [], "series": None}
 
 
-def _document(clip: Observed, readings: dict[str, Reading]) -> dict[str, Any]:
+def _document(clip: Observation, readings: dict[str, Reading]) -> dict[str, Any]:
     made, truth, sound = clip.made, clip.truth, clip.sound
     n = made.n_frames
     return {
@@ -271,7 +271,7 @@ def _document(clip: Observed, readings: dict[str, Reading]) -> dict[str, Any]:
     }
 
 
-def _mouth_box(sight: Sight) -> list[int] | None:
+def _mouth_box(sight: TrackedVideo) -> list[int] | None:
     """Left, top, right, bottom of a square around the clip's mouths, pixels of the picture; for contact sheets."""
     if not sight.present.any():
         return None
@@ -282,7 +282,7 @@ def _mouth_box(sight: Sight) -> list[int] | None:
     return [left, top, min(sight.width, round(x + half)), min(sight.height, round(y + half))]
 
 
-def _notes(clip: Observed) -> list[str]:
+def _notes(clip: Observation) -> list[str]:
     """What a reader of the figures should know."""
     found = []
     if clip.unpaired_hint is not None:
@@ -302,14 +302,14 @@ def _series(values: NDArray[np.float64]) -> list[float | None]:
     return [round(float(x), DIGITS) if math.isfinite(x) else None for x in values]
 
 
-def _model_names(measured: Sequence[Measured]) -> dict[str, str]:
+def _model_names(measured: Sequence[ClipResult]) -> dict[str, str]:
     names: dict[str, str] = {}
     for one in measured:
         names.update(one.collected.get("models", {}))
     return names
 
 
-def _summary(measured: Sequence[Measured], *, seed: int) -> dict[str, Any]:
+def _summary(measured: Sequence[ClipResult], *, seed: int) -> dict[str, Any]:
     speakers = [one.document["speaker"] for one in measured]
     pooled = registry.pool([one.collected for one in measured])
     found = {}

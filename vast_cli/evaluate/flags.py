@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vast_cli.evaluate.measures.reading import Reading
+from vast_cli.evaluate.measures.spec import Reading
 
 Level = Literal["fail", "warn"]
 

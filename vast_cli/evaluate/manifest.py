@@ -45,7 +45,7 @@ def find_pairs(output: Path, given: dict[str, Path | None], *, style_differs: bo
     pairs = [_completed(pair, given, style_differs) for pair in pairs]
     if given.get("reference") is not None and not any(pair.reference for pair in pairs):
         raise VastError("vast_input_missing", f"`--reference {given['reference']}` has no video named as an output")
-    return with_other_sound(pairs)
+    return with_other_audio(pairs)
 
 
 def _completed(pair: Pair, given: dict[str, Path | None], style_differs: bool) -> Pair:
@@ -119,7 +119,7 @@ def _row(folder: Path, row: dict[str, str | None], where: str, faults: list[str]
     return Pair(id=cells.get("id", paths["output"].stem), style_differs=differs in ("1", "yes", "true"), **named)
 
 
-def with_other_sound(pairs: list[Pair]) -> list[Pair]:
+def with_other_audio(pairs: list[Pair]) -> list[Pair]:
     """Give every clip the sound of another one, of the same speaker if possible, for the control `other_audio`."""
     sources = [pair.audio or pair.reference or pair.output for pair in pairs]
     found = []

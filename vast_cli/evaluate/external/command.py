@@ -4,16 +4,12 @@
 The program has its input closed, a session of its own and a time limit.
 """
 
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from vast_cli.core import process
 from vast_cli.core.errors import VastError
 
 PLACE = "{video}"
@@ -74,17 +70,23 @@ class Command:
             VastError: `vast_timeout`, `vast_worker_died` (it failed), `vast_record_invalid` (more than one line).
         """
         path = str(video.absolute())  # never an option
-        status, out, err = _run([word.replace(PLACE, path) for word in self.words], timeout_s=timeout_s)
-        if status is None:
-            message = f"`{self.words[0]}` did not judge `{video}` within {timeout_s:.0f} s"
-            raise VastError("vast_timeout", message, hint="try it alone on this video")
-        if status:
-            said = (err.strip().splitlines() or ["it said nothing"])[-1][:MAX_SHOWN]
-            message = f"`{self.words[0]}` ended with status {status} on `{video}`: {said}"
+        program = self.words[0]
+        try:
+            result = process.run([word.replace(PLACE, path) for word in self.words], timeout_s=timeout_s)
+        except TimeoutError as error:
+            message = f"`{program}` did not judge `{video}` within {timeout_s:.0f} s"
+            raise VastError("vast_timeout", message, hint="try it alone on this video") from error
+        except OSError as error:
+            raise VastError("vast_option_invalid", f"`{program}` does not start: {error}") from error
+        if result.status:
+            reason = (result.stderr.strip().splitlines() or ["it said nothing"])[-1][:MAX_SHOWN]
+            message = f"`{program}` ended with status {result.status} on `{video}`: {reason}"
             raise VastError("vast_worker_died", message, hint="try it alone on this video")
-        lines = [line.strip() for line in out.splitlines() if line.strip()]
-        if len(lines) > 1 or len(out) > MAX_LINE:
-            message = f"`{self.words[0]}` printed {len(lines)} lines ({len(out)} characters) about `{video}`, not one"
+        lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
+        if len(lines) > 1 or len(result.stdout) > MAX_LINE:
+            message = (
+                f"`{program}` printed {len(lines)} lines ({len(result.stdout)} characters) about `{video}`, not one"
+            )
             raise VastError("vast_record_invalid", message, hint="let it write everything else to its standard error")
         return lines[0] if lines else ""
 
@@ -92,46 +94,8 @@ class Command:
         """First line of what the program prints with `--version` in the video's place, or None."""
         words = [word.replace(PLACE, "--version") for word in self.words]
         try:
-            status, out, err = _run(words, timeout_s=ASK_S)
-        except VastError:  # a version is a courtesy
+            result = process.run(words, timeout_s=ASK_S)
+        except OSError:  # does not start or takes too long: videos can be judged without a version
             return None
-        lines = (out.strip() or err.strip()).splitlines()
-        return lines[0][:MAX_SHOWN] if status == 0 and lines else None
-
-
-def _run(words: Sequence[str], *, timeout_s: float) -> tuple[int | None, str, str]:
-    """Exit status (None: out of time), standard output and standard error."""
-    try:
-        process = subprocess.Popen(
-            list(words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=os.name != "nt",
-        )
-    except OSError as error:
-        raise VastError("vast_option_invalid", f"`{words[0]}` does not start: {error}") from error
-    try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return None, "", ""
-    except BaseException:
-        _end(process)
-        raise
-    return process.returncode, out, err
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End the program with everything that it started; it may have ended and left those behind."""
-    if os.name == "nt":
-        process.kill()
-    else:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
+        lines = (result.stdout.strip() or result.stderr.strip()).splitlines()
+        return lines[0][:MAX_SHOWN] if result.status == 0 and lines else None

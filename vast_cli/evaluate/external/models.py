@@ -20,13 +20,13 @@ from vast_cli.evaluate.external.lip_reader import LipReader
 from vast_cli.evaluate.external.syncnet import SyncNet, SyncScore, load_syncnet
 from vast_cli.evaluate.external.syncnet_crops import large_enough
 from vast_cli.evaluate.observation.crop import CropBox
-from vast_cli.evaluate.observation.tracking import LOST_SHARE, Sight, Sound
+from vast_cli.evaluate.observation.tracking import LOST_SHARE, SpeechAudio, TrackedVideo
 
 BATCH = 16  # crops given to Inception at once
 
 
 @dataclass(frozen=True)
-class Options:
+class ExternalModelOptions:
     """What the user supplied."""
 
     syncnet_weights: Path | None = None
@@ -36,7 +36,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Outside:
+class ExternalModels:
     """The same, loaded."""
 
     syncnet: SyncNet | None = None
@@ -45,7 +45,7 @@ class Outside:
     emotion_model: EmotionModel | None = None
 
     @classmethod
-    def load(cls, options: Options) -> "Outside":
+    def load(cls, options: ExternalModelOptions) -> "ExternalModels":
         """Load what was supplied.
 
         Raises:
@@ -73,7 +73,7 @@ class Outside:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class ExternalResults:
     """What they said of one clip; `made` and `truth` (or `prompt`) where each was asked."""
 
     sync: dict[str, SyncScore] = field(default_factory=dict)
@@ -84,12 +84,12 @@ class Verdicts:
 
 
 def ask(
-    outside: Outside,
-    sights: dict[str, Sight],
-    sounds: dict[str, Sound | None],
+    outside: ExternalModels,
+    sights: dict[str, TrackedVideo],
+    sounds: dict[str, SpeechAudio | None],
     box: CropBox | None,
     more: dict[str, Any],
-) -> Verdicts:
+) -> ExternalResults:
     """Ask all judges about one clip.
 
     Args:
@@ -128,10 +128,10 @@ def ask(
         if more.get("prompt") is not None:
             videos["prompt"] = more["prompt"]
         emotion = {name: outside.emotion_model.probabilities(path) for name, path in videos.items()}
-    return Verdicts(sync, reason, pictures, words, emotion)
+    return ExternalResults(sync, reason, pictures, words, emotion)
 
 
-def _unfit(sight: Sight, sound: Sound | None) -> str | None:
+def _unfit(sight: TrackedVideo, sound: SpeechAudio | None) -> str | None:
     """Why SyncNet cannot judge a video: it knows 25 frames a second and a face in every one."""
     if sound is None:
         return "no_speech"
@@ -140,7 +140,7 @@ def _unfit(sight: Sight, sound: Sound | None) -> str | None:
     return "no_face" if sight.lost > LOST_SHARE else None
 
 
-def _sync(network: SyncNet, sight: Sight, sound: Sound) -> SyncScore | None:
+def _sync(network: SyncNet, sight: TrackedVideo, sound: SpeechAudio) -> SyncScore | None:
     """SyncNet on boxes around the mesh: the authors' face detector is not part of this."""
     seen = np.flatnonzero(sight.present)
     mesh = sight.mesh[seen][..., :2].astype(np.float64)
@@ -154,7 +154,7 @@ def _sync(network: SyncNet, sight: Sight, sound: Sound) -> SyncScore | None:
         return network.judge(itertools.islice(reader, len(boxes)), boxes, samples)
 
 
-def _features(network: Inception, sight: Sight, box: CropBox) -> NDArray[np.float32]:
+def _features(network: Inception, sight: TrackedVideo, box: CropBox) -> NDArray[np.float32]:
     def batches() -> Iterator[Image]:
         held: list[Image] = []
         with media.VideoReader(sight.path) as reader:

@@ -20,12 +20,19 @@ from vast_cli import media, renderer
 from vast_cli.core.errors import VastError
 from vast_cli.core.progress import Progress, silent
 from vast_cli.core.timebase import FPS, PPG_RATE, SAMPLE_RATE
-from vast_cli.evaluate.external.models import Verdicts
-from vast_cli.evaluate.footage.statistics import Spread, Yardstick
+from vast_cli.evaluate.external.models import ExternalResults
+from vast_cli.evaluate.footage.statistics import FootageStatistics, Spread
 from vast_cli.evaluate.measures import integrity, person, registry
-from vast_cli.evaluate.observation.clip import CRF, PRESET, Observed, Pair, load_judges
-from vast_cli.evaluate.observation.images import DESCRIBE_EVERY, PARTS, Judges, Portrait, Watcher, watch
-from vast_cli.evaluate.observation.tracking import Sight, Sound, hear, look
+from vast_cli.evaluate.observation.clip import CRF, PRESET, Observation, Pair, load_networks
+from vast_cli.evaluate.observation.frames import (
+    DESCRIBE_EVERY,
+    PARTS,
+    FrameMeasurements,
+    FrameObserver,
+    ObserverNetworks,
+    watch,
+)
+from vast_cli.evaluate.observation.tracking import SpeechAudio, TrackedVideo, hear, look
 from vast_cli.pipeline.models import Models
 from vast_cli.records import Posteriorgram
 from vast_cli.renderer.avatar import update_card
@@ -45,26 +52,26 @@ MEASURES = (
     "lagsync_margin",
     "lagsync_lag",
 )
-NEEDED = PARTS - {"samples", "mouth_reversed"}
+NEEDED_PARTS = PARTS - {"samples", "mouth_reversed"}
 
 
 @dataclass(frozen=True)
-class Footage:
+class ObservedFootage:
     """Real footage, seen and heard."""
 
-    sight: Sight
-    portrait: Portrait
-    sound: Sound | None
+    sight: TrackedVideo
+    portrait: FrameMeasurements
+    sound: SpeechAudio | None
 
 
-def calibrate(
+def measure_footage(
     footage: Path,
     avatar: renderer.Avatar,
     *,
     models: Models | None = None,
     which: str = "largest",
     progress: Progress = silent,
-) -> Yardstick:
+) -> FootageStatistics:
     """Measure the footage of an avatar as its frames show it: the same cut, scale and encoder.
 
     Args:
@@ -78,31 +85,31 @@ def calibrate(
         VastError: `vast_no_face`, and those of reading.
     """
     models = models or Models()
-    judges = load_judges()
+    judges = load_networks()
     with tempfile.TemporaryDirectory(prefix="vast-yardstick-") as folder:
         shown = Path(folder) / "shown.mp4"
-        show(footage, shown, avatar)
-        seen = observe(shown, models, judges, which=which, progress=progress)
+        write_as_shown(footage, shown, avatar)
+        seen = observe_footage(shown, models, judges, which=which, progress=progress)
     with media.VideoReader(footage) as reader:
         start_s = reader.start_s
     if media.probe(footage).has_audio:
         sound = hear(footage, models, start_s=start_s)
-        seen = dataclasses.replace(seen, sound=cut_sound(sound, 0, seen.sight.n_frames))
-    return measure(seen, models, judges)
+        seen = dataclasses.replace(seen, sound=cut_audio(sound, 0, seen.sight.n_frames))
+    return footage_statistics(seen, models, judges)
 
 
-def document(
+def footage_document(
     footage: Path,
     avatar: renderer.Avatar,
     *,
     which: str = "largest",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """`calibrate`, as it stands in the card: what `fit_renderer` is given."""
-    return calibrate(footage, avatar, which=which, progress=progress).document()
+    """`measure_footage`, as it stands in the card: what `fit_renderer` is given."""
+    return measure_footage(footage, avatar, which=which, progress=progress).document()
 
 
-def show(footage: Path, target: Path, avatar: renderer.Avatar) -> None:
+def write_as_shown(footage: Path, target: Path, avatar: renderer.Avatar) -> None:
     """Write the footage, silent, as a perfect render of the avatar would show it."""
     box = avatar.subject.box
     with media.VideoReader(footage) as reader:
@@ -112,14 +119,14 @@ def show(footage: Path, target: Path, avatar: renderer.Avatar) -> None:
                 writer.write(crop_to_box(frame, box) if avatar.footage is None else frame)
 
 
-def observe(
+def observe_footage(
     video: Path,
     models: Models,
-    judges: Judges,
+    judges: ObserverNetworks,
     *,
     which: str = "largest",
     progress: Progress = silent,
-) -> Footage:
+) -> ObservedFootage:
     """See and hear a video, as far as a yardstick needs it.
 
     Raises:
@@ -129,28 +136,28 @@ def observe(
     box = sight.box()
     if box is None:
         raise VastError("vast_no_face", f"`{video.name}` shows no face")
-    portrait = watch(Watcher(sight, box, judges, parts=NEEDED, progress=progress))
+    portrait = watch(FrameObserver(sight, box, judges, parts=NEEDED_PARTS, progress=progress))
     sound = hear(video, models, start_s=sight.start_s) if sight.has_audio else None
-    return Footage(sight, portrait, sound)
+    return ObservedFootage(sight, portrait, sound)
 
 
-def measure(seen: Footage, models: Models, judges: Judges) -> Yardstick:
+def footage_statistics(seen: ObservedFootage, models: Models, judges: ObserverNetworks) -> FootageStatistics:
     """The numbers of real footage, and their spread over its windows."""
-    whole = absolute(seen, models, judges)
+    whole = whole_statistics(seen, models, judges)
     values: dict[str, list[float]] = {}
-    for start in starts(seen.sight.n_frames):
-        for name, value in read(window(seen, start), whole, models, judges).items():
+    for start in window_starts(seen.sight.n_frames):
+        for name, value in read_measures(cut_window(seen, start), whole, models, judges).items():
             values.setdefault(name, []).append(value)
     return dataclasses.replace(whole, windows={name: _spread(found) for name, found in values.items()})
 
 
-def absolute(seen: Footage, models: Models, judges: Judges) -> Yardstick:
+def whole_statistics(seen: ObservedFootage, models: Models, judges: ObserverNetworks) -> FootageStatistics:
     """The numbers that ratios divide by."""
     found = integrity.standard_of(seen.sight, seen.portrait, seen.sound)
     gaps = np.quantile(found.silence_gaps, np.linspace(0, 1, 101)) if found.silence_gaps else np.zeros(0)
     described = seen.portrait.descriptors
     centre = described.mean(0) if len(described) else np.zeros(0, np.float32)
-    margin = read(seen, found, models, judges, only=("lagsync_margin",)).get("lagsync_margin")
+    margin = read_measures(seen, found, models, judges, only=("lagsync_margin",)).get("lagsync_margin")
     return dataclasses.replace(
         found,
         silence_gaps=tuple(gaps.tolist()),
@@ -160,11 +167,11 @@ def absolute(seen: Footage, models: Models, judges: Judges) -> Yardstick:
     )
 
 
-def read(
-    seen: Footage,
-    against: Yardstick,
+def read_measures(
+    seen: ObservedFootage,
+    against: FootageStatistics,
     models: Models,
-    judges: Judges,
+    judges: ObserverNetworks,
     *,
     only: Sequence[str] = MEASURES,
 ) -> dict[str, float]:
@@ -173,18 +180,18 @@ def read(
     return {name: told.value for name, told in readings.items() if told.value is not None}
 
 
-def starts(n_frames: int, *, seconds: float = WINDOW_S) -> range:
+def window_starts(n_frames: int, *, seconds: float = WINDOW_S) -> range:
     """First frames of the windows."""
     return range(0, n_frames - round(seconds * FPS) + 1, STEP_S * FPS)
 
 
-def window(seen: Footage, start: int, *, seconds: float = WINDOW_S) -> Footage:
+def cut_window(seen: ObservedFootage, start: int, *, seconds: float = WINDOW_S) -> ObservedFootage:
     """A stretch of what was seen and heard."""
     stop = start + round(seconds * FPS)
     sight, portrait = seen.sight, seen.portrait
     described = [k for k in range(0, sight.n_frames, DESCRIBE_EVERY) if sight.present[k]][: len(portrait.descriptors)]
     chosen = [i for i, k in enumerate(described) if start <= k < stop]
-    return Footage(
+    return ObservedFootage(
         dataclasses.replace(sight, mesh=sight.mesh[start:stop], brightness=sight.brightness[start:stop]),
         dataclasses.replace(
             portrait,
@@ -195,21 +202,23 @@ def window(seen: Footage, start: int, *, seconds: float = WINDOW_S) -> Footage:
             mouth=portrait.mouth[start : stop - 4],
             mouth_valid=portrait.mouth_valid[start : stop - 4],
         ),
-        None if seen.sound is None else cut_sound(seen.sound, start, stop),
+        None if seen.sound is None else cut_audio(seen.sound, start, stop),
     )
 
 
-def cut_sound(sound: Sound, start: int, stop: int) -> Sound:
+def cut_audio(sound: SpeechAudio, start: int, stop: int) -> SpeechAudio:
     """The sound of the frames start ... stop - 1."""
     samples = sound.samples[start * SAMPLE_RATE // FPS : stop * SAMPLE_RATE // FPS]
     rows = sound.ppg.values[start * PPG_RATE // FPS : stop * PPG_RATE // FPS]
-    return Sound(samples, Posteriorgram(rows, len(samples), sound.ppg.model_hash))
+    return SpeechAudio(samples, Posteriorgram(rows, len(samples), sound.ppg.model_hash))
 
 
-def _observed(seen: Footage, against: Yardstick, models: Models, judges: Judges) -> Observed:
+def _observed(
+    seen: ObservedFootage, against: FootageStatistics, models: Models, judges: ObserverNetworks
+) -> Observation:
     sight = seen.sight
-    return Observed(
-        pair=Pair(sight.path.stem, sight.path, yardstick=against),
+    return Observation(
+        pair=Pair(sight.path.stem, sight.path, footage_statistics=against),
         model=models.face_model,
         seed=0,
         made=sight,
@@ -230,7 +239,7 @@ def _observed(seen: Footage, against: Yardstick, models: Models, judges: Judges)
         ssim={},
         lagsync=judges.lagsync,
         has_descriptor=judges.descriptor is not None,
-        verdicts=Verdicts(),
+        verdicts=ExternalResults(),
         models={},
     )
 
@@ -240,14 +249,14 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(len(values), float(median), float(low), float(high))
 
 
-def add(bundle: Path, footage: Path, *, progress: Progress = silent) -> Yardstick:
+def add_to_bundle(bundle: Path, footage: Path, *, progress: Progress = silent) -> FootageStatistics:
     """Measure `footage` and write the numbers to the card of the bundle folder.
 
     Raises:
-        VastError: those of `calibrate`, of reading a bundle and of writing its card.
+        VastError: those of `measure_footage`, of reading a bundle and of writing its card.
     """
     avatar = renderer.Avatar.load(bundle)
-    found = calibrate(footage, avatar, progress=progress)
+    found = measure_footage(footage, avatar, progress=progress)
     update_card(bundle, {"yardstick": found.document()})
     return found
 
@@ -258,7 +267,7 @@ def main() -> None:
     parser.add_argument("avatar", help="name of an avatar, or the folder of a bundle")
     parser.add_argument("footage", type=Path, help="what it was fitted to")
     options = parser.parse_args()
-    found = add(renderer.find_avatar(options.avatar), options.footage)
+    found = add_to_bundle(renderer.find_avatar(options.avatar), options.footage)
     for line in _lines(found.document()):
         print(line)
 

@@ -22,7 +22,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class FootageStatistics:
     """Real footage of a person, measured. None where it could not be.
 
     Attributes:
@@ -63,7 +63,7 @@ class Yardstick:
         return found
 
     @classmethod
-    def of_document(cls, document: Mapping[str, Any]) -> "Yardstick":
+    def of_document(cls, document: Mapping[str, Any]) -> "FootageStatistics":
         """From the card of an avatar.
 
         Raises:

@@ -11,8 +11,8 @@ import numpy as np
 
 from vast_cli.core.arrays import Float64
 from vast_cli.evaluate.measures.frechet import frechet, kid
-from vast_cli.evaluate.measures.reading import Reading, Spec, null
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.measures.spec import Reading, Spec, null
+from vast_cli.evaluate.observation.clip import Observation
 
 MIN_FRAMES = 100  # after thinning
 RESAMPLES = 200
@@ -30,12 +30,12 @@ SET_SPECS = (
 )  # fmt: skip
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """Nothing: single clips hold too few pictures."""
     return {}
 
 
-def collect(clip: Observed) -> dict[str, Any]:
+def collect(clip: Observation) -> dict[str, Any]:
     """Features of the clip's pictures by control."""
     made = clip.portraits.get("made")
     if made is None or clip.real is None or "made" not in made.bands:

@@ -13,8 +13,8 @@ from scipy.spatial.distance import pdist
 
 from vast_cli.core.arrays import Float64
 from vast_cli.core.timebase import FPS
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observation
 from vast_cli.records import N_STRONG
 
 WINDOW, STEP = 100, 50  # frames
@@ -39,7 +39,7 @@ SET_SPECS = (
 )  # fmt: skip
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """Figures of the output; controls from the truth, or without one from the output, and the prompt's own."""
     made = clip.expression(clip.made)
     if made is None:
@@ -123,7 +123,7 @@ def _drift(x: Float64) -> float:
 # --- sets -----------------------------------------------------------------------------------------------------------
 
 
-def collect(clip: Observed) -> dict[str, Any]:
+def collect(clip: Observation) -> dict[str, Any]:
     """Mean and standard deviation of the expression: a clip as one point."""
     found = {}
     for name, sight in (("made", clip.made), ("truth", clip.truth)):

@@ -8,8 +8,8 @@ import numpy as np
 from vast_cli.evaluate.external.lip_reader import wilson
 from vast_cli.evaluate.external.syncnet import SyncScore
 from vast_cli.evaluate.measures.frechet import frechet
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observation
 
 _SYNC, _EMOTION = "--syncnet-weights FILE", '--emotion-model "CMD {video}"'
 MIN_FRAMES = 2048  # of FID: as many as features
@@ -39,7 +39,7 @@ SET_SPECS = (
 MOS_HINT = "`vast study make` asks people"
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """What the supplied judges say of one clip."""
     return _sync(clip) | _emotion(clip)
 
@@ -48,7 +48,7 @@ def _absent(spec: Spec) -> Reading:
     return null("no_weights", f"give it with `{spec.needs}`")
 
 
-def _sync(clip: Observed) -> dict[str, Reading]:
+def _sync(clip: Observation) -> dict[str, Reading]:
     specs = [spec for spec in SPECS if spec.needs == _SYNC]
     verdicts = clip.verdicts
     if "made" not in verdicts.sync:
@@ -71,7 +71,7 @@ def _figures(score: SyncScore) -> dict[str, float]:
     }
 
 
-def _emotion(clip: Observed) -> dict[str, Reading]:
+def _emotion(clip: Observation) -> dict[str, Reading]:
     specs = [spec for spec in SPECS if spec.needs == _EMOTION]
     told = clip.verdicts.emotion
     if "made" not in told:
@@ -88,7 +88,7 @@ def _emotion(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def collect(clip: Observed) -> dict[str, Any]:
+def collect(clip: Observation) -> dict[str, Any]:
     """Features of pictures, counts of words."""
     return {"inception": clip.verdicts.inception, "words": clip.verdicts.words, "models": clip.models}
 

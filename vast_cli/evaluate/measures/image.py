@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observation
 
 _SSIM_ORDER = (("static_first", "static_mean", "delay_2", "reencoded"), ("mouth_swap", "reencoded"))
 SPECS = (
@@ -39,7 +39,7 @@ SPECS = (
 TRUTH_HINT = "give the true video with `--reference`"
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """SSIM of each kind against the truth, CPBD alone and against the truth through our encoder."""
     found: dict[str, Reading] = {}
     for name in ("ssim", "ssim_face", "ssim_mouth", "ssim_rgb7"):
@@ -52,7 +52,7 @@ def read(clip: Observed) -> dict[str, Reading]:
     return found | _cpbd(clip)
 
 
-def _cpbd(clip: Observed) -> dict[str, Reading]:
+def _cpbd(clip: Observation) -> dict[str, Reading]:
     made = clip.portraits.get("made")
     if made is None or "made" not in made.cpbd:
         missing = null("no_face")

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from vast_cli.core.arrays import Bools, Float64
 from vast_cli.core.timebase import FPS, SAMPLE_RATE
-from vast_cli.evaluate.footage.statistics import Yardstick
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.footage.statistics import FootageStatistics
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
 from vast_cli.evaluate.observation import points as landmarks
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.observation.clip import Observation
 from vast_cli.evaluate.observation.crop import SIDE
-from vast_cli.evaluate.observation.images import Portrait
-from vast_cli.evaluate.observation.tracking import LOST_SHARE, Sight, Sound
+from vast_cli.evaluate.observation.frames import FrameMeasurements
+from vast_cli.evaluate.observation.tracking import LOST_SHARE, SpeechAudio, TrackedVideo
 from vast_cli.pipeline import sidecar
 from vast_cli.speech import CLASSES
 
@@ -61,7 +61,7 @@ SPECS = (
 )  # fmt: skip
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """All faults of one clip."""
     return {
         "av_length_diff_ms": _length(clip),
@@ -76,18 +76,18 @@ def read(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def standard(clip: Observed) -> Yardstick | None:
+def standard(clip: Observation) -> FootageStatistics | None:
     """What this clip's ratios divide by: real footage where it is at hand, else what an avatar keeps of its own."""
-    return clip.pair.yardstick if clip.real is None else standard_of(*clip.real)
+    return clip.pair.footage_statistics if clip.real is None else standard_of(*clip.real)
 
 
-def standard_of(sight: Sight, portrait: Portrait, sound: Sound | None) -> Yardstick:
+def standard_of(sight: TrackedVideo, portrait: FrameMeasurements, sound: SpeechAudio | None) -> FootageStatistics:
     """Real footage as numbers, as far as this file's measures need it."""
     silent = np.zeros(0, bool) if sound is None else silent_frames(sound, sight.n_frames) & sight.present
     gaps = landmarks.lip_gap(sight.points[silent]) if silent.any() else np.zeros(0)
     shut = _shut(sight)
     box = sight.box()
-    return Yardstick(
+    return FootageStatistics(
         brightness=float(np.median(sight.brightness[:, 0])),
         sharpness=_mean(portrait.sharpness),
         flicker=_mean(portrait.flicker),
@@ -101,7 +101,7 @@ def standard_of(sight: Sight, portrait: Portrait, sound: Sound | None) -> Yardst
     )
 
 
-def _shut(sight: Sight) -> float | None:
+def _shut(sight: TrackedVideo) -> float | None:
     gaps = landmarks.lip_gap(sight.points[sight.present])
     return float(np.quantile(gaps, SHUT_QUANTILE)) if len(gaps) else None
 
@@ -110,18 +110,20 @@ def _mean(values: Float64) -> float | None:
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
-def _length(clip: Observed) -> Reading:
+def _length(clip: Observation) -> Reading:
     if clip.own_samples is None:
         return null("no_speech", clip.no_sound or "the output has no sound of its own")
     return Reading(1000 * (clip.made.n_frames / FPS - clip.own_samples / SAMPLE_RATE))
 
 
-def _black(clip: Observed) -> Reading:
+def _black(clip: Observation) -> Reading:
     mean, sd = clip.made.brightness.T
     if clip.real is not None:
         usual = float(np.median(clip.real[0].brightness[:, 0]))
     else:
-        usual = float(np.median(mean)) if clip.pair.yardstick is None else clip.pair.yardstick.brightness
+        usual = (
+            float(np.median(mean)) if clip.pair.footage_statistics is None else clip.pair.footage_statistics.brightness
+        )
     return Reading(float(black_frames(mean, sd, lit=usual > LIT).sum()))
 
 
@@ -131,7 +133,7 @@ def black_frames(mean: NDArray[np.float32], sd: NDArray[np.float32], *, lit: boo
     return black
 
 
-def _frozen(clip: Observed) -> Reading:
+def _frozen(clip: Observation) -> Reading:
     if "made" not in clip.portraits:
         return null("no_face")
     still = clip.portraits["made"].change < FROZEN
@@ -151,7 +153,7 @@ def runs(flags: Bools) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _limited(clip: Observed) -> Reading:
+def _limited(clip: Observation) -> Reading:
     if clip.pair.limited_share is not None:
         return Reading(clip.pair.limited_share)
     path = sidecar.path_of(clip.pair.output)
@@ -161,7 +163,7 @@ def _limited(clip: Observed) -> Reading:
         return null("not_asked", f"render with `--sidecar`: no `{path.name}` beside the video")
 
 
-def _against_real(clip: Observed) -> dict[str, Reading]:
+def _against_real(clip: Observation) -> dict[str, Reading]:
     names = ("sharpness", "flicker_ratio", "lip_accel_ratio")
     real = standard(clip)
     if real is None:
@@ -187,14 +189,14 @@ def _ratio(made: Float64, real: float | None) -> float | None:
     return None if mine is None or not real else mine / real
 
 
-def _other_scale(made: Sight, real: Yardstick) -> str | None:
+def _other_scale(made: TrackedVideo, real: FootageStatistics) -> str | None:
     box = made.box()
     if box is None or not real.face_px or 1 / OTHER_SCALE <= box.side / real.face_px <= OTHER_SCALE:
         return None
     return f"the face's box is {box.side} pixels wide, in the avatar's own footage {real.face_px:.0f}"
 
 
-def _controls(clip: Observed) -> dict[str, dict[str, float | None]]:
+def _controls(clip: Observation) -> dict[str, dict[str, float | None]]:
     """How far real footage is from itself, and what faults make of it; empty where it is not at hand."""
     if clip.real is None:
         return {}
@@ -221,13 +223,13 @@ def _controls(clip: Observed) -> dict[str, dict[str, float | None]]:
     return controls
 
 
-def crop_pixel(sight: Sight) -> float:
+def crop_pixel(sight: TrackedVideo) -> float:
     """Pixels of the picture in one of the crop."""
     box = sight.box()
     return 1.0 if box is None else box.side / SIDE
 
 
-def lip_acceleration(sight: Sight, *, jitter: float = 0.0, seed: int = 0) -> Float64:
+def lip_acceleration(sight: TrackedVideo, *, jitter: float = 0.0, seed: int = 0) -> Float64:
     """[n - 2], mean second difference of the 20 lip points, pose removed, over the outer eye distance.
 
     Args:
@@ -250,7 +252,7 @@ def lip_acceleration(sight: Sight, *, jitter: float = 0.0, seed: int = 0) -> Flo
     return second
 
 
-def silent_frames(sound: Sound, n_frames: int) -> Bools:
+def silent_frames(sound: SpeechAudio, n_frames: int) -> Bools:
     """[n_frames], inside of pauses of 0.28 s or more, three frames away from speech."""
     silent = np.zeros(n_frames, bool)
     quiet = ~sound.speech(n_frames)
@@ -261,7 +263,7 @@ def silent_frames(sound: Sound, n_frames: int) -> Bools:
     return silent
 
 
-def _silence(clip: Observed) -> dict[str, Reading]:
+def _silence(clip: Observation) -> dict[str, Reading]:
     names = ("silence_gap", "silence_motion")
     if clip.sound is None:
         return {name: null("no_speech", clip.no_sound) for name in names}
@@ -279,7 +281,7 @@ def _silence(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def _silence_gap(clip: Observed, gap: Float64) -> Reading:
+def _silence_gap(clip: Observation, gap: Float64) -> Reading:
     real = standard(clip)
     if real is None:
         return null("no_reference")
@@ -291,7 +293,7 @@ def _silence_gap(clip: Observed, gap: Float64) -> Reading:
     return reading(float((known < np.median(gap)).mean()), otherwise="no_silence")
 
 
-def _closures(clip: Observed) -> Reading:
+def _closures(clip: Observation) -> Reading:
     if clip.sound is None:
         return null("no_speech", clip.no_sound)
     if clip.made.lost > LOST_SHARE:
@@ -306,7 +308,7 @@ def _closures(clip: Observed) -> Reading:
     return reading(mine, otherwise="no_speech", controls=controls)
 
 
-def closure_share(sight: Sight, sound: Sound, shut: float, *, delay: int = 0) -> float | None:
+def closure_share(sight: TrackedVideo, sound: SpeechAudio, shut: float, *, delay: int = 0) -> float | None:
     """Share of the P, B, M heard whose lip gap falls to `shut` within two frames; None if none is heard."""
     classes = [CLASSES.index(name) for name in CLOSING]
     n = min(sight.n_frames, sound.ppg.n_frames)
@@ -319,7 +321,7 @@ def closure_share(sight: Sight, sound: Sound, shut: float, *, delay: int = 0) ->
     return float(np.mean(closed)) if closed else None
 
 
-def _blinks(clip: Observed) -> Reading:
+def _blinks(clip: Observation) -> Reading:
     if clip.made.lost > LOST_SHARE:
         return null("no_face")
     if clip.made.n_frames < MIN_BLINK_S * FPS:
@@ -329,7 +331,7 @@ def _blinks(clip: Observed) -> Reading:
     return reading(blink_rate(clip.made), otherwise="no_face", controls=controls)
 
 
-def blink_rate(sight: Sight) -> float:
+def blink_rate(sight: TrackedVideo) -> float:
     """Blinks a minute: the eyes close below 0.6 of their 80 % opening and open above 0.8 within 2 - 12 frames."""
     opening = landmarks.eye_opening(sight.points)
     opening = opening[np.isfinite(opening)]

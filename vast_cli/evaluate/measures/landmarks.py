@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from vast_cli.core.arrays import Float64
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
 from vast_cli.evaluate.observation import points as landmarks
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.observation.clip import Observation
 
 JITTER_PX = 0.5
 _ORDER = (("reencoded", "delay_2", "static_mean", "static_first"),)
@@ -42,7 +42,7 @@ SPECS = (
 )  # fmt: skip
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """All distances, with controls made of the truth's own points."""
     reason = "style_differs" if clip.pair.style_differs else clip.unpaired_faces
     if reason is not None:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from vast_cli.core.arrays import Float32
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
+from vast_cli.evaluate.observation.clip import Observation
 
 SPECS = (
     Spec("identity_dist", "Identity distance", "Of the face descriptor to the mean of real footage; the aim is the "
@@ -21,7 +21,7 @@ SET_SPECS = (
 )  # fmt: skip
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """Distance of the output's descriptors to the mean of the footage's."""
     real = _real(clip)
     if real is None:
@@ -44,18 +44,18 @@ def away(descriptors: Float32, centre: Float32) -> float:
     return float(np.linalg.norm(descriptors - centre, axis=1).mean())
 
 
-def _real(clip: Observed) -> tuple[Float32, float | None] | None:
+def _real(clip: Observation) -> tuple[Float32, float | None] | None:
     """Mean descriptor of real footage, [128] or [0], and how far its own are from it."""
     if clip.real is not None:
         descriptors = clip.real[1].descriptors
         if not len(descriptors):
             return np.zeros(0, np.float32), None
         return descriptors.mean(0), away(descriptors, descriptors.mean(0))
-    kept = clip.pair.yardstick
+    kept = clip.pair.footage_statistics
     return None if kept is None else (np.array(kept.descriptor, np.float32), kept.identity_dist)
 
 
-def collect(clip: Observed) -> dict[str, Any]:
+def collect(clip: Observation) -> dict[str, Any]:
     """Style codes of output and prompt."""
     if set(clip.style) != {"made", "prompt"}:
         return {}

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from vast_cli.evaluate.measures import distribution, diversity, external, image, integrity, landmarks, person, sync
-from vast_cli.evaluate.measures.reading import Reading, Spec
-from vast_cli.evaluate.observation.clip import Observed
+from vast_cli.evaluate.measures.spec import Reading, Spec
+from vast_cli.evaluate.observation.clip import Observation
 
 MODULES: tuple[ModuleType, ...] = (image, distribution, landmarks, sync, diversity, person, external, integrity)
 
@@ -23,14 +23,14 @@ SPECS: dict[str, Spec] = {
 }
 
 
-def read(clip: Observed, only: Collection[str] | None = None) -> dict[str, Reading]:
+def read(clip: Observation, only: Collection[str] | None = None) -> dict[str, Reading]:
     """All measures of a clip, or those in `only`."""
     modules = [m for m in MODULES if only is None or any(spec.name in only for spec in m.SPECS)]
     told = {name: told for module in modules for name, told in module.read(clip).items()}
     return {name: one for name, one in told.items() if only is None or name in only}
 
 
-def collect(clip: Observed) -> dict[str, Any]:
+def collect(clip: Observation) -> dict[str, Any]:
     """What measures of sets need of a clip."""
     return {
         key: value for module in MODULES if hasattr(module, "collect") for key, value in module.collect(clip).items()

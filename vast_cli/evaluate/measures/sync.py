@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from vast_cli import sync
 from vast_cli.core.arrays import Float32, Float64
 from vast_cli.core.timebase import FPS
-from vast_cli.evaluate.measures.reading import Reading, Spec, null, reading
+from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
 from vast_cli.evaluate.observation import points as landmarks
-from vast_cli.evaluate.observation.clip import Observed
-from vast_cli.evaluate.observation.images import Portrait
-from vast_cli.evaluate.observation.tracking import LOST_SHARE, MIN_SPEECH_S, Sight, Sound
+from vast_cli.evaluate.observation.clip import Observation
+from vast_cli.evaluate.observation.frames import FrameMeasurements
+from vast_cli.evaluate.observation.tracking import LOST_SHARE, MIN_SPEECH_S, SpeechAudio, TrackedVideo
 
 MAX_LAG = 15  # frames
 MIN_CLIPS = 10  # for `lip_audio_lag`
@@ -49,7 +49,7 @@ SET_SPECS = (
 )  # fmt: skip
 
 
-def read(clip: Observed) -> dict[str, Reading]:
+def read(clip: Observation) -> dict[str, Reading]:
     """LagSync's figures of the output; the controls are made from the truth, else footage, else the output."""
     reason, hint = _unusable(clip)
     if reason is not None:
@@ -61,7 +61,7 @@ def read(clip: Observed) -> dict[str, Reading]:
     if mine is None:
         return {spec.name: null("too_short", "2 s of speech with a face are needed") for spec in SPECS}
     controls = _controls(clip, network)
-    kept = clip.pair.yardstick
+    kept = clip.pair.footage_statistics
     if "real" not in controls and kept is not None and kept.lagsync_margin is not None:
         controls["real"] = {"lagsync_margin": kept.lagsync_margin}
     values = _figures(mine)
@@ -75,7 +75,7 @@ def read(clip: Observed) -> dict[str, Reading]:
     }
 
 
-def _unusable(clip: Observed) -> tuple[str | None, str | None]:
+def _unusable(clip: Observation) -> tuple[str | None, str | None]:
     if clip.sound is None:
         return "no_speech", clip.no_sound
     if clip.sound.speech(clip.made.n_frames).sum() < MIN_SPEECH_S * FPS:
@@ -87,12 +87,12 @@ def _unusable(clip: Observed) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _network(clip: Observed) -> sync.LagSync:
+def _network(clip: Observation) -> sync.LagSync:
     assert clip.lagsync is not None
     return clip.lagsync
 
 
-def _heard(network: sync.LagSync, sound: Sound, sight: Sight) -> Float32:
+def _heard(network: sync.LagSync, sound: SpeechAudio, sight: TrackedVideo) -> Float32:
     return network.embed_sound(sound.samples, min(sight.n_frames, max(sound.ppg.n_frames, 1)))
 
 
@@ -105,7 +105,7 @@ def _figures(score: sync.LagScore) -> dict[str, float | None]:
     }
 
 
-def _controls(clip: Observed, network: sync.LagSync) -> dict[str, dict[str, float | None]]:
+def _controls(clip: Observation, network: sync.LagSync) -> dict[str, dict[str, float | None]]:
     """Figures of the real video and of what spoils its sync; without one the output is spoilt, `real` is missing."""
     real = _real(clip)
     sight, portrait, sound = real or (clip.made, clip.portraits["made"], clip.sound)
@@ -131,7 +131,7 @@ def _controls(clip: Observed, network: sync.LagSync) -> dict[str, dict[str, floa
     return found
 
 
-def _real(clip: Observed) -> tuple[Sight, Portrait, Sound] | None:
+def _real(clip: Observation) -> tuple[TrackedVideo, FrameMeasurements, SpeechAudio] | None:
     """The truth, else footage with sound; None where neither shows a face and speaks."""
     if clip.truth is not None and "truth" in clip.portraits and clip.truth.lost <= LOST_SHARE:
         sound = clip.truth_sound or clip.sound
@@ -143,7 +143,7 @@ def _real(clip: Observed) -> tuple[Sight, Portrait, Sound] | None:
     return None
 
 
-def _late(portrait: Portrait, heard: Float32, frames: int) -> tuple[Float32, Float32, NDArray[np.bool_]]:
+def _late(portrait: FrameMeasurements, heard: Float32, frames: int) -> tuple[Float32, Float32, NDArray[np.bool_]]:
     """The video late by `frames` (early if negative); what would stand before its beginning is left out."""
     if frames >= 0:
         return portrait.mouth, heard[frames:], portrait.mouth_valid
@@ -153,7 +153,7 @@ def _late(portrait: Portrait, heard: Float32, frames: int) -> tuple[Float32, Flo
 # --- sets -----------------------------------------------------------------------------------------------------------
 
 
-def collect(clip: Observed) -> dict[str, Any]:
+def collect(clip: Observation) -> dict[str, Any]:
     """What `pool` needs of a clip: correlations of lip gap and energy at all lags."""
     if _unusable(clip)[0] is not None:
         return {}
@@ -165,7 +165,7 @@ def collect(clip: Observed) -> dict[str, Any]:
     return {} if made is None or real is None else {"lip_audio": {"made": made, "real": real}}
 
 
-def _curve(sight: Sight, sound: Sound) -> Float64 | None:
+def _curve(sight: TrackedVideo, sound: SpeechAudio) -> Float64 | None:
     """[2 * MAX_LAG + 6], lags -15 .. 20 so that delays by up to 5 frames are cuts of it."""
     n = min(sight.n_frames, sound.ppg.n_frames)
     gap, energy = landmarks.lip_gap(sight.points[:n]), sound.energy(n)

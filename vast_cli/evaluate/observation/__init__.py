@@ -1,1 +1,1 @@
-"""One pass over a clip's video and audio: everything that the measures read."""
+"""What is observed of a clip: its videos tracked, their frames measured, its audio transcribed to phones."""

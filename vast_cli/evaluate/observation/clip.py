@@ -14,14 +14,22 @@ from vast_cli import face, media, sync
 from vast_cli.core.arrays import Float64, Image
 from vast_cli.core.errors import VastError
 from vast_cli.core.progress import Progress, silent
-from vast_cli.evaluate.external.models import Outside, Verdicts, ask
-from vast_cli.evaluate.footage.statistics import Yardstick
+from vast_cli.evaluate.external.models import ExternalModels, ExternalResults, ask
+from vast_cli.evaluate.footage.statistics import FootageStatistics
 from vast_cli.evaluate.measures.bands import band80
-from vast_cli.evaluate.observation import pairs
+from vast_cli.evaluate.observation import comparison
+from vast_cli.evaluate.observation.cache import ObservationCache
 from vast_cli.evaluate.observation.crop import CropBox, luma
-from vast_cli.evaluate.observation.images import EVERY, PARTS, Judges, Portrait, Watcher, mouth_square, watch
-from vast_cli.evaluate.observation.memory import Shelf
-from vast_cli.evaluate.observation.tracking import LOST_SHARE, Sight, Sound, hear, look
+from vast_cli.evaluate.observation.frames import (
+    EVERY,
+    PARTS,
+    FrameMeasurements,
+    FrameObserver,
+    ObserverNetworks,
+    mouth_square,
+    watch,
+)
+from vast_cli.evaluate.observation.tracking import LOST_SHARE, SpeechAudio, TrackedVideo, hear, look
 from vast_cli.pipeline.extract import encode_prompt
 from vast_cli.pipeline.models import Models
 
@@ -44,36 +52,38 @@ class Pair:
     avatar: str | None = None
     style_differs: bool = False  # the output speaks in another manner than the reference
     other_audio: Path | None = None  # sound of another clip, for the control of that name
-    yardstick: Yardstick | None = None  # what an avatar keeps of its own footage; where neither of those is given
+    footage_statistics: FootageStatistics | None = (
+        None  # what an avatar keeps of its own footage; where neither of those is given
+    )
     limited_share: float | None = None  # as the render told; from the sidecar if not given
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observation:
     """One clip, seen and heard; measures read from it."""
 
     pair: Pair
     model: face.FaceModel
     seed: int
-    made: Sight
-    truth: Sight | None
-    reencoded: Sight | None
-    footage: Sight | None
-    prompt: Sight | None
+    made: TrackedVideo
+    truth: TrackedVideo | None
+    reencoded: TrackedVideo | None
+    footage: TrackedVideo | None
+    prompt: TrackedVideo | None
     box: CropBox | None  # that cut the output; the truth's where both are of one size
     unpaired: str | None  # why output and truth cannot be compared picture by picture
     unpaired_hint: str | None
-    sound: Sound | None
+    sound: SpeechAudio | None
     no_sound: str | None  # why there is none
     own_samples: int | None  # 16 kHz samples of the output's own sound
-    footage_sound: Sound | None
-    truth_sound: Sound | None
-    other_sound: Sound | None
-    portraits: dict[str, Portrait]  # made, truth, reencoded, footage
+    footage_sound: SpeechAudio | None
+    truth_sound: SpeechAudio | None
+    other_sound: SpeechAudio | None
+    portraits: dict[str, FrameMeasurements]  # made, truth, reencoded, footage
     ssim: dict[str, dict[str, float]]
     lagsync: sync.LagSync | None
     has_descriptor: bool
-    verdicts: Verdicts
+    verdicts: ExternalResults
     models: dict[str, str]  # names of the networks and programs that judged
     style: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # made, prompt: style codes
     expressions: dict[Path, Float64] = field(default_factory=dict)  # what `expression` found so far
@@ -99,7 +109,7 @@ class Observed:
         return "no_face" if 1 - self.paired_faces().mean() > LOST_SHARE else None
 
     @property
-    def real(self) -> tuple[Sight, Portrait, Sound | None] | None:
+    def real(self) -> tuple[TrackedVideo, FrameMeasurements, SpeechAudio | None] | None:
         """Real footage of the person: `--footage`, else the truth; None without either or without a face in it."""
         if self.footage is not None and "footage" in self.portraits:
             return self.footage, self.portraits["footage"], self.footage_sound
@@ -107,7 +117,7 @@ class Observed:
             return self.truth, self.portraits["truth"], self.truth_sound or self.sound
         return None
 
-    def expression(self, sight: Sight) -> Float64 | None:
+    def expression(self, sight: TrackedVideo) -> Float64 | None:
         """[n, 233] in units of the training corpus' standard deviation, not smoothed; gaps are bridged linearly.
 
         None where more than 5 % of the frames show no face.
@@ -118,7 +128,7 @@ class Observed:
             self.expressions[sight.path] = self._expression(sight)
         return self.expressions[sight.path]
 
-    def _expression(self, sight: Sight) -> Float64:
+    def _expression(self, sight: TrackedVideo) -> Float64:
         seen = np.flatnonzero(sight.present)
         mesh = sight.mesh[seen]
         identity = self.model.neutral(mesh)
@@ -133,17 +143,17 @@ class Tools:
     """Networks, loaded once for all clips."""
 
     models: Models
-    judges: Judges
+    networks: ObserverNetworks
     threads: int = 2
-    outside: Outside = field(default_factory=Outside)
+    external: ExternalModels = field(default_factory=ExternalModels)
     controls: bool = True
-    shelf: Shelf = field(default_factory=Shelf)
+    shelf: ObservationCache = field(default_factory=ObservationCache)
     styles: bool = False  # extract style codes from the rendered videos
     which: str = "largest"
     parts: frozenset[str] = PARTS  # of the output's portrait; without any it is not watched at all
 
 
-def observe(pair: Pair, tools: Tools, *, seed: int = 0, progress: Progress = silent) -> Observed:
+def observe(pair: Pair, tools: Tools, *, seed: int = 0, progress: Progress = silent) -> Observation:
     """Look at and listen to everything that belongs to one clip.
 
     Raises:
@@ -155,7 +165,7 @@ def observe(pair: Pair, tools: Tools, *, seed: int = 0, progress: Progress = sil
 
 def _observe(
     pair: Pair, tools: Tools, folder: Path, pool: ThreadPoolExecutor, *, seed: int, progress: Progress
-) -> Observed:
+) -> Observation:
     model = tools.models.face_model
 
     made_soon = pool.submit(look, pair.output, model, which=tools.which, progress=progress)
@@ -181,13 +191,17 @@ def _observe(
     squares = truth.points if truth is not None and unpaired is None else None
     watchers = {}
     if box is not None and tools.parts:
-        watchers["made"] = Watcher(made, box, tools.judges, progress=progress, squares=squares, parts=tools.parts)
+        watchers["made"] = FrameObserver(
+            made, box, tools.networks, progress=progress, squares=squares, parts=tools.parts
+        )
     if truth is not None and truth_box is not None:
-        watchers["truth"] = Watcher(truth, truth_box, tools.judges, controls=tools.controls, seed=seed)
+        watchers["truth"] = FrameObserver(truth, truth_box, tools.networks, controls=tools.controls, seed=seed)
         if reencoded is not None:
-            watchers["reencoded"] = Watcher(reencoded, truth_box, Judges(None, None), squares=truth.points)
+            watchers["reencoded"] = FrameObserver(
+                reencoded, truth_box, ObserverNetworks(None, None), squares=truth.points
+            )
     if truth is not None and truth_box is not None and unpaired is None:
-        ssim = pairs.compare(made, truth, truth_box, watchers)
+        ssim = comparison.compare(made, truth, truth_box, watchers)
         portraits = {name: watcher.portrait() for name, watcher in watchers.items()}
     else:
         ssim = {}
@@ -198,7 +212,7 @@ def _observe(
         portraits["footage"] = footage_portrait
     if truth is not None and truth_box is not None and tools.controls and "truth" in portraits:
         portraits["truth"].bands.update(_still_bands(truth, truth_box))
-    return Observed(
+    return Observation(
         pair=pair,
         model=model,
         seed=seed,
@@ -218,39 +232,44 @@ def _observe(
         other_sound=_other_sound(pair, tools),
         portraits=portraits,
         ssim=ssim,
-        lagsync=tools.judges.lagsync,
-        has_descriptor=tools.judges.descriptor is not None,
+        lagsync=tools.networks.lagsync,
+        has_descriptor=tools.networks.descriptor is not None,
         verdicts=ask(
-            tools.outside,
+            tools.external,
             {"made": made} | ({} if truth is None else {"truth": truth}),
             {"made": sound, "truth": truth_sound},
             box,
             {"transcript": pair.transcript, "prompt": pair.style_reference},
         ),
-        models=({} if tools.judges.lagsync is None else {"lagsync": tools.judges.lagsync.name}) | tools.outside.names(),
+        models=({} if tools.networks.lagsync is None else {"lagsync": tools.networks.lagsync.name})
+        | tools.external.names(),
         style=_styles(pair, tools) if tools.styles else {},
     )
 
 
-def _shared_look(path: Path, tools: Tools) -> Sight:
+def _shared_look(path: Path, tools: Tools) -> TrackedVideo:
     return tools.shelf.get(("sight", path), lambda: look(path, tools.models.face_model, which=tools.which))
 
 
-def _footage(path: Path, tools: Tools, *, controls: bool, seed: int) -> tuple[Sight, Portrait | None, Sound | None]:
+def _footage(
+    path: Path, tools: Tools, *, controls: bool, seed: int
+) -> tuple[TrackedVideo, FrameMeasurements | None, SpeechAudio | None]:
     """Real footage, seen and heard; the same for all clips of a set."""
 
-    def observe_it() -> tuple[Sight, Portrait | None, Sound | None]:
+    def observe_it() -> tuple[TrackedVideo, FrameMeasurements | None, SpeechAudio | None]:
         sight = look(path, tools.models.face_model, which=tools.which)
         box = sight.box()
         portrait = None
         if box is not None:
-            portrait = watch(Watcher(sight, box, tools.judges, controls=controls and tools.controls, seed=seed))
+            portrait = watch(FrameObserver(sight, box, tools.networks, controls=controls and tools.controls, seed=seed))
         return sight, portrait, _sound_of(None, sight, tools)[0]
 
     return tools.shelf.get(("footage", path, controls), observe_it)
 
 
-def _look_twice(path: Path, folder: Path, model: face.FaceModel, tools: Tools) -> tuple[Sight, Sight | None]:
+def _look_twice(
+    path: Path, folder: Path, model: face.FaceModel, tools: Tools
+) -> tuple[TrackedVideo, TrackedVideo | None]:
     """The truth, and the truth through our encoder."""
     if not tools.controls:
         return look(path, model, which=tools.which), None
@@ -268,7 +287,7 @@ def _encoder(source: Path, target: Path) -> Iterator[Callable[[Image], None]]:
         yield writer.write
 
 
-def _unpaired(made: Sight, truth: Sight | None) -> tuple[str | None, str | None]:
+def _unpaired(made: TrackedVideo, truth: TrackedVideo | None) -> tuple[str | None, str | None]:
     if truth is None:
         return "no_reference", None
     if abs(made.n_frames - truth.n_frames) > 1:
@@ -283,7 +302,7 @@ def _unpaired(made: Sight, truth: Sight | None) -> tuple[str | None, str | None]
     return None, None
 
 
-def _sound_of(audio: Path | None, sight: Sight, tools: Tools) -> tuple[Sound | None, str | None]:
+def _sound_of(audio: Path | None, sight: TrackedVideo, tools: Tools) -> tuple[SpeechAudio | None, str | None]:
     if audio is not None:
         return _heard(audio, tools)
     if not sight.has_audio:
@@ -291,7 +310,7 @@ def _sound_of(audio: Path | None, sight: Sight, tools: Tools) -> tuple[Sound | N
     return _heard(sight.path, tools, start_s=sight.start_s)
 
 
-def _heard(path: Path, tools: Tools, *, start_s: float | None = None) -> tuple[Sound | None, str | None]:
+def _heard(path: Path, tools: Tools, *, start_s: float | None = None) -> tuple[SpeechAudio | None, str | None]:
     try:
         return hear(path, tools.models, start_s=start_s), None
     except VastError as error:
@@ -300,7 +319,7 @@ def _heard(path: Path, tools: Tools, *, start_s: float | None = None) -> tuple[S
         return None, error.message
 
 
-def _other_sound(pair: Pair, tools: Tools) -> Sound | None:
+def _other_sound(pair: Pair, tools: Tools) -> SpeechAudio | None:
     if pair.other_audio is None:
         return None
     with suppress(VastError):  # another clip's fault is told there
@@ -308,7 +327,7 @@ def _other_sound(pair: Pair, tools: Tools) -> Sound | None:
     return None
 
 
-def _own_samples(pair: Pair, made: Sight, sound: Sound | None) -> int | None:
+def _own_samples(pair: Pair, made: TrackedVideo, sound: SpeechAudio | None) -> int | None:
     if not made.has_audio:
         return None
     if pair.audio is None and sound is not None:
@@ -316,7 +335,7 @@ def _own_samples(pair: Pair, made: Sight, sound: Sound | None) -> int | None:
     return sum(len(block) for block in media.read_audio(pair.output, start_s=made.start_s))
 
 
-def _still_bands(truth: Sight, box: CropBox) -> dict[str, Float64]:
+def _still_bands(truth: TrackedVideo, box: CropBox) -> dict[str, Float64]:
     """Features of a still picture in place of the video."""
     points = box.points(truth.points)
     chosen = [k for k in range(0, truth.n_frames, EVERY) if truth.present[k]]
@@ -345,13 +364,13 @@ def _styles(pair: Pair, tools: Tools) -> dict[str, NDArray[np.float32]]:
 
 def _style(path: Path, tools: Tools, *, shared: bool) -> NDArray[np.float32]:
     def encode() -> NDArray[np.float32]:
-        return encode_prompt(path, tools.models, which=tools.which)[0].vector
+        return encode_prompt(path, tools.models, face_name=tools.which)[0].vector
 
     return tools.shelf.get(("style", path), encode) if shared else encode()
 
 
-def load_judges(*, descriptor: bool = True) -> Judges:
+def load_networks(*, descriptor: bool = True) -> ObserverNetworks:
     """The networks that ship, and the face descriptor where its package is installed."""
     from vast_cli.evaluate.external.descriptor import load_descriptor
 
-    return Judges(sync.load_lagsync(), load_descriptor() if descriptor else None)
+    return ObserverNetworks(sync.load_lagsync(), load_descriptor() if descriptor else None)

@@ -1,4 +1,4 @@
-"""LagSync's view of a video whose frames go by."""
+"""LagSync's embeddings of the mouths in a stream of frames."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ from vast_cli.core.arrays import Image
 CHUNK = 100  # frames whose mouths are embedded at once
 
 
-class Mouths:
-    """LagSync's embeddings of a stream of frames.
+class MouthEmbedder:
+    """Crops the mouth of each frame and embeds windows of 5 frames.
 
     Args:
         network: LagSync, or None.
@@ -21,11 +21,12 @@ class Mouths:
         self._network = network
         self._backwards = backwards
         self._crops: list[Image] = []
-        self._seen: list[bool] = []
-        self._parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        self._has_face: list[bool] = []
+        self._embeddings: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
 
     def step(self, frame: Image, mesh: NDArray[np.float32] | None) -> None:
-        self._seen.append(mesh is not None)
+        """Add the next frame, with the mesh of its face."""
+        self._has_face.append(mesh is not None)
         if self._network is None:
             return
         blank = np.zeros((96, 96), np.uint8)
@@ -41,16 +42,17 @@ class Mouths:
         backwards = forwards[:0]
         if self._backwards:
             backwards = self._network.embed_mouth(np.ascontiguousarray(crops[::-1]))[::-1]
-        self._parts.append((forwards, backwards))
+        self._embeddings.append((forwards, backwards))
         self._crops = self._crops[len(self._crops) - keep :]
 
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Embeddings [n - 4, d], those backwards in time, and which windows show a face in every frame [n - 4]."""
         if len(self._crops) > 4:
             self._embed(keep=0)
-        seen = np.array(self._seen, bool)
-        n = max(0, len(seen) - 4)
-        valid = np.all([seen[i : i + n] for i in range(5)], axis=0) if n else np.zeros(0, bool)
-        if not self._parts:
+        has_face = np.array(self._has_face, bool)
+        n = max(0, len(has_face) - 4)
+        valid = np.all([has_face[i : i + n] for i in range(5)], axis=0) if n else np.zeros(0, bool)
+        if not self._embeddings:
             return np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32), valid
-        forwards, backwards = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+        forwards, backwards = (np.concatenate(parts) for parts in zip(*self._embeddings, strict=True))
         return forwards, backwards, valid

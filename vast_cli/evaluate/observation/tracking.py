@@ -28,7 +28,7 @@ WINDOW = 640  # samples, one video frame
 
 
 @dataclass(frozen=True)
-class Sight:
+class TrackedVideo:
     """One video at 25 fps as the tracker saw it. Frames without a face hold NaN points."""
 
     path: Path
@@ -75,7 +75,7 @@ def look(
     which: str = "largest",
     also: Callable[[Image], None] | None = None,
     progress: Progress = silent,
-) -> Sight:
+) -> TrackedVideo:
     """Track a video from end to end; a video without a face is seen too, only without points.
 
     Args:
@@ -117,7 +117,7 @@ def look(
             mesh = np.full((len(brightness), 478, 3), np.nan, np.float32)
         if total is None:
             raise VastError("vast_bad_media", f"`{path}` holds no picture")
-        return Sight(
+        return TrackedVideo(
             path=path,
             width=reader.width,
             height=reader.height,
@@ -132,7 +132,7 @@ def look(
 
 
 @dataclass(frozen=True)
-class Sound:
+class SpeechAudio:
     """What is heard, from the first picture on."""
 
     samples: NDArray[np.float32]  # 16 kHz mono
@@ -164,7 +164,7 @@ class Sound:
         return speech
 
 
-def hear(path: Path, models: Models, *, start_s: float | None = None) -> Sound:
+def hear(path: Path, models: Models, *, start_s: float | None = None) -> SpeechAudio:
     """The sound of a file and what is spoken in it.
 
     Raises:
@@ -174,4 +174,4 @@ def hear(path: Path, models: Models, *, start_s: float | None = None) -> Sound:
     samples = media.load_audio(path, start_s=start_s)
     if len(samples) < MIN_SAMPLES:
         raise VastError("vast_audio_too_short", f"`{path}` holds {1000 * len(samples) / timebase.SAMPLE_RATE:.0f} ms")
-    return Sound(samples, speech.extract_ppg([samples], models.acoustic_model, where=path.name))
+    return SpeechAudio(samples, speech.extract_ppg([samples], models.acoustic_model, where=path.name))

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from vast_cli.evaluate.measures.reading import REASONS as DEFAULT_HINTS
+from vast_cli.evaluate.measures.spec import REASONS as DEFAULT_HINTS
 
 # one entry a family: measures of a family say much the same, so a clip's rank counts only the worst of each
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vast_cli.evaluate import engine
-from vast_cli.evaluate.external.models import Options
+from vast_cli.evaluate.external.models import ExternalModelOptions
 from vast_cli.evaluate.observation.clip import Pair
 
 
@@ -31,7 +31,7 @@ def program(folder: Path, name: str, prints: str) -> str:
 def test_programs(clip: Path, tmp_path: Path) -> None:
     reader = program(tmp_path, "reader", "Bin blue AT f two, now!")
     emotion = program(tmp_path, "emotion", '{"happy": 0.7, "sad": 0.3}')
-    settings = engine.Settings(controls=False, outside=Options(lip_reader=reader, emotion_model=emotion))
+    settings = engine.Settings(controls=False, external=ExternalModelOptions(lip_reader=reader, emotion_model=emotion))
     pair = Pair("a", clip, clip, transcript="bin blue at f three now", style_reference=clip)
     document = engine.evaluate([pair], settings)
     measures = document["measures"]
@@ -46,7 +46,9 @@ def test_programs(clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_reader_without_a_transcript(clip: Path, tmp_path: Path) -> None:
-    settings = engine.Settings(controls=False, outside=Options(lip_reader=program(tmp_path, "reader", "bin")))
+    settings = engine.Settings(
+        controls=False, external=ExternalModelOptions(lip_reader=program(tmp_path, "reader", "bin"))
+    )
     assert engine.evaluate([Pair("a", clip)], settings)["measures"]["wer"]["reason"] == "no_transcript"
 
 
@@ -56,7 +58,7 @@ def test_published_weights_of_syncnet(clip: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     weights = tmp_path / "syncnet_v2.model"
     torch.save(SyncNetwork().state_dict(), weights)
-    settings = engine.Settings(controls=False, outside=Options(syncnet_weights=weights))
+    settings = engine.Settings(controls=False, external=ExternalModelOptions(syncnet_weights=weights))
     measures = engine.evaluate([Pair("a", clip, clip)], settings)["measures"]
     for name in ("sync_dist", "sync_conf", "sync_offset", "sync_dist_lag0"):
         assert measures[name]["value"] == pytest.approx(measures[name]["controls"]["truth"]), name

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vast_cli.evaluate.measures import registry
-from vast_cli.evaluate.measures.reading import REASONS, Spec, in_order, null, reading, skill
+from vast_cli.evaluate.measures.spec import REASONS, Spec, in_order, null, reading, skill
 
 SPEC = Spec("m", "M", "", "1", "higher", "best", "worst", (("worst", "late", "best"),))
 

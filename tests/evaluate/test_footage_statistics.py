@@ -12,7 +12,7 @@ import pytest
 from vast_cli.core.errors import VastError
 from vast_cli.evaluate import engine
 from vast_cli.evaluate.footage import measure
-from vast_cli.evaluate.footage.statistics import Spread, Yardstick
+from vast_cli.evaluate.footage.statistics import FootageStatistics, Spread
 from vast_cli.evaluate.observation.clip import Pair
 from vast_cli.pipeline.models import Models
 
@@ -45,16 +45,16 @@ def footage(shared: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Call
 
 
 @pytest.fixture(scope="module")
-def measured(footage: Path) -> Yardstick:
-    models, judges = Models(), measure.load_judges()
-    return measure.measure(measure.observe(footage, models, judges), models, judges)
+def measured(footage: Path) -> FootageStatistics:
+    models, judges = Models(), measure.load_networks()
+    return measure.footage_statistics(measure.observe_footage(footage, models, judges), models, judges)
 
 
-def test_figures_are_those_of_the_footage_itself(footage: Path, measured: Yardstick) -> None:
+def test_figures_are_those_of_the_footage_itself(footage: Path, measured: FootageStatistics) -> None:
     tools = engine.make_tools(engine.Settings(threads=1, controls=False))
-    tools = dataclasses.replace(tools, parts=measure.NEEDED)
+    tools = dataclasses.replace(tools, parts=measure.NEEDED_PARTS)
     asked = (*RATIOS, "lagsync_margin")
-    kept = engine.measure(Pair("a", footage, yardstick=measured), tools, only=asked).readings
+    kept = engine.measure(Pair("a", footage, footage_statistics=measured), tools, only=asked).readings
     whole = engine.measure(Pair("a", footage, footage=footage), tools, only=asked).readings
     for name in RATIOS:  # few silent frames: their quantiles are coarse
         if whole[name].value is None:
@@ -68,16 +68,16 @@ def test_figures_are_those_of_the_footage_itself(footage: Path, measured: Yardst
     assert measured.lagsync_margin == pytest.approx(margin.value) == pytest.approx(margin.controls["real"])
 
 
-def test_windows_lie_around_the_whole(measured: Yardstick) -> None:
+def test_windows_lie_around_the_whole(measured: FootageStatistics) -> None:
     assert measured.windows["sharpness"].n == 3 and measured.seconds == 8
     for name in ("sharpness", "flicker_ratio", "lip_accel_ratio"):
         spread = measured.windows[name]
         assert 0.5 < spread.low <= spread.median <= spread.high < 1.6, name
 
 
-def test_card_and_back(measured: Yardstick) -> None:
+def test_card_and_back(measured: FootageStatistics) -> None:
     document = json.loads(json.dumps(measured.document(), allow_nan=False))
-    again = Yardstick.of_document(document)
+    again = FootageStatistics.of_document(document)
     assert again.sharpness == pytest.approx(measured.sharpness, rel=1e-4)
     assert len(again.descriptor) == len(measured.descriptor) and set(again.windows) == set(measured.windows)
     assert len(json.dumps(document)) < 6000
@@ -95,18 +95,18 @@ def test_card_and_back(measured: Yardstick) -> None:
     ],
 )
 def test_broken_yardsticks_are_refused(change: dict[str, Any], code: str) -> None:
-    good = Yardstick(brightness=80.0, sharpness=3.0, windows={"sharpness": Spread(3, 1.0, 0.9, 1.1)}).document()
-    assert Yardstick.of_document(good).sharpness == 3.0
+    good = FootageStatistics(brightness=80.0, sharpness=3.0, windows={"sharpness": Spread(3, 1.0, 0.9, 1.1)}).document()
+    assert FootageStatistics.of_document(good).sharpness == 3.0
     with pytest.raises(VastError) as caught:
-        Yardstick.of_document(good | change)
+        FootageStatistics.of_document(good | change)
     assert caught.value.code == code
 
 
-def test_another_scale_of_the_face_is_no_sharpness(footage: Path, measured: Yardstick) -> None:
+def test_another_scale_of_the_face_is_no_sharpness(footage: Path, measured: FootageStatistics) -> None:
     tools = engine.make_tools(engine.Settings(threads=1, controls=False))
     tools = dataclasses.replace(tools, parts=frozenset({"sharpness"}))
     other = dataclasses.replace(measured, face_px=measured.face_px * 2)
-    told = engine.measure(Pair("a", footage, yardstick=other), tools, only=("sharpness",)).readings
+    told = engine.measure(Pair("a", footage, footage_statistics=other), tools, only=("sharpness",)).readings
     assert set(told) == {"sharpness"} and told["sharpness"].reason == "length_mismatch"
 
 
@@ -116,7 +116,7 @@ def test_a_portrait_is_measured_as_it_is_shown(footage: Path, tmp_path: Path) ->
 
     box = Box(50, 30, 150, 192)
     avatar: Any = SimpleNamespace(subject=SimpleNamespace(box=box), footage=None)
-    measure.show(footage, tmp_path / "shown.mp4", avatar)
+    measure.write_as_shown(footage, tmp_path / "shown.mp4", avatar)
     with media.VideoReader(tmp_path / "shown.mp4") as reader:
         assert (reader.width, reader.height) == (192, 192)
 
@@ -125,7 +125,7 @@ def test_shipped_avatar_knows_its_footage() -> None:
     from vast_cli import renderer
 
     avatar = renderer.Avatar.load(renderer.find_avatar("obama"))
-    assert avatar.yardstick is not None
-    found = Yardstick.of_document(avatar.yardstick)
+    assert avatar.footage_statistics is not None
+    found = FootageStatistics.of_document(avatar.footage_statistics)
     assert found.seconds > 40 and found.windows["sharpness"].n >= 20
     assert 0 < found.windows["sharpness"].low <= 1 <= found.windows["sharpness"].high

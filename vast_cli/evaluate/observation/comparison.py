@@ -12,8 +12,8 @@ from vast_cli.core.streams import prefetch
 from vast_cli.evaluate.measures.ssim import ssim_map, ssim_rgb7
 from vast_cli.evaluate.observation import points as landmarks
 from vast_cli.evaluate.observation.crop import SIDE, CropBox, luma
-from vast_cli.evaluate.observation.images import mouth_box
-from vast_cli.evaluate.observation.tracking import Sight
+from vast_cli.evaluate.observation.frames import mouth_box
+from vast_cli.evaluate.observation.tracking import TrackedVideo
 
 AHEAD = 25  # frames: the mouth of 1 s later
 FEATHER = 0.25  # of lip width
@@ -23,7 +23,7 @@ RGB7_EVERY = 5
 
 
 def compare(
-    made: Sight, truth: Sight, box: CropBox, crops: Mapping[str, Iterable[Image]]
+    made: TrackedVideo, truth: TrackedVideo, box: CropBox, crops: Mapping[str, Iterable[Image]]
 ) -> dict[str, dict[str, float]]:
     """SSIM of the output and of the controls with the truth, means over the frames in which both show a face.
 
@@ -60,7 +60,7 @@ def compare(
 
 
 def _pictures(
-    truth: Sight, box: CropBox, points: Float64, crops: Mapping[str, Iterable[Image]]
+    truth: TrackedVideo, box: CropBox, points: Float64, crops: Mapping[str, Iterable[Image]]
 ) -> Iterator[tuple[int, dict[str, Image]]]:
     """For every frame the crops to compare, by name; of the videos three seconds are held."""
     still = box.cut(truth.mean_picture)

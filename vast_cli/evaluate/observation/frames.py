@@ -19,9 +19,9 @@ from vast_cli.evaluate.measures.bands import band80
 from vast_cli.evaluate.measures.cpbd import cpbd
 from vast_cli.evaluate.observation import points as landmarks
 from vast_cli.evaluate.observation.crop import SIDE, CropBox, luma
-from vast_cli.evaluate.observation.mouths import Mouths
+from vast_cli.evaluate.observation.mouths import MouthEmbedder
 from vast_cli.evaluate.observation.stabiliser import Stabiliser
-from vast_cli.evaluate.observation.tracking import Sight
+from vast_cli.evaluate.observation.tracking import TrackedVideo
 
 EVERY = 5  # frames from one thinned sample to the next: neighbours are near copies
 DESCRIBE_EVERY = 25  # one a second: the network takes 60 ms
@@ -34,7 +34,7 @@ PARTS = frozenset({"sharpness", "change", "flicker", "mouth", "mouth_reversed", 
 
 
 @dataclass(frozen=True)
-class Portrait:
+class FrameMeasurements:
     """Per frame numbers of one video; frames without a face hold NaN."""
 
     cpbd: dict[str, Float64]  # name of a control or `made` -> every fifth frame; NaN where no edges
@@ -60,14 +60,14 @@ class Descriptor(Protocol):
 
 
 @dataclass(frozen=True)
-class Judges:
+class ObserverNetworks:
     """Networks that look at single videos; absent ones are None."""
 
     lagsync: sync.LagSync | None
     descriptor: Descriptor | None
 
 
-class Watcher:
+class FrameObserver:
     """Looks at one video from end to end; whoever iterates gets the crops as they go by, `portrait` what was measured.
 
     Args:
@@ -83,9 +83,9 @@ class Watcher:
 
     def __init__(
         self,
-        sight: Sight,
+        sight: TrackedVideo,
         box: CropBox,
-        judges: Judges,
+        judges: ObserverNetworks,
         *,
         squares: Float64 | None = None,
         controls: bool = False,
@@ -103,7 +103,7 @@ class Watcher:
         self._noise = np.random.default_rng(seed)
         self._descriptor = judges.descriptor if "descriptors" in self._parts else None
         lagsync = judges.lagsync if "mouth" in self._parts else None
-        self._mouths = Mouths(lagsync, backwards="mouth_reversed" in self._parts)
+        self._mouths = MouthEmbedder(lagsync, backwards="mouth_reversed" in self._parts)
         self._stabiliser = Stabiliser(self._points, self._present)
         self._flickering = Stabiliser(self._points, self._present) if controls else None
         self._edges: dict[str, list[float]] = {}
@@ -122,11 +122,11 @@ class Watcher:
                 self._progress("measure", k + 1, self._sight.n_frames)
                 yield crop
 
-    def portrait(self) -> Portrait:
+    def portrait(self) -> FrameMeasurements:
         """What was measured of the frames that went by."""
         embedded, backwards, valid = self._mouths.finish()
         faulty = {"blur_1": np.array(self._blurred).reshape(-1, 2).T, "gain": np.array(self._gain)}
-        return Portrait(
+        return FrameMeasurements(
             cpbd={name: np.array(values) for name, values in self._edges.items()},
             bands={name: np.array(values) for name, values in self._bands.items()},
             sharpness=self._sharpness,
@@ -173,7 +173,7 @@ class Watcher:
             self._bands.setdefault(name, []).append(band80(picture, square))
 
 
-def watch(watcher: Watcher) -> Portrait:
+def watch(watcher: FrameObserver) -> FrameMeasurements:
     """Look at a whole video for the sake of its numbers only."""
     for _ in watcher:
         pass
