@@ -304,7 +304,7 @@ class TestPrune:
             path.parent.mkdir(exist_ok=True)
             path.touch()
         before = set(entries(folder))
-        with locks.hold(folder / "locks" / f"{key}.lock", named=False):
+        with locks.hold(folder / "locks" / f"{key}.lock", record_owner=False):
             cache.prune()
             assert before - set(entries(folder)) == {note}
         cache.prune()
@@ -321,7 +321,7 @@ class TestPrune:
         assert entries(folder) == sorted(foreign)
 
     def test_two_prune_at_once(self, cache: Cache, folder: Path) -> None:
-        with locks.hold(folder / "prune.lock", named=False):
+        with locks.hold(folder / "prune.lock", record_owner=False):
             assert Cache(folder, max_bytes=0).prune() == 0
         assert self.kept(folder) == [0, 1, 2, 3, 4]
 
@@ -342,28 +342,6 @@ class TestPrune:
         finally:
             stop.set()
             thread.join()
-
-
-@pytest.mark.parametrize(
-    ("platform", "environment", "expected"),
-    [
-        ("linux", {"VAST_CACHE": "/x/y", "XDG_CACHE_HOME": "/z"}, "/x/y"),
-        ("linux", {"XDG_CACHE_HOME": "/z"}, "/z/vast"),
-        ("linux", {}, "~/.cache/vast"),
-        ("darwin", {"XDG_CACHE_HOME": "/z"}, "~/Library/Caches/vast"),
-        ("win32", {"LOCALAPPDATA": "/l"}, "/l/vast/Cache"),
-        ("win32", {}, "~/AppData/Local/vast/Cache"),
-    ],
-)
-def test_the_folder_of_each_platform(
-    platform: str, environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("VAST_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(cache_module.sys, "platform", platform)
-    assert cache_module.default_folder() == Path(expected).expanduser()
 
 
 def test_records_do_not_change_on_their_way(folder: Path) -> None:

@@ -1,31 +1,23 @@
 """Where avatars lie: those that ship and those in the user's folder by name, bundles anywhere by path."""
 
-import os
 from pathlib import Path
 
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import nearest
-from vast_cli.store import assets
+from vast_cli.store import assets, folders
 
 CARD = "avatar.json"  # a folder that holds one is a bundle
 SUFFIX = ".avatar"  # a bundle in one file
 
 
-def user_folder() -> Path:
-    """Where users keep avatars of their own; `VAST_AVATARS` moves it."""
-    override = os.environ.get("VAST_AVATARS")
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(override) if override else Path(base) / "vast" / "avatars"
-
-
-def known() -> dict[str, Path]:
+def available() -> dict[str, Path]:
     """Bundles that can be named, the user's first choice over the shipped one."""
-    found: dict[str, Path] = {}
-    for folder in (assets.data_folder("weights") / "avatars", user_folder()):
+    paths: dict[str, Path] = {}
+    for folder in (assets.data_folder("weights") / "avatars", folders.avatars_folder()):
         if folder.is_dir():
-            found |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}
-            found |= {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-    return found
+            paths |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD}"))}
+            paths |= {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    return paths
 
 
 def find(name: str) -> Path:
@@ -34,7 +26,7 @@ def find(name: str) -> Path:
     Raises:
         VastError: `vast_avatar_unknown`, naming the nearest and all known ones.
     """
-    bundles = known()
+    bundles = available()
     if name in bundles:
         return bundles[name]
     path = Path(name)

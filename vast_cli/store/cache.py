@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -20,9 +19,9 @@ from vast_cli import records
 from vast_cli.core import files, locks
 from vast_cli.core.errors import Exit, VastError
 from vast_cli.records import R
-from vast_cli.store.hashes import FileState, Hashes
+from vast_cli.store.hashes import FileHashes, FileState
 
-__all__ = ["NO_CACHE", "Cache", "FileState", "Hashes", "default_folder"]
+__all__ = ["NO_CACHE", "Cache", "FileHashes", "FileState"]
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +34,6 @@ _ENTRY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}\.[a-z]+")
 _DRAFT = re.compile(r"\.+([0-9a-f]{64})\..*\.[a-z]+")  # with the temporary files of `files.atomic_write` for it
 _FAILURE = re.compile(r"[0-9a-f]{64}\..+\.error\.json")
 _LOCK = re.compile(r"[0-9a-f]{64}\.lock")
-
-
-def default_folder() -> Path:
-    """`VAST_CACHE`, else where the platform keeps caches."""
-    named = os.environ.get("VAST_CACHE")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vast" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vast"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vast"
 
 
 class Cache:
@@ -63,7 +50,7 @@ class Cache:
 
     def __init__(self, folder: Path | None, *, max_bytes: int = MAX_BYTES, run: str | None = None) -> None:
         self.folder = None if folder is None else folder.absolute()
-        self.hashes = Hashes(folder)
+        self.hashes = FileHashes(folder)
         self._max_bytes = max_bytes
         self._run = run
         self._written = 0
@@ -85,7 +72,7 @@ class Cache:
             return found
         with ExitStack() as stack:
             try:
-                stack.enter_context(locks.hold(self._lock_path(name), wait_s=None, named=False, keep=False))
+                stack.enter_context(locks.hold(self._lock_path(name), wait_s=None, record_owner=False, keep_file=False))
             except VastError as error:
                 self._warn(error)
                 return make()
@@ -102,7 +89,7 @@ class Cache:
         if self.folder is None or not self.folder.is_dir():
             return 0
         try:
-            with locks.hold(self.folder / "prune.lock", named=False, keep=False):
+            with locks.hold(self.folder / "prune.lock", record_owner=False, keep_file=False):
                 return self._prune()
         except VastError as error:  # another process is at it
             log.debug("the cache was not pruned: %s", error.message)
@@ -208,7 +195,7 @@ class Cache:
     def _remove_draft(self, path: Path, size: int, name: str) -> int:
         """A draft whose maker died: nobody holds its key."""
         try:
-            with locks.hold(self._lock_path(name), named=False, keep=False):
+            with locks.hold(self._lock_path(name), record_owner=False, keep_file=False):
                 return _remove(path, size)
         except VastError:
             return 0

@@ -51,7 +51,7 @@ class _Memory:
     lines: int = 0
 
 
-class Hashes:
+class FileHashes:
     """Contents of files, without reading them twice.
 
     Args:
@@ -108,7 +108,7 @@ class Hashes:
             seconds = known.audio_s
         return None if seconds == UNKNOWN else seconds
 
-    def preset(self, states: Mapping[str, FileState]) -> None:
+    def preload(self, states: Mapping[str, FileState]) -> None:
         """Take over what another process knows, by path."""
         for name, (size, mtime_ns, sha256) in states.items():
             self._memory.known[str(Path(name).absolute())] = _Known(size, mtime_ns, sha256)
@@ -181,7 +181,7 @@ class Hashes:
                 del known[name]
         try:
             with (
-                locks.hold(self._path.with_name("hashes.lock"), named=False, keep=False),
+                locks.hold(self._path.with_name("hashes.lock"), record_owner=False, keep_file=False),
                 files.atomic_write(self._path) as part,
                 part.open("wb") as file,
             ):

@@ -1,6 +1,6 @@
 """Presets: named sets of render options in YAML; the user's folder wins over the shipped one."""
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,31 +8,25 @@ import yaml
 
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import suggest
-from vast_cli.store import assets
+from vast_cli.store import assets, folders
 
 
-def user_folder() -> Path:
-    """Where users keep presets of their own."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "vast" / "presets"
-
-
-def known() -> dict[str, Path]:
+def available() -> dict[str, Path]:
     """All presets by name."""
-    found: dict[str, Path] = {}
-    for folder in (assets.data_folder("presets"), user_folder()):
+    paths: dict[str, Path] = {}
+    for folder in (assets.data_folder("presets"), folders.presets_folder()):
         if folder.is_dir():
-            found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return found
+            paths |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return paths
 
 
-def load(name: str, allowed: list[str]) -> dict[str, Any]:
+def load(name: str, allowed: Sequence[str]) -> dict[str, Any]:
     """Options of preset `name`.
 
     Raises:
         VastError: `vast_preset_unknown` with the nearest name, `vast_option_invalid` for keys that are no options.
     """
-    presets = known()
+    presets = available()
     if name not in presets:
         hint = suggest(name, presets)
         raise VastError("vast_preset_unknown", f"no preset `{name}`", hint=hint)
