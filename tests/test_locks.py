@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli.core import locks
+from vast_cli.core import heartbeat, locks
 from vast_cli.core.errors import Exit, VastError
+from vast_cli.core.heartbeat import Heartbeat
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLD = """
@@ -55,7 +56,7 @@ def holder(path: Path, before: str = "pass") -> Iterator["subprocess.Popen[str]"
 
 def test_a_second_process_is_told_who_holds_it(path: Path) -> None:
     with holder(path) as process:
-        with pytest.raises(VastError) as error, locks.hold(path, what="batch `jobs.csv`"):
+        with pytest.raises(VastError) as error, locks.hold(path, name="batch `jobs.csv`"):
             pass
         assert error.value.code == "vast_locked" and error.value.exit == Exit.LOCKED
         found = locks.owner(path)
@@ -133,7 +134,7 @@ def test_threads_exclude_each_other(path: Path, keep: bool) -> None:
     def work() -> None:
         nonlocal inside, most, rounds
         for _ in range(50):
-            with locks.hold(path, wait_s=None, named=False, keep=keep):
+            with locks.hold(path, wait_s=None, record_owner=False, keep_file=keep):
                 inside += 1
                 most = max(most, inside)
                 rounds += 1
@@ -142,7 +143,7 @@ def test_threads_exclude_each_other(path: Path, keep: bool) -> None:
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
-    with locks.hold(path, wait_s=None, named=False, keep=keep), pytest.raises(VastError):
+    with locks.hold(path, wait_s=None, record_owner=False, keep_file=keep), pytest.raises(VastError):
         with locks.hold(path):  # the same thread neither
             pass
     for thread in threads:
@@ -157,7 +158,7 @@ from pathlib import Path
 from vast_cli.core import locks
 counter = Path(sys.argv[1]).with_name("counter")
 for _ in range(100):
-    with locks.hold(Path(sys.argv[1]), wait_s=None, named=False, keep=sys.argv[2] == "True"):
+    with locks.hold(Path(sys.argv[1]), wait_s=None, record_owner=False, keep_file=sys.argv[2] == "True"):
         counter.write_text(str(int(counter.read_text()) + 1))
 """
 
@@ -222,25 +223,25 @@ class TestWithoutKernelLocks:
             raise OSError(errno.ENOSYS, "function not implemented")
 
         monkeypatch.setattr(locks, "_lock", refuse)
-        monkeypatch.setattr(locks, "BEAT_S", 0.05)
-        monkeypatch.setattr(locks, "STALE_S", 1.0)
+        monkeypatch.setattr(heartbeat, "BEAT_S", 0.05)
+        monkeypatch.setattr(heartbeat, "STALE_S", 1.0)
 
     def test_taken_once_and_given_back(self, path: Path) -> None:
         with locks.hold(path):
             held = path.with_name(path.name + ".held")
-            assert held.exists() and locks._Heartbeat.take(path) is None  # another process
+            assert held.exists() and Heartbeat.try_acquire(path) is None  # another process
             found = locks.owner(path)
             assert found is not None and found.pid == os.getpid()
         assert not held.exists() and locks.owner(path) is None
-        with locks.hold(path, keep=False):
+        with locks.hold(path, keep_file=False):
             pass
         assert list(path.parent.iterdir()) == []
 
     def test_a_living_holder_keeps_it_past_the_limit(self, path: Path) -> None:
         with locks.hold(path):
-            until = time.monotonic() + 2 * locks.STALE_S
+            until = time.monotonic() + 2 * heartbeat.STALE_S
             while time.monotonic() < until:
-                assert locks._Heartbeat.take(path) is None
+                assert Heartbeat.try_acquire(path) is None
                 time.sleep(0.1)
 
     def test_what_a_dead_holder_left_is_taken_after_the_limit(self, path: Path) -> None:

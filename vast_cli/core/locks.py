@@ -1,8 +1,8 @@
-"""Locks between processes, freed by the kernel when their holder dies.
+"""Locks between processes and threads, which the kernel releases when their holder dies.
 
-Where a file system has none (Lustre mounted without `flock`), a file that its holder touches every few seconds stands
-in. Not the package `filelock`: its versions differ in what they do with a lock file that was removed meanwhile (a cache
-may be emptied at any time), and where there are no locks they leave a marker behind that nobody touches.
+On file systems without locks `heartbeat` stands in. The package `filelock` does not serve: its versions differ in what
+they do when a lock file is removed by others (a cache may be emptied at any time), and without locks of the file system
+it leaves a marker that is never refreshed.
 """
 
 import errno
@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -23,22 +22,21 @@ from typing import Protocol
 
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
+from vast_cli.core.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 10.0  # how often the stand-in for a lock is touched
-STALE_S = 60.0  # untouched for so long it counts as left behind
-GRACE_S = 0.1  # even who does not want to wait looks again: `owner` holds a lock for an instant to try it
-_POLL_S = (0.002, 0.1)  # first and longest pause between two looks
+GRACE_S = 0.1  # tried again for so long even without waiting: `owner` holds a lock for an instant to test it
+_POLL_S = (0.002, 0.1)  # first and longest pause between two attempts
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
-    pid: int  # 0 if not known
+    pid: int  # 0 if unknown
     host: str
     since: str  # UTC, ISO 8601
 
@@ -48,92 +46,92 @@ class Owner:
 
 @contextmanager
 def hold(
-    path: Path, *, wait_s: float | None = 0, what: str | None = None, named: bool = True, keep: bool = True
+    path: Path, *, wait_s: float | None = 0, name: str | None = None, record_owner: bool = True, keep_file: bool = True
 ) -> Iterator[None]:
-    """Hold the lock `path` against other processes and other threads of this one. It cannot be taken twice.
+    """Hold the lock `path` against other processes and other threads of this process. It is not reentrant.
 
     Args:
-        path: the lock's file; made with its folder where missing.
-        wait_s: how long to wait for it; None is for ever.
-        what: what it stands for, for the message.
-        named: say in `NAME.owner.json` beside it who holds it.
-        keep: leave the lock's file behind; without, it is removed again, which is as safe.
+        path: the lock file; created with its folder if missing.
+        wait_s: how long to wait for the lock; None waits for ever.
+        name: what the lock protects, for the message; the path if not given.
+        record_owner: write `FILE.owner.json` beside the lock file: which process holds it.
+        keep_file: leave the lock file behind; removing it is as safe.
 
     Raises:
-        VastError: `vast_locked`; `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed` for its file.
+        VastError: `vast_locked`; `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed` for the lock file.
     """
     path = _canonical(path)
     deadline = None if wait_s is None else time.monotonic() + max(wait_s, GRACE_S)
-    with _turn(path, deadline) as mine:
-        grip = _wait(path, deadline) if mine else None
-        if grip is None:
+    with _thread_turn(path, deadline) as has_turn:
+        lock = _acquire(path, deadline) if has_turn else None
+        if lock is None:
             raise VastError(
-                "vast_locked", f"{what or f'`{path}`'} is in use by {_read_owner(path) or 'another process'}"
+                "vast_locked", f"{name or f'`{path}`'} is in use by {_read_owner(path) or 'another process'}"
             )
         process = os.getpid()
         try:
-            if named:
+            if record_owner:
                 _write_owner(path)
             yield
         finally:
-            if os.getpid() == process:  # else a forked child came out of the block: the lock is its parent's
-                if named:
+            if os.getpid() == process:  # a forked child that leaves the block does not release its parent's lock
+                if record_owner:
                     with suppress(OSError):
                         _owner_path(path).unlink(missing_ok=True)
-                grip.release(keep=keep)
+                lock.release(keep_file=keep_file)
 
 
 def owner(path: Path) -> Owner | None:
-    """Who holds the lock `path` now; nobody, if a dead process left its name behind.
+    """The process that holds the lock `path` now; None if only a dead process left its name.
 
     Raises:
-        VastError: `vast_output_unwritable`, `vast_write_failed` where the lock cannot be tried.
+        VastError: `vast_output_unwritable`, `vast_write_failed` if the lock cannot be tested.
     """
     path = _canonical(path)
     if not path.exists():
         return None
-    with _turn(path, time.monotonic()) as mine:
-        if mine:
+    with _thread_turn(path, time.monotonic()) as has_turn:
+        if has_turn:
             try:
-                grip = _grasp(path, create=False)
+                lock = _try_acquire(path, create=False)
             except FileNotFoundError:
                 return None
             except OSError as error:
                 raise files.write_error(error, path) from error
-            if grip is not None:
-                grip.release(keep=True)
+            if lock is not None:
+                lock.release(keep_file=True)
                 return None
     return _read_owner(path) or Owner(0, "", "")
 
 
 def remove_unheld(path: Path) -> None:
-    """Remove the file of a lock that nobody holds."""
-    with suppress(VastError, OSError), hold(path, named=False, keep=False):
+    """Remove the file of a lock unless the lock is held."""
+    with suppress(VastError, OSError), hold(path, record_owner=False, keep_file=False):
         pass
 
 
 # --- the lock itself -------------------------------------------------------------------------------------------------
 
 
-class _Grip(Protocol):
-    """A lock that is held."""
+class _HeldLock(Protocol):
+    """A lock that this process holds."""
 
-    def release(self, *, keep: bool) -> None: ...
+    def release(self, *, keep_file: bool) -> None: ...
 
 
-def _wait(path: Path, deadline: float | None) -> _Grip | None:
-    """The lock, or None if it stayed with somebody else until `deadline`."""
+def _acquire(path: Path, deadline: float | None) -> _HeldLock | None:
+    """The lock, or None if others held it until `deadline`."""
     pause_s, longest_s = _POLL_S
-    vanished = 0
+    n_vanished = 0
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            grip = _grasp(path, create=True)
-            if grip is not None:
-                return grip
+            lock = _try_acquire(path, create=True)
+            if lock is not None:
+                return lock
         except OSError as error:
-            vanished += isinstance(error, FileNotFoundError)  # its folder was removed between the two lines
-            if not 0 < vanished < 20:
+            n_vanished += isinstance(error, FileNotFoundError)  # the folder was removed between mkdir and open
+            if not 0 < n_vanished < 20:
                 raise files.write_error(error, path) from error
         if deadline is not None and time.monotonic() >= deadline:
             return None
@@ -141,23 +139,23 @@ def _wait(path: Path, deadline: float | None) -> _Grip | None:
         pause_s = min(2 * pause_s, longest_s)
 
 
-def _grasp(path: Path, *, create: bool) -> _Grip | None:
-    """Try once; None if somebody holds it.
+def _try_acquire(path: Path, *, create: bool) -> _HeldLock | None:
+    """Try once to take the lock; None if it is held.
 
     Raises:
         OSError: the file cannot be opened or locked.
     """
     descriptor = _open(path, create=create)
     try:
-        taken = _lock(descriptor) and _is_file(descriptor, path)
+        acquired = _lock(descriptor) and _is_file(descriptor, path)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        return _Heartbeat.take(path)
+        return Heartbeat.try_acquire(path)
     else:
-        if taken:
-            grip, descriptor = _OsLock(path, descriptor), -1
-            return grip
+        if acquired:
+            lock, descriptor = _KernelLock(path, descriptor), -1
+            return lock
         return None
     finally:
         if descriptor >= 0:
@@ -169,7 +167,7 @@ def _open(path: Path, *, create: bool) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         return os.open(path, os.O_RDWR)
-    except PermissionError:  # somebody else's; good enough to try the lock
+    except PermissionError:  # another user's; reading is enough to test the lock
         return os.open(path, os.O_RDONLY)
 
 
@@ -199,7 +197,7 @@ else:
 
 
 def _is_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the file that was locked: a removed file locks nobody out."""
+    """Whether `path` is still the locked file: the lock on a removed file excludes no other process."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -207,116 +205,50 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 @dataclass
-class _OsLock:
+class _KernelLock:
     path: Path
     descriptor: int
 
     def __post_init__(self) -> None:
         _descriptors.add(self.descriptor)
 
-    def release(self, *, keep: bool) -> None:
-        if not keep and os.name != "nt":  # whoever waits for it sees that the file is gone and takes a new one
+    def release(self, *, keep_file: bool) -> None:
+        if not keep_file and os.name != "nt":  # a waiting process notices that the file is gone and creates a new one
             with suppress(OSError):
                 self.path.unlink()
         _descriptors.discard(self.descriptor)
         os.close(self.descriptor)
-        if not keep and os.name == "nt":  # open files cannot be removed there, so nobody else's is
+        if not keep_file and os.name == "nt":  # Windows cannot remove open files, so this fails if others use it
             with suppress(OSError):
                 self.path.unlink()
 
 
-# --- where the file system has no locks ------------------------------------------------------------------------------
+# --- turns of this process's threads ---------------------------------------------------------------------------------
 
 
 @dataclass
-class _Heartbeat:
-    """`NAME.held`, made exclusively, touched every `BEAT_S`."""
-
-    file: Path
-    token: str
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    @classmethod
-    def take(cls, path: Path) -> "_Heartbeat | None":
-        file = path.with_name(path.name + ".held")
-        beat = cls(file, uuid.uuid4().hex)
-        try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            _remove_stale(file)
-            return None
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(beat.token)
-        threading.Thread(target=beat.run, name="vast-lock", daemon=True).start()
-        return beat
-
-    def run(self) -> None:
-        while not self.stop.wait(BEAT_S):
-            try:
-                if self.file.read_text() != self.token:
-                    log.warning("`%s` was taken by somebody else: this process stood still for too long", self.file)
-                    return
-                os.utime(self.file)
-            except OSError as error:
-                log.warning("`%s` cannot be kept: %s", self.file, error)
-
-    def release(self, *, keep: bool) -> None:
-        self.stop.set()
-        with suppress(OSError):
-            if self.file.read_text() == self.token:
-                self.file.unlink()
-                if not keep:
-                    self.file.with_suffix("").unlink()
-
-
-def _remove_stale(file: Path) -> None:
-    """Remove the stand-in of a holder that no longer touches it. Ages are taken by the file server's clock."""
-    probe, grave = files.part_path(file), files.part_path(file)
-    try:
-        token, touched = file.read_text(), file.stat().st_mtime
-        probe.touch()
-        age_s = probe.stat().st_mtime - touched
-        probe.unlink()
-        if age_s <= STALE_S:
-            return
-        file.rename(grave)  # of several who do this, one succeeds
-        if grave.read_text() != token:  # another one's, made since we looked
-            os.link(grave, file)
-        grave.unlink()
-    except OSError as error:
-        log.debug("`%s`: %s", file, error)
-    finally:
-        for path in (probe, grave):
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-
-
-# --- threads of this process take turns ------------------------------------------------------------------------------
-
-
-@dataclass
-class _Turn:
+class _ThreadTurn:
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
 
 
 _guard = threading.Lock()
-_turns: dict[Path, _Turn] = {}
+_turns: dict[Path, _ThreadTurn] = {}
 _descriptors: set[int] = set()
 
 
 @contextmanager
-def _turn(path: Path, deadline: float | None) -> Iterator[bool]:
-    """Whether it is this thread's turn; kernel locks do not tell threads apart everywhere."""
+def _thread_turn(path: Path, deadline: float | None) -> Iterator[bool]:
+    """Wait for this thread's turn and yield whether it came; not all kernels lock threads against each other."""
     with _guard:
-        turn = _turns.setdefault(path, _Turn())
+        turn = _turns.setdefault(path, _ThreadTurn())
         turn.users += 1
     left_s = -1 if deadline is None else min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)
-    mine = turn.lock.acquire(timeout=left_s)
+    has_turn = turn.lock.acquire(timeout=left_s)
     try:
-        yield mine
+        yield has_turn
     finally:
-        if mine:
+        if has_turn:
             turn.lock.release()
         with _guard:
             turn.users -= 1
@@ -325,7 +257,7 @@ def _turn(path: Path, deadline: float | None) -> Iterator[bool]:
 
 
 def _forget_in_child() -> None:
-    """A forked child holds nothing, and must not keep its parent's locks after the parent's death."""
+    """Drop all locks in a forked child: they are its parent's, and must not outlive the parent."""
     global _guard
     for descriptor in _descriptors:
         with suppress(OSError):
@@ -339,7 +271,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
+# --- owners ----------------------------------------------------------------------------------------------------------
 
 
 def _canonical(path: Path) -> Path:
@@ -352,12 +284,12 @@ def _owner_path(path: Path) -> Path:
 
 def _write_owner(path: Path) -> None:
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    me = Owner(pid=os.getpid(), host=socket.gethostname(), since=now)
+    this_process = Owner(pid=os.getpid(), host=socket.gethostname(), since=now)
     try:
         with files.atomic_write(_owner_path(path)) as part:
-            part.write_text(json.dumps(asdict(me)), encoding="utf-8")
-    except VastError as error:  # on a full disk the lock holds all the same
-        log.warning("who holds `%s` could not be noted: %s", path, error.message)
+            part.write_text(json.dumps(asdict(this_process)), encoding="utf-8")
+    except VastError as error:  # a full disk does not affect the lock itself
+        log.warning("the owner of `%s` could not be recorded: %s", path, error.message)
 
 
 def _read_owner(path: Path) -> Owner | None:
