@@ -13,13 +13,13 @@ def test_every_code_used_has_a_row_and_every_row_is_in_the_tree() -> None:
     sources = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path.name != "errors.py"]
     used = {code for source in sources for code in re.findall(r'VastError\(\s*"(\w+)"', source)}
     assert len(used) > 15
-    assert used <= set(errors.KINDS)
+    assert used <= set(errors.ERROR_KINDS)
     assert errors.__doc__ is not None
-    assert set(re.findall(r"vast_[a-z_]+", errors.__doc__)) == set(errors.KINDS)
+    assert set(re.findall(r"vast_[a-z_]+", errors.__doc__)) == set(errors.ERROR_KINDS)
 
 
 def test_messages_say_what_and_what_to_do() -> None:
-    for code, kind in errors.KINDS.items():
+    for code, kind in errors.ERROR_KINDS.items():
         assert kind.hint and not kind.hint.endswith("."), code
         assert kind.exit not in (0, 2), code
 

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, time, locks, threads between stages, devices. Imports nothing above it."""
+"""Foundation of the package: errors, files, locks, time, devices, progress. Imports no other part of it."""

@@ -1,9 +1,9 @@
-"""Types of arrays by what they hold; shapes and units stand in the docstrings of the functions that take them."""
+"""Array types by element type; shapes and units are documented where the arrays are used."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]  # RGB [H, W, 3], or gray [H, W]; several of them [N, ...]
+Image = NDArray[np.uint8]  # RGB [H, W, 3] or gray [H, W]; a batch has [N, ...]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

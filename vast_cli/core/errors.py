@@ -1,4 +1,4 @@
-"""Every error a user can meet: code, exit status, what it means, what to do.
+"""Every error a user can see: its code, exit status, meaning and hint.
 
     VastError
       4   gate          vast_gate_failed
@@ -15,7 +15,7 @@
      78   config        vast_manifest_invalid vast_preset_unknown vast_record_invalid vast_record_version
                         vast_model_mismatch vast_option_invalid vast_journal_corrupt
 
-Codes and exit statuses are API: only added to. Texts may change at any time.
+Codes and exit statuses are public: new ones may be added, existing ones never change. Texts may change at any time.
 """
 
 from dataclasses import dataclass
@@ -44,97 +44,125 @@ class Exit(IntEnum):
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A row of the table: how an error code ends the program and what helps as a rule."""
+class ErrorKind:
+    """What an error code means: exit status, meaning, and the hint shown unless the error brings its own."""
 
     exit: Exit
     meaning: str
     hint: str
 
 
-KINDS: dict[str, Kind] = {
-    "vast_gate_failed": Kind(
-        Exit.GATE, "made, but below the limits asked", "look at the figures, lower the limit or change the input"
+ERROR_KINDS: dict[str, ErrorKind] = {
+    # gate
+    "vast_gate_failed": ErrorKind(
+        Exit.GATE, "rendered, but a gate failed", "compare the figures with the limits; change a limit or the input"
     ),
-    "vast_internal": Kind(Exit.INTERNAL, "a bug in vast", "run again with `--debug` and report what it prints"),
-    "vast_non_finite": Kind(
-        Exit.INTERNAL, "a network gave values that are not numbers", "run again with `--dtype fp32 --device cpu`"
+    # internal
+    "vast_internal": ErrorKind(Exit.INTERNAL, "a bug in vast", "run again with `--debug` and report what it prints"),
+    "vast_non_finite": ErrorKind(
+        Exit.INTERNAL, "a network returned NaN or infinity", "run again with `--dtype fp32 --device cpu`"
     ),
-    "vast_no_face": Kind(Exit.DATA, "no face in the video", "`vast extract --preview` shows what the tracker sees"),
-    "vast_face_lost": Kind(Exit.DATA, "too few frames with the face", "cut the video to the part that shows the face"),
-    "vast_many_faces": Kind(
-        Exit.DATA, "several faces, none chosen", "choose one with `--face largest|left|right|INDEX`"
+    # data
+    "vast_no_face": ErrorKind(
+        Exit.DATA, "no face in the video", "`vast extract --preview` shows what the tracker detects"
     ),
-    "vast_no_audio": Kind(Exit.DATA, "no sound in the file", "give a file with an audio stream"),
-    "vast_no_speech": Kind(
-        Exit.DATA, "the sound holds no speech", "check the recording; `--allow-silence` goes on anyway"
+    "vast_face_lost": ErrorKind(
+        Exit.DATA, "too few frames with the face", "cut the video to the part that shows the face"
     ),
-    "vast_audio_too_short": Kind(Exit.DATA, "the sound is too short", "give at least 0.04 s of sound"),
-    "vast_footage_unfit": Kind(
+    "vast_many_faces": ErrorKind(
+        Exit.DATA, "several faces and none selected", "select one with `--face largest|left|right|INDEX`"
+    ),
+    "vast_no_audio": ErrorKind(Exit.DATA, "no audio in the file", "use a file with an audio stream"),
+    "vast_no_speech": ErrorKind(
+        Exit.DATA, "no speech in the audio", "check the recording; `--allow-silence` renders it anyway"
+    ),
+    "vast_audio_too_short": ErrorKind(Exit.DATA, "the audio is too short", "use at least 0.04 s of audio"),
+    "vast_footage_unfit": ErrorKind(
         Exit.DATA,
-        "footage unfit for an avatar",
-        "film a face at rest and in speech, 5 s or more, head 128 px or larger",
+        "the footage is unsuitable for an avatar",
+        "film a face at rest and while speaking, 5 s or longer, head 128 px or larger",
     ),
-    "vast_bad_media": Kind(Exit.DATA, "not a video or sound that can be decoded", "`ffprobe FILE` shows what is in it"),
-    "vast_media_too_large": Kind(Exit.DATA, "beyond the bounds of vast", "scale it down or cut it"),
-    "vast_input_missing": Kind(Exit.NOINPUT, "no such file", "check the path"),
-    "vast_input_unreadable": Kind(Exit.NOINPUT, "the file cannot be read", "check its permissions"),
-    "vast_input_changed": Kind(
-        Exit.NOINPUT, "a file changed while it was used", "run again when whatever writes it has ended"
+    "vast_bad_media": ErrorKind(
+        Exit.DATA, "not a video or audio file that can be decoded", "`ffprobe FILE` shows what it contains"
     ),
-    "vast_no_ffmpeg": Kind(
+    "vast_media_too_large": ErrorKind(Exit.DATA, "larger or longer than vast supports", "scale it down or cut it"),
+    # noinput
+    "vast_input_missing": ErrorKind(Exit.NOINPUT, "no such file", "check the path"),
+    "vast_input_unreadable": ErrorKind(Exit.NOINPUT, "the file cannot be read", "check its permissions"),
+    "vast_input_changed": ErrorKind(
+        Exit.NOINPUT, "a file changed while it was in use", "run again when nothing writes to it any more"
+    ),
+    # unavailable
+    "vast_no_ffmpeg": ErrorKind(
         Exit.UNAVAILABLE, "no usable ffmpeg", "`python -m pip install imageio-ffmpeg`, or set FFMPEG_PATH"
     ),
-    "vast_asset_missing": Kind(
+    "vast_asset_missing": ErrorKind(
         Exit.UNAVAILABLE,
         "a file that ships with vast is missing",
-        "install vast again, or set VAST_WEIGHTS to the folder that holds it",
+        "reinstall vast, or set VAST_WEIGHTS to the folder that holds it",
     ),
-    "vast_asset_corrupt": Kind(Exit.UNAVAILABLE, "a file that ships with vast was changed", "install vast again"),
-    "vast_avatar_unknown": Kind(Exit.UNAVAILABLE, "no such avatar", "`vast avatars list` shows the known ones"),
-    "vast_device_unavailable": Kind(Exit.UNAVAILABLE, "the device is not there", "use `--device auto`"),
-    "vast_extra_missing": Kind(
+    "vast_asset_corrupt": ErrorKind(Exit.UNAVAILABLE, "a file that ships with vast was modified", "reinstall vast"),
+    "vast_avatar_unknown": ErrorKind(Exit.UNAVAILABLE, "no such avatar", "`vast avatars list` lists the known ones"),
+    "vast_device_unavailable": ErrorKind(Exit.UNAVAILABLE, "the device is not available", "use `--device auto`"),
+    "vast_extra_missing": ErrorKind(
         Exit.UNAVAILABLE, "an optional package is not installed", "`python -m pip install 'vast-avatar[evaluate]'`"
     ),
-    "vast_offline": Kind(Exit.UNAVAILABLE, "this would need the network", "run without `--offline`"),
-    "vast_out_of_memory": Kind(Exit.RESOURCE, "out of memory", "run fewer jobs at once"),
-    "vast_worker_died": Kind(Exit.RESOURCE, "a worker process died", "look at its log"),
-    "vast_timeout": Kind(Exit.RESOURCE, "took longer than allowed", "raise the limit"),
-    "vast_output_exists": Kind(Exit.CANTCREATE, "the output exists", "`--overwrite` replaces it"),
-    "vast_output_unwritable": Kind(Exit.CANTCREATE, "the output cannot be created", "choose another folder with `-o`"),
-    "vast_disk_full": Kind(Exit.IOERROR, "no space left", "free some space and run again"),
-    "vast_write_failed": Kind(Exit.IOERROR, "writing failed", "check the disk and run again"),
-    "vast_encode_failed": Kind(Exit.IOERROR, "the encoder failed", "run with `--debug` to see what ffmpeg said"),
-    "vast_locked": Kind(Exit.LOCKED, "another run holds it", "wait for it to end"),
-    "vast_manifest_invalid": Kind(Exit.CONFIG, "faults in a manifest", "mend the rows named; nothing was started"),
-    "vast_journal_corrupt": Kind(
-        Exit.CONFIG, "a broken line in a journal", "`--repair` keeps the good lines; the old file is kept beside it"
+    "vast_offline": ErrorKind(Exit.UNAVAILABLE, "needs network access", "run without `--offline`"),
+    # resource
+    "vast_out_of_memory": ErrorKind(Exit.RESOURCE, "out of memory", "run fewer jobs at once"),
+    "vast_worker_died": ErrorKind(Exit.RESOURCE, "a worker process died", "look at its log"),
+    "vast_timeout": ErrorKind(Exit.RESOURCE, "took longer than allowed", "raise the limit"),
+    # cantcreate
+    "vast_output_exists": ErrorKind(Exit.CANTCREATE, "the output exists", "`--overwrite` replaces it"),
+    "vast_output_unwritable": ErrorKind(
+        Exit.CANTCREATE, "the output cannot be created", "choose another folder with `-o`"
     ),
-    "vast_preset_unknown": Kind(Exit.CONFIG, "no such preset", "see the folder `presets`"),
-    "vast_record_invalid": Kind(Exit.CONFIG, "not a valid vast record", "make it again with this version of vast"),
-    "vast_record_version": Kind(
-        Exit.CONFIG, "a record of another format version", "make it again with this version of vast"
+    # ioerror
+    "vast_disk_full": ErrorKind(Exit.IOERROR, "no space left on the disk", "free some space and run again"),
+    "vast_write_failed": ErrorKind(Exit.IOERROR, "writing failed", "check the disk and run again"),
+    "vast_encode_failed": ErrorKind(
+        Exit.IOERROR, "the encoder failed", "run with `--debug` to see the output of ffmpeg"
     ),
-    "vast_model_mismatch": Kind(
-        Exit.CONFIG, "records made with different models", "make them again with this version of vast"
+    # locked
+    "vast_locked": ErrorKind(Exit.LOCKED, "in use by another process", "wait for it to finish"),
+    # config
+    "vast_manifest_invalid": ErrorKind(
+        Exit.CONFIG, "errors in a manifest", "fix the rows listed; no job has been started"
     ),
-    "vast_option_invalid": Kind(Exit.CONFIG, "an option has a value that does not fit", "`--help` shows what it takes"),
+    "vast_journal_corrupt": ErrorKind(
+        Exit.CONFIG,
+        "an invalid line in a journal",
+        "`--repair` keeps the valid lines and a copy of the original file",
+    ),
+    "vast_preset_unknown": ErrorKind(Exit.CONFIG, "no such preset", "see the folder `presets`"),
+    "vast_record_invalid": ErrorKind(
+        Exit.CONFIG, "not a valid vast record", "create it again with this version of vast"
+    ),
+    "vast_record_version": ErrorKind(
+        Exit.CONFIG, "a record of another format version", "create it again with this version of vast"
+    ),
+    "vast_model_mismatch": ErrorKind(
+        Exit.CONFIG, "records made with different models", "create them again with this version of vast"
+    ),
+    "vast_option_invalid": ErrorKind(
+        Exit.CONFIG, "an option has an invalid value", "`--help` lists the values it accepts"
+    ),
 }
 
 
 class VastError(Exception):
-    """One failure a user can understand: what happened, where, what to do.
+    """A failure reported to the user: what happened, where, and what to do about it.
 
     Args:
-        code: a key of `KINDS`.
-        message: what happened, lower case, no full stop.
+        code: a key of `ERROR_KINDS`.
+        message: what happened, in lower case, without a full stop.
         where: file, time or row, if the message does not name it.
-        hint: what to do; the table's hint if not given.
+        hint: what to do; by default the hint of the code.
     """
 
     def __init__(self, code: str, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
-        kind = KINDS[code]
+        kind = ERROR_KINDS[code]
         self.code = code
         self.exit = kind.exit
         self.message = message
@@ -142,11 +170,11 @@ class VastError(Exception):
         self.hint = kind.hint if hint is None else hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Errors travel between processes whole."""
-        return _again, (self.code, self.message, self.where, self.hint)
+        """Pickle with every field, so that errors can cross process boundaries."""
+        return _rebuild, (self.code, self.message, self.where, self.hint)
 
     def as_dict(self) -> dict[str, str | int | None]:
-        """The error as it appears in JSON output."""
+        """The error as JSON output has it."""
         return {
             "code": self.code,
             "exit": int(self.exit),
@@ -156,5 +184,5 @@ class VastError(Exception):
         }
 
 
-def _again(code: str, message: str, where: str | None, hint: str) -> VastError:
+def _rebuild(code: str, message: str, where: str | None, hint: str) -> VastError:
     return VastError(code, message, where=where, hint=hint)

@@ -1,4 +1,4 @@
-"""Files on disk: write whole or not at all, hash, clean up after dead runs."""
+"""Files: checks of inputs and outputs, atomic writes, hashes."""
 
 import errno
 import hashlib
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from vast_cli.core.errors import VastError
 
-RUN = uuid.uuid4().hex[:8]  # names this process's temporary files
-MAX_STEM = 100  # bytes of the target's stem kept in a temporary name: names of 200 characters still fit in 255 bytes
+run_tag = uuid.uuid4().hex[:8]  # in the names of temporary files; a batch sets its own, to find what dead jobs left
+MAX_STEM = 100  # bytes of the target's stem in a temporary name, so that it fits into 255 bytes
 
 
 def write_error(error: OSError, path: Path) -> VastError:
-    """The user's error for a failed write to `path`."""
+    """The error to report for a failed write to `path`."""
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return VastError("vast_disk_full", f"no space left while writing `{path}`")
@@ -34,15 +34,15 @@ def write_error(error: OSError, path: Path) -> VastError:
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Fail before any work if `path` could not be written at the end.
+    """Check before any work that `path` can be written.
 
     Raises:
         VastError: `vast_output_exists`, `vast_output_unwritable`.
     """
     if path.is_dir():
-        raise VastError("vast_output_unwritable", f"`{path}` is a folder", hint="name a file with `-o`")
+        raise VastError("vast_output_unwritable", f"`{path}` is a folder", hint="give the path of a file with `-o`")
     if path.exists() and not overwrite:
-        raise VastError("vast_output_exists", f"`{path}` exists already")
+        raise VastError("vast_output_exists", f"`{path}` already exists")
     folder = path.absolute().parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 
 def check_input(path: Path) -> None:
-    """Fail with a clear message if `path` is no readable file.
+    """Check that `path` is a readable file.
 
     Raises:
         VastError: `vast_input_missing`, `vast_input_unreadable`.
@@ -62,20 +62,20 @@ def check_input(path: Path) -> None:
     if not path.exists():
         raise VastError("vast_input_missing", f"no file `{path}`")
     if path.is_dir():
-        raise VastError("vast_input_unreadable", f"`{path}` is a folder, not a file", hint="name a file")
+        raise VastError("vast_input_unreadable", f"`{path}` is a folder, not a file", hint="give the path of a file")
     if not os.access(path, os.R_OK):
         raise VastError("vast_input_unreadable", f"`{path}` cannot be read")
 
 
 def part_path(path: Path) -> Path:
-    """A temporary name beside `path`, with the same ending so that encoders know the container."""
+    """A temporary path beside `path`, with the same suffix so that encoders recognise the container."""
     stem = path.stem.encode()[:MAX_STEM].decode(errors="ignore")
-    return path.absolute().parent / f".{stem}.{RUN}-{uuid.uuid4().hex[:6]}.part{path.suffix}"
+    return path.absolute().parent / f".{stem}.{run_tag}-{uuid.uuid4().hex[:6]}.part{path.suffix}"
 
 
 @contextmanager
 def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path`; at the end fsync it and give it its name, on any failure remove it.
+    """Yield a temporary path beside `path`; at the end fsync and rename it to `path`, after a failure remove it.
 
     Raises:
         VastError: `vast_output_exists`, `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed`.
@@ -85,13 +85,13 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     try:
         try:
             part.touch()
-            mode = part.stat().st_mode  # the umask's; some writers make files that only their owner can read
+            mode = part.stat().st_mode  # as the umask says; some writers create files that only their owner can read
             yield part
             part.chmod(mode)
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            if not overwrite and path.exists():  # somebody made it while we worked
-                raise VastError("vast_output_exists", f"`{path}` exists already")
+            if not overwrite and path.exists():  # created by another process in the meantime
+                raise VastError("vast_output_exists", f"`{path}` already exists")
             part.replace(path)
             fsync_folder(path.absolute().parent)
         except OSError as error:
@@ -101,8 +101,8 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make names given in `folder` last."""
-    if os.name == "nt":  # folders cannot be opened there
+    """Flush the names of files in `folder` to disk."""
+    if os.name == "nt":  # Windows cannot open folders
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -121,13 +121,15 @@ def sha256(path: Path) -> str:
 
 
 def check_output_folder(path: Path, *, overwrite: bool) -> None:
-    """Fail before any work if a folder of results could not be written at `path`.
+    """Check before any work that results can be written into the folder `path`.
 
     Raises:
         VastError: `vast_output_exists`, `vast_output_unwritable`.
     """
     if path.exists() and not path.is_dir():
-        raise VastError("vast_output_exists", f"`{path}` is a file, not a folder", hint="name another folder with `-o`")
+        raise VastError(
+            "vast_output_exists", f"`{path}` is a file, not a folder", hint="choose another folder with `-o`"
+        )
     if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise VastError("vast_output_exists", f"folder `{path}` holds something already")
+        raise VastError("vast_output_exists", f"folder `{path}` is not empty")
     check_output(path / "probe", overwrite=True)

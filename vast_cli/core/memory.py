@@ -1,4 +1,4 @@
-"""Memory and disk: how much is free, and whether an exception says that memory ran out."""
+"""Free memory and disk space, and exceptions that mean out of memory."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: of the machine, or of a GPU (torch raises a `RuntimeError`)."""
+    """Whether an exception means out of memory, of the machine or of a GPU (torch raises a `RuntimeError`)."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
@@ -14,19 +14,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> int | None:
-    """Bytes that new processes may use, if the system says (Linux)."""
+    """Bytes available to new processes; None if the system does not report them (only Linux does)."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-    free = [] if found is None else [1024 * int(found[1])]
-    free += [left for left in (_left_in_cgroup(Path("/sys/fs/cgroup")),) if left is not None]
-    return min(free, default=None)
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    of_machine = None if match is None else 1024 * int(match[1])
+    of_cgroup = _free_in_cgroup(Path("/sys/fs/cgroup"))
+    return min((free for free in (of_machine, of_cgroup) if free is not None), default=None)
 
 
-def _left_in_cgroup(group: Path) -> int | None:
-    """What a container's limit leaves."""
+def _free_in_cgroup(group: Path) -> int | None:
+    """Bytes that the memory limit of a container leaves; None without a limit."""
     try:
         limit = (group / "memory.max").read_text(encoding="utf-8").strip()
         used = int((group / "memory.current").read_text(encoding="utf-8"))
@@ -39,10 +39,10 @@ def _left_in_cgroup(group: Path) -> int | None:
 
 
 def free_disk(folder: Path) -> int:
-    """Free bytes on the disk where `folder` is or will be."""
-    for place in (folder, *folder.parents):
+    """Free bytes on the disk of `folder`, which need not exist yet."""
+    for existing in (folder, *folder.parents):
         try:
-            return shutil.disk_usage(place).free
+            return shutil.disk_usage(existing).free
         except OSError:
             continue
     return 0

@@ -1,4 +1,4 @@
-"""How work reports its progress: a function of stage, work done and total."""
+"""Progress callbacks: functions of stage, work done and total."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -9,11 +9,11 @@ Progress = Callable[[str, int, int | None], None]  # stage, done, total
 
 
 def silent(_stage: str, _done: int, _total: int | None) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 def counted(items: Iterable[T], stage: str, total: int | None, progress: Progress) -> Iterator[T]:
-    """Yield `items` and report how many went by."""
+    """Yield `items` and report how many were yielded."""
     done = 0
     for item in items:
         yield item

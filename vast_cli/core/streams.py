@@ -1,4 +1,4 @@
-"""Run the next stage's supplier in a thread of its own, through a bounded queue."""
+"""Prefetching: computes the items of an iterable in a thread, ahead of their consumer."""
 
 import queue
 import threading
@@ -10,9 +10,9 @@ _END = object()
 
 
 def prefetch(items: Iterable[T], *, depth: int = 2) -> Iterator[T]:
-    """Yield `items` while a thread computes up to `depth` of them ahead; its exceptions appear here.
+    """Yield `items` while a thread computes up to `depth` of them ahead; its exceptions are raised here.
 
-    Stages of numpy, OpenCV and torch release the interpreter lock, so two of them fill two cores.
+    numpy, OpenCV and torch release the interpreter lock, so two stages use two cores.
     """
     ready: queue.Queue[object] = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -32,7 +32,7 @@ def prefetch(items: Iterable[T], *, depth: int = 2) -> Iterator[T]:
                 if not put(item):
                     return
             put(_END)
-        except BaseException as error:  # handed over, raised in the consumer
+        except BaseException as error:  # raised again in the consumer
             put(error)
 
     thread = threading.Thread(target=work, daemon=True, name="prefetch")

@@ -1,4 +1,4 @@
-"""Words for messages that several commands share: the nearest known name, sizes, durations."""
+"""Text for messages: suggestions for unknown names, sizes, durations, times."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,19 +6,19 @@ from datetime import datetime, timedelta
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that `word` most likely stands for, or None."""
+    """The known name closest to `word`, or None if none is close."""
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), names, n=1)
-    return names[found[0]] if found else None
+    matches = difflib.get_close_matches(word.lower(), names, n=1)
+    return names[matches[0]] if matches else None
 
 
 def suggest(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
-    """A hint for an unknown name: `did you mean ...?`, or else what there is.
+    """A hint for an unknown name: `did you mean ...?`, or else the known names.
 
     Args:
-        word: what was given.
-        known: what there is.
-        otherwise: said instead of the list of all names if none is near.
+        word: the unknown name.
+        known: the known names.
+        otherwise: the hint if no known name is close; by default the list of all.
     """
     names = list(known)
     near = nearest(word, names)
@@ -27,8 +27,17 @@ def suggest(word: str, known: Iterable[str], *, otherwise: str | None = None) ->
     return otherwise if otherwise is not None else f"there are {', '.join(names)}"
 
 
+def short_number(value: float | None, *, missing: str = "") -> str:
+    """A number with three significant digits, whole from 1000 on; `missing` for None."""
+    if value is None:
+        return missing
+    if abs(value) < 1e-6:  # rounding noise around zero
+        return "0"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def human_size(n_bytes: float) -> str:
-    """A number of bytes as people read it: `1.4 MB`."""
+    """A number of bytes for people: `1.4 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
@@ -37,7 +46,7 @@ def human_size(n_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: `42 s`, `3 min`, `2 h 14 min`, `1 d 3 h`."""
+    """A duration for people: `42 s`, `3 min`, `2 h 14 min`, `1 d 3 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -51,7 +60,7 @@ def duration(seconds: float) -> str:
 
 
 def clock_in(seconds: float, *, now: datetime | None = None) -> str:
-    """The time on the wall in `seconds`: `05:12`, with the day if it is another."""
+    """The time of day `seconds` from now: `05:12`, with the date or weekday if that is another day."""
     now = now or datetime.now()
     then = now + timedelta(seconds=seconds)
     if then.date() == now.date():

@@ -1,17 +1,33 @@
-"""The only place that converts samples, PPG frames and video frames (paper 4.1).
+"""The only place that converts samples, PPG frames, video frames and seconds (paper 4.1; `tests/test_claims.py`).
 
 Video frame k is the instant k / 25 s. PPG frame j covers [0.02 j, 0.02 j + 0.04) s, its centre is 0.02 j + 0.02 s.
-Audio is counted in samples at 16 kHz. Every count is exact integer arithmetic: no drift at any length.
+Audio is counted in samples at 16 kHz. Every count is exact integer arithmetic: no drift at any length. Functions named
+`to_...` convert without rounding.
 """
+
+from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000  # Hz, mono, what the networks hear
+Seconds = TypeVar("Seconds", float, Fraction)
+Index = TypeVar("Index", int, NDArray[np.int64])
+
+SAMPLE_RATE = 16_000  # Hz, mono, of all audio that networks read
 FPS = 25  # video frames a second
 PPG_RATE = 50  # posteriorgram frames a second
 PPG_WINDOW = 640  # samples, 40 ms
 PPG_SHIFT = 320  # samples, 20 ms
+
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640 in a video frame
+PPG_PER_FRAME = PPG_RATE // FPS  # 2 in a video frame
+SAMPLE_S = 1 / SAMPLE_RATE
+FRAME_S = 1 / FPS
+HALF_FRAME_S = 0.5 / FPS
+
+
+# --- counts of the whole ---------------------------------------------------------------------------------------------
 
 
 def video_frames(n_samples: int) -> int:
@@ -24,9 +40,103 @@ def ppg_frames(n_samples: int) -> int:
     return -(-n_samples // PPG_SHIFT)
 
 
-def seconds(frame: int) -> float:
-    """Start of video frame `frame`, in seconds."""
+def full_ppg_frames(n_samples: int) -> int:
+    """Posteriorgram frames whose window lies within `n_samples`, without padding."""
+    return max(0, (n_samples - PPG_WINDOW) // PPG_SHIFT + 1)
+
+
+def ppg_samples(n_ppg: Index) -> Index:
+    """Samples from the start of PPG frame 0 to the start of frame `n_ppg`."""
+    return n_ppg * PPG_SHIFT
+
+
+# --- to seconds ------------------------------------------------------------------------------------------------------
+
+
+def seconds(frame: float) -> float:
+    """Start of video frame `frame`, which is the length of that many frames, in seconds."""
     return frame / FPS
+
+
+def frame_milliseconds(n_frames: int) -> NDArray[np.floating]:
+    """Instants of video frames 0 .. `n_frames` - 1, in milliseconds."""
+    return 1000 / FPS * np.arange(n_frames)
+
+
+def ppg_seconds(n_ppg: float) -> float:
+    """Length of that many PPG frames in seconds."""
+    return n_ppg / PPG_RATE
+
+
+def audio_seconds(n_samples: int) -> float:
+    """Length of that many samples in seconds."""
+    return n_samples / SAMPLE_RATE
+
+
+def audio_milliseconds(n_samples: int) -> float:
+    """Length of that many samples in milliseconds."""
+    return 1000 * n_samples / SAMPLE_RATE
+
+
+def whole_seconds(n_samples: int) -> int:
+    """Seconds that are complete within that many samples."""
+    return n_samples // SAMPLE_RATE
+
+
+def sample_times(index: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Instants of samples [n], in seconds."""
+    return index / SAMPLE_RATE
+
+
+def ppg_centres(n_ppg: int) -> NDArray[np.float64]:
+    """Centres of PPG frames 0 .. `n_ppg` - 1, in seconds."""
+    return 0.02 * np.arange(n_ppg) + 0.02
+
+
+# --- from seconds ----------------------------------------------------------------------------------------------------
+
+
+def to_frames(seconds: Seconds) -> Seconds:
+    """Video frames in that many seconds, not rounded."""
+    return seconds * FPS
+
+
+def to_ppg(seconds: Seconds) -> Seconds:
+    """PPG frames in that many seconds, not rounded."""
+    return seconds * PPG_RATE
+
+
+def to_samples(seconds: Seconds) -> Seconds:
+    """Samples in that many seconds, not rounded."""
+    return seconds * SAMPLE_RATE
+
+
+def frame_at(seconds: float) -> int:
+    """The nearest video frame (of two equally near the even one)."""
+    return round(to_frames(seconds))
+
+
+def sample_near(seconds: float) -> int:
+    """The nearest sample (of two equally near the even one)."""
+    return round(to_samples(seconds))
+
+
+# --- between grids ---------------------------------------------------------------------------------------------------
+
+
+def sample_at(frame: Index) -> Index:
+    """The sample at which video frame `frame` starts."""
+    return frame * SAMPLE_RATE // FPS
+
+
+def ppg_at(frame: Index) -> Index:
+    """The PPG frame that starts with video frame `frame`."""
+    return frame * PPG_RATE // FPS
+
+
+def audio_frames(n_samples: int) -> float:
+    """Length of that many samples in video frames, not rounded."""
+    return n_samples * FPS / SAMPLE_RATE
 
 
 def ppg_at_video(n_frames: int, n_ppg: int, *, start: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
