@@ -253,7 +253,7 @@ def test_an_exception_leaves_nothing_and_stays_itself(tmp_path: Path, tone, erro
         raise error
     assert caught.value is error
     assert list(tmp_path.iterdir()) == []
-    assert process is not None and process._process.poll() is not None
+    assert process is not None and not process.is_running
 
 
 def test_existing_output_is_kept(tmp_path: Path):

@@ -1,22 +1,18 @@
-"""The only place that starts processes: find ffmpeg, run it to its end, feed it pictures.
+"""Find ffmpeg, build its command lines, run it to its end or feed it frames.
 
-Commands are lists built by ffmpeg-python, there is no shell. Every process has its input closed or piped, keeps the
-last lines of what it says for our messages, may open files only, and lives in a session of its own, so that Ctrl-C
-reaches the parent alone, which then cleans up.
+Commands are lists built by ffmpeg-python; `core/process.py` starts them. ffmpeg may open files only, and the last lines
+of its standard error go into our messages.
 """
 
 import logging
 import os
-import shlex
 import shutil
-import subprocess
-import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vast_cli.core import process
 from vast_cli.core.errors import VastError
 
 log = logging.getLogger(__name__)
@@ -27,34 +23,33 @@ FORMATS = (
     "wav,w64,aiff,au,caf,flac,mp3,aac,ac3,eac3,amr,opus,wv,ape,tta,gif,apng,yuv4mpegpipe"
 )
 PROTOCOLS = "file,pipe"
-MAX_LINES = 50  # of stderr kept
-MAX_LINE = 400  # characters of each kept
-ASK_S = 30  # time limit for questions to ffmpeg
+QUERY_S = 30  # time limit for a question to ffmpeg
+EXPLAIN_S = 30  # time for an ffmpeg that closed its input to say why
 START_QUIET = ("-hide_banner", "-nostats", "-loglevel", "warning")
 
 
 def find_ffmpeg() -> str:
     """The ffmpeg to use: FFMPEG_PATH, else the system's, else that of imageio-ffmpeg.
 
-    A system's ffmpeg that lacks what we need (libx264, or `-movie_timescale`, so older than 5.0) is passed over.
+    A system's ffmpeg that lacks what we need (libx264, or `-movie_timescale`, so older than 5.0) is not used.
 
     Raises:
         VastError: `vast_no_ffmpeg`.
     """
-    given = os.environ.get("FFMPEG_PATH")
-    if given:
-        found = shutil.which(given)
-        if found is None:
-            raise VastError("vast_no_ffmpeg", f"FFMPEG_PATH names `{given}`, which cannot be run")
-        if lacks := _lacks(found):
-            raise VastError("vast_no_ffmpeg", f"FFMPEG_PATH names `{given}`, which {lacks}")
-        return str(Path(found).absolute())
+    configured = os.environ.get("FFMPEG_PATH")
+    if configured:
+        binary = shutil.which(configured)
+        if binary is None:
+            raise VastError("vast_no_ffmpeg", f"FFMPEG_PATH names `{configured}`, which cannot be run")
+        if lacks := _lacks(binary):
+            raise VastError("vast_no_ffmpeg", f"FFMPEG_PATH names `{configured}`, which {lacks}")
+        return str(Path(binary).absolute())
     system = shutil.which("ffmpeg")
     if system is not None:
         lacks = _lacks(system)
         if not lacks:
             return str(Path(system).absolute())
-        log.debug("`%s` is passed over: it %s", system, lacks)
+        log.debug("`%s` is not used: it %s", system, lacks)
     try:
         import imageio_ffmpeg
 
@@ -71,17 +66,11 @@ def _lacks(binary: str) -> str:
     """What makes `binary` unusable, or an empty string."""
     for question, answers in ((["-encoders"], ("libx264", " aac ")), (["-h", "muxer=mp4"], ("movie_timescale",))):
         try:
-            said = subprocess.run(
-                [binary, "-hide_banner", *question],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=ASK_S,
-                check=False,
-            ).stdout.decode(errors="replace")
-        except (OSError, subprocess.TimeoutExpired) as error:
+            output = process.run([binary, "-hide_banner", *question], timeout_s=QUERY_S).stdout
+        except OSError as error:  # a time-out is one, too
             return f"does not run ({error})"
         for answer in answers:
-            if answer not in said:
+            if answer not in output:
                 return f"has no {answer.strip()}"
     return ""
 
@@ -96,55 +85,44 @@ def command(graph: Any, *, metadata: Mapping[str, str] | None = None) -> list[st
 
     Args:
         graph: result of `ffmpeg.output(...)`.
-        metadata: written into the file; ffmpeg-python has no way to say the same option twice.
+        metadata: written into the file; ffmpeg-python cannot repeat an option.
     """
     args: list[str] = graph.compile(cmd=[find_ffmpeg(), *START_QUIET, "-y"])
-    said = [word for key, value in (metadata or {}).items() for word in ("-metadata", f"{_clean(key)}={_clean(value)}")]
-    return [*args[:-1], *said, args[-1]]
+    tags = [word for key, value in (metadata or {}).items() for word in ("-metadata", f"{_clean(key)}={_clean(value)}")]
+    return [*args[:-1], *tags, args[-1]]
 
 
 def _clean(text: str) -> str:
     return text.replace("\0", "")  # the only character that a command line cannot carry
 
 
-class Process:
-    """A running ffmpeg whose input is a pipe.
+class FfmpegProcess:
+    """A running ffmpeg that reads from a pipe.
 
     Args:
         args: command line.
         target: the file that the user asked for, for messages.
+
+    Raises:
+        VastError: `vast_no_ffmpeg` if it does not start.
     """
 
     def __init__(self, args: Sequence[str], *, target: Path) -> None:
-        log.debug("%s", shlex.join(args))
         self.target = target
-        self._lines: deque[str] = deque(maxlen=MAX_LINES)
-        own_group: dict[str, Any] = (
-            {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-            if os.name == "nt"
-            else {"start_new_session": True}
-        )
         try:
-            self._process = subprocess.Popen(
-                list(args), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **own_group
-            )
+            self._process = process.FedProcess(args)
         except OSError as error:
             raise VastError("vast_no_ffmpeg", f"ffmpeg does not start: {error}") from error
-        self._reader = threading.Thread(target=self._drain, daemon=True)
-        self._reader.start()
-
-    def _drain(self) -> None:
-        stream = self._process.stderr
-        assert stream is not None
-        while line := stream.readline(1 << 16):
-            text = line.decode(errors="replace").strip()
-            if text:
-                self._lines.append(text[:MAX_LINE])
 
     @property
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether ffmpeg has not ended yet."""
+        return self._process.is_running
 
     def write(self, data: memoryview | bytes) -> None:
         """Send bytes; waits while ffmpeg is busy.
@@ -152,11 +130,9 @@ class Process:
         Raises:
             VastError: `vast_encode_failed`, `vast_disk_full`, when ffmpeg has ended.
         """
-        stream = self._process.stdin
-        assert stream is not None
         try:
-            stream.write(data)
-        except OSError:  # a broken pipe; on Windows EINVAL
+            self._process.write(data)
+        except OSError:
             self._fail()
 
     def finish(self, *, timeout_s: float) -> None:
@@ -165,48 +141,33 @@ class Process:
         Raises:
             VastError: `vast_encode_failed`, `vast_disk_full`, `vast_timeout`.
         """
-        stream = self._process.stdin
-        assert stream is not None
         try:
-            stream.close()
+            self._process.close_input()
         except OSError:
             self._fail()
         try:
-            status = self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
+            status = self._process.wait(timeout_s=timeout_s)
+        except TimeoutError:
             raise VastError("vast_timeout", f"ffmpeg did not end `{self.target}` within {timeout_s:.0f} s") from None
         if status != 0:
-            self._fail()
-        self._close()
+            raise failure(self._process.stderr_lines, status, target=self.target)
 
     def kill(self) -> None:
-        """End the process at once and wait until it is gone."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._close()
-
-    def _close(self) -> None:
-        self._reader.join(ASK_S)
-        for stream in (self._process.stdin, self._process.stderr):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:  # bytes that a dead process never took
-                    log.debug("unsent bytes for ffmpeg were dropped")
+        """End ffmpeg at once and wait until it is gone."""
+        self._process.kill()
 
     def _fail(self) -> NoReturn:
+        """Raise what made ffmpeg close its input."""
         try:
-            self._process.wait(ASK_S)  # it closed its input: let it say why
-        except subprocess.TimeoutExpired:
-            log.debug("ffmpeg closed its input and goes on; it is killed")
-        self.kill()
-        raise failure(self._lines, self._process.returncode, target=self.target)
+            status = self._process.wait(timeout_s=EXPLAIN_S)
+        except TimeoutError:
+            log.debug("ffmpeg closed its input but did not end; it was killed")
+            status = self._process.kill()
+        raise failure(self._process.stderr_lines, status, target=self.target)
 
 
 def failure(lines: Sequence[str], status: int, *, target: Path) -> VastError:
-    """The error for an ffmpeg that ended with `status` after saying `lines`."""
+    """The error for an ffmpeg that ended with `status` after writing `lines` to its standard error."""
     text = "\n".join(lines).lower()
     if "no space left on device" in text or "disk quota exceeded" in text or "not enough space" in text:
         return VastError("vast_disk_full", f"no space left while writing `{target}`")
@@ -218,11 +179,11 @@ def run(args: Sequence[str], *, target: Path, timeout_s: float) -> None:
     """Run a command to its end, with its input closed.
 
     Raises:
-        VastError: as `Process.finish`.
+        VastError: as `FfmpegProcess.finish`.
     """
-    process = Process(args, target=target)
+    ffmpeg = FfmpegProcess(args, target=target)
     try:
-        process.finish(timeout_s=timeout_s)
+        ffmpeg.finish(timeout_s=timeout_s)
     except BaseException:
-        process.kill()
+        ffmpeg.kill()
         raise

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vast_cli.core.errors import VastError
 from vast_cli.core.timebase import FPS
 from vast_cli.media.audio_track import Soundtrack
-from vast_cli.media.ffmpeg import PROTOCOLS, Process, command, safe_path
+from vast_cli.media.ffmpeg import PROTOCOLS, FfmpegProcess, command, safe_path
 from vast_cli.media.probe import MAX_SIDE
 from vast_cli.media.staged import Staged
 
@@ -84,7 +84,7 @@ class VideoWriter:
         self.frames_written = 0
         self._pad = ((0, height % 2), (0, width % 2), (0, 0))
         self._staged = Staged(path, audio=audio, n_frames=n_frames, n_samples=n_samples, overwrite=overwrite)
-        self._process: Process | None = None
+        self._process: FfmpegProcess | None = None
 
     @property
     def soundtrack(self) -> Soundtrack | None:
@@ -94,7 +94,7 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         self._staged.begin()
         try:
-            self._process = Process(self._command(self._staged.part), target=self.path)
+            self._process = FfmpegProcess(self._command(self._staged.part), target=self.path)
         except BaseException:
             self._staged.abandon()
             raise

@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 
 import numpy as np
 
+from vast_cli.core import process
 from vast_cli.speech.acoustic import CLASSES, SIL
 from vast_cli.speech.filterbank import SAMPLE_RATE
 
 FRAME_MS = 10.0
 OFFSET_MS = 7.8  # frame s lies at 10 s + 7.8 ms; found on hand labels, 0 costs 4 points of accuracy
 BEAM = 1e-80  # as good as no pruning: these sentences are short
+ESPEAK_S = 60.0  # time limit for one word
 IDS = {name: i for i, name in enumerate(CLASSES)}
 # IPA of espeak-ng en-us to our classes, for words the dictionary lacks; longest match first
 IPA = dict(
@@ -59,8 +60,10 @@ def guess_pronunciations(text: str) -> None:
     """Add the words that the dictionary lacks as espeak-ng would say them; without that program they stay unknown."""
     espeak = shutil.which("espeak-ng")
     for word in unknown_words(text) if espeak else []:
-        said = subprocess.run([espeak, "-q", "-v", "en-us", "--ipa", word], capture_output=True, text=True, check=True)
-        phones = arpabet(said.stdout.strip())
+        result = process.run([espeak, "-q", "-v", "en-us", "--ipa", word], timeout_s=ESPEAK_S)
+        if result.status:
+            raise RuntimeError(f"espeak-ng ended with status {result.status} on `{word}`: {result.stderr.strip()}")
+        phones = arpabet(result.stdout.strip())
         if phones:
             _decoder().add_word(word, " ".join(phones), False)
 
