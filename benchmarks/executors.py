@@ -49,7 +49,7 @@ def measure(executor: str, n: int, folder: Path) -> list[float]:
             ends.append(time.monotonic())
 
     options = BatchOptions(executor=executor, workers=1, threads=1, device="cpu", cache=folder / "cache", report=False)
-    run_batch(open_batch(manifest), options, listen=lambda _: [listen])
+    run_batch(open_batch(manifest), options, make_listeners=lambda _: [listen])
     lines = [json.loads(line) for line in (folder / "jobs.vast" / "journal.jsonl").read_text().splitlines()]
     done = [line for line in lines if line["event"] == "job_done"]
     painting = [line["stages"]["render"] - line["stages"]["style"] for line in done]

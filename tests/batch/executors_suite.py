@@ -20,10 +20,11 @@ from vast_cli.batch.execution import RunSettings, Summary, retry_policy
 from vast_cli.batch.execution.executors import Executor, make_executor
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Ready, Task, WorkerSettings
 from vast_cli.batch.planning import decisions
-from vast_cli.batch.state import Journal, replay
 from vast_cli.batch.state.folder import open_batch
+from vast_cli.batch.state.journal import Journal
+from vast_cli.batch.state.journal_replay import replay_journals
 from vast_cli.core.errors import Exit
-from vast_cli.store.hashes import Hashes
+from vast_cli.store.hashes import FileHashes
 
 PATIENCE_S = 240.0  # the machine may be busy with other things
 SILENCE_S = 8.0
@@ -34,7 +35,7 @@ Event = tuple[str, dict[str, Any]]
 DRIVER = """
 import sys
 from pathlib import Path
-from vast_cli.batch.opening import open_batch
+from vast_cli.batch.state.folder import open_batch
 from vast_cli.batch.options import BatchOptions
 from vast_cli.batch.run import run_batch
 def tell(event, fields):
@@ -42,7 +43,7 @@ def tell(event, fields):
 if __name__ == "__main__":
     batch = open_batch(Path(sys.argv[1]))
     options = BatchOptions(executor=sys.argv[2], workers=int(sys.argv[3]), report=False)
-    sys.exit(int(run_batch(batch, options, listen=lambda _: [tell]).exit))
+    sys.exit(int(run_batch(batch, options, make_listeners=lambda _: [tell]).exit))
 """
 
 
@@ -112,9 +113,9 @@ class Batches:
 
         batch = open_batch(self.world.folder / "jobs.csv")
         path = self.state / "journal.jsonl"
-        hashes = Hashes(self.world.cache)
+        hashes = FileHashes(self.world.cache)
         with Journal.open(path, run=uuid.uuid4().hex[:8]) as journal:
-            planned = decisions.make_plan(batch.jobs, replay.replay([path]), hashes)
+            planned = decisions.plan_jobs(batch.jobs, replay_journals([path]), hashes)
             return execution.run(
                 planned, executor=self.executor(), journal=journal, hashes=hashes, state_folder=self.state,
                 settings=RunSettings(self.slots, silence_s=SILENCE_S, **settings), tell=tell,

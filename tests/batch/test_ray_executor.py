@@ -140,7 +140,7 @@ def test_a_cluster_of_our_own_ends_with_us(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, time
 from pathlib import Path
-from vast_cli.batch.executors import make_executor
+from vast_cli.batch.execution.executors import make_executor
 from vast_cli.batch.job import Ready, WorkerSettings
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
 handler = signal.getsignal(signal.SIGTERM)

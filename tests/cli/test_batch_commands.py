@@ -17,11 +17,11 @@ import typer
 from vast_cli.batch import run
 from vast_cli.batch.job import Done, Failed, Message, Outcome, Progress, Ready, Task, WorkerSettings
 from vast_cli.batch.monitor import events
-from vast_cli.batch.monitor import status as standing
+from vast_cli.batch.monitor import status as batch_status
 from vast_cli.batch.planning import capacity
-from vast_cli.batch.state import Journal
-from vast_cli.batch.state import command as commands
-from vast_cli.batch.state import folder as opening
+from vast_cli.batch.state.command_line import CommandLine
+from vast_cli.batch.state.folder import open_batch
+from vast_cli.batch.state.journal import Journal
 from vast_cli.cli import batch_options
 from vast_cli.cli.batch import batch
 from vast_cli.cli.plan import plan
@@ -38,27 +38,27 @@ class FakeExecutor:
 
     ends: BaseException | None = None  # raised when asked for messages
 
-    def __init__(self, settings: WorkerSettings, n_slots: int) -> None:
-        self.slots = n_slots
+    def __init__(self, settings: WorkerSettings, n_workers: int) -> None:
+        self.n_workers = n_workers
         self.messages: deque[Message] = deque()
 
-    def start(self, slot: int) -> None:
-        self.messages.append(Ready(slot, os.getpid()))
+    def start(self, worker: int) -> None:
+        self.messages.append(Ready(worker, os.getpid()))
 
-    def submit(self, slot: int, task: Task) -> None:
+    def submit(self, worker: int, task: Task) -> None:
         if self.ends is not None:
             return
         words = task.job.audio.read_text().split()
         if words[0] == "fail" and not (words[1] == "vast_no_face" and task.job.options["seed"] == 7):
-            self.messages.append(Failed(slot, task.key, VastError(words[1], f"`{task.job.audio.name}` is bad")))
+            self.messages.append(Failed(worker, task.key, VastError(words[1], f"`{task.job.audio.name}` is bad")))
             return
-        self.messages += [Progress(slot, task.key, "render", done, 25) for done in (1, 25)]
+        self.messages += [Progress(worker, task.key, "render", done, 25) for done in (1, 25)]
         task.staging.write_text(f"{words} {dict(task.job.options)}")
         outcome = Outcome(
             size=task.staging.stat().st_size, sha256=sha256(task.staging), n_frames=25, duration_s=1.0, seconds=0.1,
             limited_share=0.0, stages={}, warnings=(), gates={"sync": 0.9}, missed=(), figures=None, sidecar=None,
         )  # fmt: skip
-        self.messages.append(Done(slot, task.key, outcome))
+        self.messages.append(Done(worker, task.key, outcome))
 
     def poll(self, timeout_s: float) -> list[Message]:
         if self.ends is not None and not self.messages:
@@ -66,7 +66,7 @@ class FakeExecutor:
         messages, self.messages = list(self.messages), deque()
         return messages
 
-    def kill(self, slot: int) -> None:
+    def kill(self, worker: int) -> None:
         pass
 
     def close(self) -> None:
@@ -322,7 +322,7 @@ def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> No
     call("batch", "jobs.csv", *OUT)
     rows = lines("jobs.vast/journal.jsonl")
     done = [row for row in rows if row["event"] == "job_done"][:2]
-    began = standing.instant(rows[0]["t"])
+    began = batch_status.parse_time(rows[0]["t"])
     assert began is not None
     Path("jobs.vast/journal.jsonl").unlink()
     with locks.hold(Path("jobs.vast/lock")), Journal.open(Path("jobs.vast/journal.jsonl"), run="r") as journal:
@@ -331,9 +331,9 @@ def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> No
             journal.append(
                 "job_done", **{k: v for k, v in row.items() if k not in ("v", "seq", "t", "run", "event", "crc")}
             )
-        start = standing.instant(lines("jobs.vast/journal.jsonl")[0]["t"])
+        start = batch_status.parse_time(lines("jobs.vast/journal.jsonl")[0]["t"])
         assert start is not None
-        found = standing.look(opening.open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
+        found = batch_status.read_status(open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
     year = (start.replace(year=start.year + 1) - start).total_seconds()
     assert found.fps == pytest.approx(50 / year) and found.eta_s == pytest.approx(year)
 
@@ -442,21 +442,20 @@ def test_retry_remembers_outputs_after_a_move(call: Callable[..., Ended], monkey
 def test_command_is_kept_by_its_way_from_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     base = tmp_path / "m"
-    said = commands.Command.of(
-        base, output="o/{id}.mp4", given={"prompt": "p.mp4", "avatar": "x/me", "crf": 3}, overrides={}
+    said = CommandLine.of(
+        base, output="o/{id}.mp4", options={"prompt": "p.mp4", "avatar": "x/me", "crf": 3}, overrides={}
     )
-    assert said == commands.Command("../o/{id}.mp4", {"prompt": "../p.mp4", "avatar": "../x/me", "crf": "3"}, {})
+    assert said == CommandLine("../o/{id}.mp4", {"prompt": "../p.mp4", "avatar": "../x/me", "crf": "3"}, {})
     moved = tmp_path / "{n}" / "m"
-    assert said.template(moved) == f"{tmp_path}/{{{{n}}}}/o/{{id}}.mp4"
-    assert said.paths("given", moved) == {
+    assert said.output_template(moved) == f"{tmp_path}/{{{{n}}}}/o/{{id}}.mp4"
+    assert said.absolute_options(moved) == {
         "prompt": f"{tmp_path}/{{n}}/p.mp4",
         "avatar": f"{tmp_path}/{{n}}/x/me",
         "crf": "3",
     }
-    near = commands.Command.of(tmp_path, output="out/", given={"avatar": "./obama"}, overrides={})
-    assert (
-        near.template(tmp_path) == f"{tmp_path}/out/" and near.paths("given", tmp_path)["avatar"] == f"{tmp_path}/obama"
-    )
+    near = CommandLine.of(tmp_path, output="out/", options={"avatar": "./obama"}, overrides={})
+    assert near.output_template(tmp_path) == f"{tmp_path}/out/"
+    assert near.absolute_options(tmp_path)["avatar"] == f"{tmp_path}/obama"
 
 
 # --- how a run ends ------------------------------------------------------------------------------------------------
@@ -596,8 +595,8 @@ def test_no_limits_of_failures(text: str) -> None:
 def test_workers_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity.devices, "cores", lambda: 8)
     monkeypatch.setattr(capacity, "free_memory", lambda: 3 * capacity.WORKER_BYTES + 5)
-    assert capacity.count(0, "cpu") == 3 and capacity.count(5, "cpu") == 5
+    assert capacity.worker_count(0, "cpu") == 3 and capacity.worker_count(5, "cpu") == 5
     monkeypatch.setattr(capacity, "free_memory", lambda: 10)
-    assert capacity.count(0, "cpu") == 1
+    assert capacity.worker_count(0, "cpu") == 1
     monkeypatch.setattr(capacity, "free_memory", lambda: None)
-    assert capacity.count(0, "cpu") == 8 and capacity.count(0, "cuda:1") == 1
+    assert capacity.worker_count(0, "cpu") == 8 and capacity.worker_count(0, "cuda:1") == 1

@@ -1,4 +1,4 @@
-"""What a batch consists of: jobs as the manifest gives them, what a worker is asked, and what it answers."""
+"""Jobs of a manifest, tasks for workers, and the messages that workers send back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ class Job:
     Attributes:
         id: unique in the manifest, `[A-Za-z0-9._-]`, at most 128 characters.
         index: 1 for the manifest's first job.
-        where: where the manifest says so, for messages: `row 12`, `line 3`, `jobs[2]`, `matrix`.
-        audio: sound to speak.
+        where: its place in the manifest, for messages: `row 12`, `line 3`, `jobs[2]`, `matrix`.
+        audio: audio to speak.
         avatar: name of an avatar, or the path of a bundle.
         output: final name of the video.
-        prompt: video whose manner is imitated.
+        prompt: video whose speaking style is imitated.
         style: style file instead of a prompt.
         preset: name of the preset its options come from.
         options: every field of `manifest.Options`.
@@ -42,7 +42,7 @@ class Job:
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Files that go in, by role."""
+        """Input files by role."""
         roles = {"audio": self.audio, "prompt": self.prompt, "style": self.style}
         return {role: path for role, path in roles.items() if path is not None}
 
@@ -53,7 +53,7 @@ class WorkerSettings:
 
     cache: Path
     scratch: Path  # TMPDIR of the worker, emptied when the run ends
-    logs: Path  # what libraries print goes to `worker-SLOT.log` there
+    logs: Path  # folder of `worker-N.log`, where the output of libraries goes
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 1
@@ -65,24 +65,24 @@ class Task:
 
     job: Job
     attempt: int  # counts from 1
-    seed: int  # the job's, or another one after a failed gate
+    seed: int  # the job's, or another one after a missed gate
     fingerprint: str
-    staging: Path  # what the worker writes; the coordinator gives it its name
+    staging: Path  # the file that the worker writes; the coordinator renames it
     parts: Path  # folder of finished segments
     tag: str  # part of the name of every temporary file of this attempt; begins with the run's name
     log: Path  # where the job's log is continued
-    batch: int = 8  # frames through the network at once; halved when memory runs out
+    batch_size: int = 8  # frames through the network at once; halved when memory runs out
     files: Mapping[str, FileState] = field(default_factory=dict)  # path -> state when it was planned
 
     @property
     def key(self) -> tuple[str, int]:
-        """Answers are bound to it: a late answer of a given-up attempt is dropped."""
+        """Identifies the attempt in messages: a late message of an attempt that was given up is dropped."""
         return self.job.id, self.attempt
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished attempt: the staged file is whole, checked and measured, but has no name yet."""
+    """A finished attempt: the staged file is whole, checked and measured, but not renamed yet."""
 
     size: int
     sha256: str
@@ -92,10 +92,10 @@ class Outcome:
     limited_share: float
     stages: Mapping[str, float]  # wall seconds until each stage was done
     warnings: tuple[str, ...]
-    gates: Mapping[str, float | None]  # what was measured
-    missed: tuple[str, ...]  # limits of `--gate` that it does not reach, in words
+    gates: Mapping[str, float | None]  # measured values
+    missed: tuple[str, ...]  # a message for each limit of `--gate` that it misses
     figures: Mapping[str, Any] | None  # the clip's share of the evaluation document
-    sidecar: Mapping[str, Any] | None  # what goes beside the video, if asked for
+    sidecar: Mapping[str, Any] | None  # document to write beside the video, if requested
 
 
 # --- messages of a worker to the coordinator -----------------------------------------------------------------------
@@ -103,24 +103,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has started."""
+    """A worker has started and can take a task."""
 
-    slot: int
+    worker: int
     pid: int
 
 
 @dataclass(frozen=True)
 class Alive:
-    """Sent every few seconds by a thread of its own; its absence means frozen."""
+    """Sent every few seconds by a thread of its own; a worker without it is frozen."""
 
-    slot: int
+    worker: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Work that was really done."""
+    """An attempt has done some work."""
 
-    slot: int
+    worker: int
     key: tuple[str, int]
     stage: str
     done: int
@@ -131,7 +131,7 @@ class Progress:
 class Done:
     """The attempt succeeded, or missed a gate (`outcome.missed`)."""
 
-    slot: int
+    worker: int
     key: tuple[str, int]
     outcome: Outcome
 
@@ -140,16 +140,16 @@ class Done:
 class Failed:
     """The attempt failed."""
 
-    slot: int
+    worker: int
     key: tuple[str, int]
     error: VastError
 
 
 @dataclass(frozen=True)
 class Died:
-    """The worker is gone; told by the executor, not by the worker."""
+    """The worker is gone; sent by the executor, not by the worker."""
 
-    slot: int
+    worker: int
     reason: str
 
 

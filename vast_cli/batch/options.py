@@ -1,4 +1,4 @@
-"""How a batch is run, and which of its jobs; what a job itself may set is in `manifest.options`."""
+"""Options of a run: its limits, its machine and which jobs it selects; options of jobs are in `manifest.options`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,36 +6,57 @@ from pathlib import Path
 
 from vast_cli.batch.job import Job
 from vast_cli.batch.planning import decisions
-from vast_cli.batch.state.replay import JobState, State
+from vast_cli.batch.state.journal_replay import BatchState, JobState
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import suggest
-from vast_cli.store import cache
+from vast_cli.store import folders
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What `vast retry` is about: failed jobs, with some codes, or some ids; and what is changed for them."""
+    """The jobs that `vast retry` runs again, and the options it changes for them.
+
+    Attributes:
+        codes: failed jobs with one of these error codes; all failed jobs if empty.
+        ids: failed jobs with one of these ids; all failed jobs if empty.
+        changes: options that the jobs get from now on.
+    """
 
     codes: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
     changes: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class BatchOptions:
+@dataclass(frozen=True, kw_only=True)
+class RunLimits:
+    """When a run retries a job, gives it up, replaces a worker or a file, or stops.
+
+    Attributes:
+        retries: further attempts at a job that failed for want of a resource.
+        max_failures: no new jobs after so many failures.
+        timeout_s: limit of one attempt.
+        stall_s: limit of an attempt without progress.
+        jobs_per_worker: a worker is replaced after so many jobs.
+        overwrite: replace files that this batch did not make.
+    """
+
+    retries: int = 2
+    max_failures: int | None = None
+    timeout_s: float | None = None
+    stall_s: float = 300.0
+    jobs_per_worker: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(RunLimits):
     """How a batch is run; the options of `vast batch` of the same names.
 
     Attributes:
-        workers: 0: what the machine takes.
-        retries: further attempts at jobs that failed for want of a resource.
-        max_failures: no new jobs after so many.
-        max_failed_share: no new jobs after so large a share of all, 0 - 1.
-        timeout_s: limit of one attempt.
-        stall_s: limit without progress.
-        jobs_per_worker: a worker is replaced after so many.
-        overwrite: replace files that are not this batch's.
-        force: run everything anew.
-        rerun_on: classes of reasons to run for, see `decide.parse_rerun_on`.
+        workers: 0: as many as the machine holds.
+        max_failed_share: no new jobs after so large a share of all failed, 0 - 1.
+        force: run everything again.
+        rerun_on: classes of reasons to run for, see `decisions.parse_rerun_on`.
         repair: keep the good lines of a broken journal.
         wait: for another run of this batch to end.
         executor: local or ray.
@@ -49,13 +70,7 @@ class BatchOptions:
     """
 
     workers: int = 0
-    retries: int = 2
-    max_failures: int | None = None
     max_failed_share: float | None = None
-    timeout_s: float | None = None
-    stall_s: float = 300.0
-    jobs_per_worker: int | None = None
-    overwrite: bool = False
     force: bool = False
     rerun_on: Collection[str] = decisions.RERUN_ON
     repair: bool = False
@@ -72,12 +87,12 @@ class BatchOptions:
 
     @property
     def cache_folder(self) -> Path:
-        """Where the cache lies."""
-        return (self.cache or cache.default_folder()).absolute()
+        """Absolute path of the cache."""
+        return (self.cache or folders.cache_folder()).absolute()
 
 
-def selected(jobs: Sequence[Job], select: Selection | None, state: State) -> list[Job]:
-    """The jobs that a selection is about; all without one.
+def selected(jobs: Sequence[Job], select: Selection | None, state: BatchState) -> list[Job]:
+    """The jobs of a selection; all jobs if there is none.
 
     Raises:
         VastError: `vast_option_invalid`: an id that is unknown, or has not failed.

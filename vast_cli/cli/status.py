@@ -5,8 +5,8 @@ from typing import Any
 
 import typer
 
-from vast_cli.batch.monitor.status import Standing, instant, look
-from vast_cli.batch.state.folder import Batch
+from vast_cli.batch.monitor.status import BatchStatus, parse_time, read_status
+from vast_cli.batch.state.folder import OpenBatch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
 from vast_cli.core.errors import Exit
@@ -31,7 +31,7 @@ def status(
     """
     with console.run(json=json, debug=debug) as ui:
         batch = common.opened(manifest, None, None, {}, state, shard, remember=True)
-        standing = look(batch)
+        standing = read_status(batch)
         if json:
             about: dict[str, Any] = {"manifest": batch.name, "state": str(batch.folder)}
             report = {"report": str(batch.report) if batch.report.is_file() else None}
@@ -43,16 +43,16 @@ def status(
             raise typer.Exit(int(Exit.PARTIAL))
 
 
-def lines(batch: Batch, standing: Standing) -> list[str]:
+def lines(batch: OpenBatch, standing: BatchStatus) -> list[str]:
     """What people read."""
     numbers = [(standing.count("failed"), "failed"), (standing.count("started"), "at work")]
     numbers.append((standing.count("interrupted"), "interrupted"))
     counts = [f"{number} {text}" for number, text in numbers if number]
     head = f"{batch.name}: {standing.count('done')} of {len(standing.jobs)} done"
     found = [", ".join([head, *counts, f"{standing.left} left"])]
-    if not standing.holders and standing.left:
+    if not standing.active_runs and standing.left:
         found.append("nothing runs; the same `vast batch` goes on")
-    for holder in standing.holders:
+    for holder in standing.active_runs:
         part = f" (shard {holder.shard})" if holder.shard else ""
         found.append(f"running{part}: {holder.owner}")
     found += _at_work(standing)
@@ -67,12 +67,12 @@ def lines(batch: Batch, standing: Standing) -> list[str]:
     return found
 
 
-def _at_work(standing: Standing) -> list[str]:
+def _at_work(standing: BatchStatus) -> list[str]:
     now = datetime.now(timezone.utc)
     running = [job for job in standing.jobs if job.status == "started"]
     found = []
     for job in running[:MAX_RUNNING]:
-        began = instant(job.t)
+        began = parse_time(job.t)
         since = "" if began is None else f", for {duration(max(0.0, (now - began).total_seconds()))}"
         found.append(f"  {job.id} (worker {job.worker}{since})")
     return [*found, f"  and {len(running) - MAX_RUNNING} more"] if len(running) > MAX_RUNNING else found

@@ -1,10 +1,7 @@
-"""The one who owns the queue: `loop` turns, `crew` are its workers, `results` what became of the jobs.
+"""Runs a plan: the coordinator feeds a pool of workers from a queue and handles their results."""
 
-`backlog` says which job comes next, `policy` what a failure means for its job and for the batch.
-"""
-
-from vast_cli.batch.execution.coordinator import run
+from vast_cli.batch.execution.coordinator import Coordinator
 from vast_cli.batch.execution.results import Summary
-from vast_cli.batch.execution.settings import RunSettings
+from vast_cli.batch.execution.settings import RunContext, RunSettings
 
-__all__ = ["RunSettings", "Summary", "run"]
+__all__ = ["Coordinator", "RunContext", "RunSettings", "Summary"]

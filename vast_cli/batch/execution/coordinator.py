@@ -1,4 +1,4 @@
-"""The loop of a batch: feeds workers, hears them, ends those that die, freeze or take too long; all in one thread."""
+"""The main loop of a batch, in one thread: feeds workers, handles their messages, ends those that freeze or stall."""
 
 import contextlib
 import time
@@ -6,209 +6,195 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vast_cli.batch.execution.executors import Executor
-from vast_cli.batch.execution.job_queue import Backlog, Entry
-from vast_cli.batch.execution.results import Results, Summary
-from vast_cli.batch.execution.settings import RunSettings
-from vast_cli.batch.execution.worker_pool import Crew, Slot
+from vast_cli.batch.execution.job_queue import JobQueue, QueuedJob
+from vast_cli.batch.execution.results import ResultHandler, Summary
+from vast_cli.batch.execution.settings import RunContext
+from vast_cli.batch.execution.worker_pool import Worker, WorkerPool
 from vast_cli.batch.job import Died, Done, Failed, Message, Progress, Ready, Task
-from vast_cli.batch.monitor.events import Tell
-from vast_cli.batch.planning.decisions import Planned
-from vast_cli.batch.state import Journal, leftovers
+from vast_cli.batch.planning.decisions import PlannedJob
+from vast_cli.batch.state import cleanup
 from vast_cli.core import files
 from vast_cli.core.errors import Exit, VastError
 from vast_cli.pipeline import publish
-from vast_cli.store.hashes import Hashes
+from vast_cli.store.hashes import FileHashes
 
-DRAW_STEP = 7919  # between the seeds of a job that is drawn again
+REDRAW_SEED_STEP = 7919  # between the seeds of a job that is rendered again after a missed gate
 
 
-def run(
-    planned: Sequence[Planned],
-    *,
-    executor: Executor,
-    journal: Journal,
-    hashes: Hashes,
-    state_folder: Path,
-    settings: RunSettings,
-    tell: Tell,
-) -> Summary:
-    """Run what is planned to its end. The caller holds the lock of the state folder.
+class Coordinator:
+    """Runs a plan to its end. The caller holds the lock of the state folder.
 
     Args:
         planned: every job of the manifest (or shard), in its order.
-        executor: where workers live; closed at the end.
-        journal: open for this run.
-        hashes: knows the content of the inputs.
-        state_folder: for logs, parts and figures.
-        settings: how.
-        tell: listener of events.
-
-    Raises:
-        KeyboardInterrupt, or whatever a signal handler raises: after workers, temporary files and journal are in order.
-        VastError: `vast_worker_died` if workers cannot even start; failures of the journal itself.
+        executor: starts the workers; closed at the end.
+        hashes: content of the inputs.
+        context: of the run.
     """
-    return _Coordinator(planned, executor, journal, hashes, state_folder, settings, tell).run()
 
-
-class _Coordinator:
     def __init__(
-        self,
-        planned: Sequence[Planned],
-        executor: Executor,
-        journal: Journal,
-        hashes: Hashes,
-        state_folder: Path,
-        settings: RunSettings,
-        tell: Tell,
+        self, planned: Sequence[PlannedJob], *, executor: Executor, hashes: FileHashes, context: RunContext
     ) -> None:
-        self.journal, self.hashes, self.folder, self.settings, self.tell = journal, hashes, state_folder, settings, tell
-        self.backlog = Backlog(Entry(one) for one in planned if one.action == "run")
-        self.crew = Crew(executor, settings, logs=state_folder / "logs", tell=tell)
-        self.results = Results(planned, self.backlog, journal, state_folder, settings, tell)
-        self.dead: list[tuple[list[Path], str]] = []  # where attempts that were ended left their files, and their tags
+        self.context, self.hashes = context, hashes
+        self.queue = JobQueue(QueuedJob(one) for one in planned if one.action == "run")
+        self.pool = WorkerPool(executor, context)
+        self.results = ResultHandler(planned, self.queue, context)
+        self._swept: list[tuple[list[Path], str]] = []  # folders and tags of the attempts that were ended
 
     def run(self) -> Summary:
+        """Run what is planned.
+
+        Raises:
+            KeyboardInterrupt, or whatever a signal handler raises: after workers, temporary files and journal are in
+                order.
+            VastError: `vast_worker_died` if workers cannot even start; failures of the journal itself.
+        """
         try:
-            self.results.settle()
-            while (len(self.backlog) and self.results.why is None) or self.crew.busy():
-                if self.results.why is None:
-                    self.crew.staff(len(self.backlog))
+            self.results.apply_plan()
+            while (len(self.queue) and not self.results.stopping) or self.pool.busy():
+                if not self.results.stopping:
+                    self.pool.start_workers(len(self.queue))
                     self._feed()
-                for message in self.crew.poll():
+                for message in self.pool.poll():
                     self._handle(message)
-                for number, trouble in self.crew.watch():
-                    self._lose(number, trouble, trouble.message)
-            self.crew.close()
+                for number, error in self.pool.check():
+                    self._replace(number, error, error.message)
+            self.pool.close()
         except BaseException as error:
             if not isinstance(error, Exception):
                 self.results.interrupt(error)
-            self._drop_running()
+            self._interrupt_workers()
             if not isinstance(error, Exception):
-                self._end()
+                self._finish()
             raise
-        return self._end()
+        return self._finish()
 
     # --- jobs to workers --------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
-        for number, slot in self.crew.slots.items():
-            # a job may fail before it is begun
-            while slot.ready and slot.entry is None and self.results.why is None:
-                others = {s.entry.job.avatar for s in self.crew.busy() if s.entry is not None}
-                entry = self.backlog.take(warm=slot.warm, busy=others)
-                if entry is None:
+        for number, worker in self.pool.workers.items():
+            # more than once: a job may fail before its worker gets it
+            while worker.ready and worker.queued is None and not self.results.stopping:
+                busy = {other.queued.job.avatar for other in self.pool.busy() if other.queued is not None}
+                queued = self.queue.take(loaded_avatar=worker.loaded_avatar, busy_avatars=busy)
+                if queued is None:
                     return
-                self._begin(number, slot, entry)
+                self._begin(number, worker, queued)
 
-    def _begin(self, number: int, slot: Slot, entry: Entry) -> None:
-        entry.attempt += 1
-        task = self._task(entry)
+    def _begin(self, number: int, worker: Worker, queued: QueuedJob) -> None:
+        job = queued.job
+        queued.attempt += 1
+        task = self._task(queued)
         try:
-            files.check_output(entry.job.output, overwrite=True)  # makes the folder, and proves that it can be written
-            self.journal.append(
-                "job_started", id=entry.job.id, attempt=entry.attempt, worker=number, fp=task.fingerprint,
-                output=str(entry.job.output),
+            files.check_output(job.output, overwrite=True)  # makes the folder, and proves that it can be written
+            self.context.journal.append(
+                "job_started", id=job.id, attempt=queued.attempt, worker=number, fp=task.fingerprint,
+                output=str(job.output),
             )  # fmt: skip
         except VastError as error:
-            self.results.fail(entry, error, seconds=0.0)
+            self.results.handle_failure(queued, error, seconds=0.0)
             return
-        self.crew.begin(number, entry, task)
-        self.tell(
-            "job_started", id=entry.job.id, index=entry.job.index, worker=number, pid=slot.pid, attempt=entry.attempt,
-            output=str(entry.job.output), sound_s=entry.planned.sound_s,
+        self.pool.submit(number, queued, task)
+        self.context.emit(
+            "job_started", id=job.id, index=job.index, worker=number, pid=worker.pid, attempt=queued.attempt,
+            output=str(job.output), sound_s=queued.planned.audio_s,
         )  # fmt: skip
 
-    def _task(self, entry: Entry) -> Task:
-        job, origin = entry.job, entry.planned.origin
-        assert origin is not None
-        tag = f"{self.journal.run}.{job.index}.{entry.attempt}"
-        seed = int(job.options.get("seed", 0)) + DRAW_STEP * entry.draws
+    def _task(self, queued: QueuedJob) -> Task:
+        job, fingerprint = queued.job, queued.planned.fingerprint
+        assert fingerprint is not None
+        tag = f"{self.context.journal.run}.{job.index}.{queued.attempt}"
+        seed = int(job.options.get("seed", 0)) + REDRAW_SEED_STEP * queued.redraws
         return Task(
             job=job,
-            attempt=entry.attempt,
+            attempt=queued.attempt,
             seed=seed,
-            fingerprint=origin.fingerprint,
+            fingerprint=fingerprint.digest,
             staging=publish.staging_path(job.output, tag),
-            parts=self.folder / "parts" / f"{origin.fingerprint}-{seed}",
+            parts=self.context.segments / f"{fingerprint.digest}-{seed}",
             tag=tag,
-            log=self.folder / "logs" / f"{job.id}.log",
-            batch=entry.batch,
+            log=self.context.logs / f"{job.id}.log",
+            batch_size=queued.batch_size,
             files={str(path): self.hashes.state(path) for path in job.inputs.values()},
         )
 
-    # --- answers of workers -----------------------------------------------------------------------------------------
+    # --- messages of workers ----------------------------------------------------------------------------------------
 
     def _handle(self, message: Message) -> None:
-        slot = self.crew.slots.get(message.slot)
-        if slot is None:
+        worker = self.pool.workers.get(message.worker)
+        if worker is None:
             return
-        slot.heard = time.monotonic()
+        worker.last_message = time.monotonic()
         if isinstance(message, Ready):
-            self.crew.welcome(message)
+            self.pool.mark_ready(message)
         elif isinstance(message, Died):
             error = VastError("vast_worker_died", f"its worker {message.reason}")
-            self._lose(message.slot, error, message.reason)
+            self._replace(message.worker, error, message.reason)
         elif isinstance(message, Progress | Done | Failed):
-            if slot.task is None or slot.task.key != message.key:
-                return  # an answer of an attempt that was given up
+            if worker.task is None or worker.task.key != message.key:
+                return  # late, of an attempt that was given up
             if isinstance(message, Progress):
-                self.crew.progress(message.slot, message)
+                self.pool.record_progress(message)
             else:
-                self._answer(message.slot, slot, message)
+                self._handle_answer(worker, message)
 
-    def _answer(self, number: int, slot: Slot, message: Done | Failed) -> None:
-        entry, task = slot.entry, slot.task
-        assert entry is not None and task is not None
-        seconds = time.monotonic() - slot.started
-        slot.end()
+    def _handle_answer(self, worker: Worker, message: Done | Failed) -> None:
+        queued, task = worker.queued, worker.task
+        assert queued is not None and task is not None
+        seconds = time.monotonic() - worker.started
+        worker.finish()
         if isinstance(message, Failed):
             if message.error.exit == Exit.INTERNAL:  # its state may be the cause
-                self.crew.retire(number)
-            self.results.fail(entry, message.error, seconds=seconds)
+                self.pool.stop(message.worker)
+            self.results.handle_failure(queued, message.error, seconds=seconds)
         else:
-            self.results.succeed(number, entry, task, message.outcome, seconds)
-        if self.settings.jobs_per_worker is not None and slot.jobs >= self.settings.jobs_per_worker:
-            self.crew.retire(number)
+            self.results.handle_success(message, queued, task, seconds)
+        limit = self.context.settings.jobs_per_worker
+        if limit is not None and worker.n_answers >= limit:
+            self.pool.stop(message.worker)
 
-    # --- workers that go --------------------------------------------------------------------------------------------
+    # --- workers that end -------------------------------------------------------------------------------------------
 
-    def _lose(self, number: int, error: VastError, reason: str) -> None:
-        """A worker is gone or has to go; only the job it was running is charged."""
-        slot = self.crew.slots[number]
-        self.crew.retire(number)
-        entry, task = slot.entry, slot.task
-        self.tell("worker_died", worker=number, id=None if entry is None else entry.job.id, reason=reason)
-        if entry is not None and task is not None:
+    def _replace(self, number: int, error: VastError, reason: str) -> None:
+        """End a worker that is dead, frozen or too slow; its job, if it has one, fails with `error`."""
+        worker = self.pool.workers[number]
+        self.pool.stop(number)
+        queued, task = worker.queued, worker.task
+        self.context.emit("worker_died", worker=number, id=None if queued is None else queued.job.id, reason=reason)
+        if queued is not None and task is not None:
             self._sweep(task)
-            log = f"see `{task.log}` and `{self.crew.log(number)}`"
-            error = VastError(error.code, error.message, hint=error.hint if error.code == "vast_timeout" else log)
-            self.results.fail(entry, error, seconds=time.monotonic() - slot.started)
-        elif not slot.ready:
-            self.crew.count_failed_start(number, reason)
+            logs = f"see `{task.log}` and `{self.pool.log_path(number)}`"
+            error = VastError(error.code, error.message, hint=error.hint if error.code == "vast_timeout" else logs)
+            self.results.handle_failure(queued, error, seconds=time.monotonic() - worker.started)
+        elif not worker.ready:
+            self.pool.record_failed_start(number, reason)
 
-    def _drop_running(self) -> None:
-        """End all workers at once; what they were at is interrupted, not failed."""
-        for number, slot in list(self.crew.slots.items()):
-            self.crew.retire(number)
-            if slot.entry is not None and slot.task is not None:
-                self._sweep(slot.task)
-                self.results.note_interrupted(slot.entry)
+    def _interrupt_workers(self) -> None:
+        """End all workers at once; their jobs are interrupted, not failed."""
+        for number, worker in list(self.pool.workers.items()):
+            self.pool.stop(number)
+            if worker.queued is not None and worker.task is not None:
+                self._sweep(worker.task)
+                self.results.record_interrupted(worker.queued)
         with contextlib.suppress(Exception):
-            self.crew.close()
+            self.pool.close()
 
     def _sweep(self, task: Task) -> None:
-        """Remove what an attempt left behind, now and at the end: its ffmpeg may outlive it for a moment."""
-        folders = [task.staging.parent, task.parts, *leftovers.within(task.parts)]
-        leftovers.remove(folders, [task.tag])
-        self.dead.append((folders, task.tag))
+        """Remove the temporary files of an attempt, now and at the end: its ffmpeg may outlive it for a moment."""
+        folders = [task.staging.parent, task.parts, *cleanup.list_folder(task.parts)]
+        cleanup.remove_temporary_files(folders, [task.tag])
+        self._swept.append((folders, task.tag))
 
-    def _end(self) -> Summary:
-        summary = self.results.close()
-        for folders, tag in self.dead:
-            leftovers.remove(folders, [tag])
-        if summary.why is None and self.settings.whole:  # parts of jobs that changed or are done
-            parts = self.folder / "parts"
-            keep = [path.name for path in leftovers.within(parts) if path.name.split("-")[0] in self.results.unfinished]
-            leftovers.empty(parts, keep=keep)
-        self.tell("run_done", **summary.as_dict())
+    def _finish(self) -> Summary:
+        summary = self.results.finish()
+        for folders, tag in self._swept:
+            cleanup.remove_temporary_files(folders, [tag])
+        if summary.why is None and self.context.settings.all_jobs:
+            self._remove_stale_segments()
+        self.context.emit("run_done", **summary.as_dict())
         return summary
+
+    def _remove_stale_segments(self) -> None:
+        """Remove the segments of jobs that are done, or whose inputs or options changed."""
+        folder, unfinished = self.context.segments, self.results.unfinished
+        keep = [path.name for path in cleanup.list_folder(folder) if path.name.split("-")[0] in unfinished]
+        cleanup.clear_folder(folder, keep=keep)

@@ -1,4 +1,6 @@
-"""Where workers live. An executor starts, feeds, hears and kills them; queue and names are the coordinator's."""
+"""The protocol of executors and their registry. An executor starts, feeds and kills workers; the coordinator owns the
+queue and gives outputs their names.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -6,41 +8,43 @@ from typing import Protocol
 
 from vast_cli.batch.job import Message, Task, WorkerSettings
 
-# name -> dotted path of a callable (settings: WorkerSettings, slots: int) -> Executor
+# name -> dotted path of a callable (settings: WorkerSettings, n_workers: int) -> Executor
 EXECUTORS: dict[str, str] = {
-    "local": "vast_cli.batch.execution.local:LocalExecutor",
-    "ray": "vast_cli.batch.execution.ray:RayExecutor",
+    "local": "vast_cli.batch.execution.local_executor:LocalExecutor",
+    "ray": "vast_cli.batch.execution.ray_executor:RayExecutor",
 }
 
 
 class Executor(Protocol):
-    """Workers in numbered slots, one job in flight in each."""
+    """Runs up to `n_workers` numbered workers, each with at most one task."""
 
-    slots: int
+    n_workers: int
 
-    def start(self, slot: int) -> None:
-        """Begin a fresh worker in an empty slot; it says `Ready` when it can work."""
+    def start(self, worker: int) -> None:
+        """Start a worker that does not run; it sends `Ready` when it can take a task."""
         ...
 
-    def submit(self, slot: int, task: Task) -> None:
-        """Give the worker of a slot a job. Never raises because the worker is dead: `Died` tells."""
+    def submit(self, worker: int, task: Task) -> None:
+        """Send a worker a task. Never raises because the worker is dead: `poll` returns `Died` for it."""
         ...
 
     def poll(self, timeout_s: float) -> list[Message]:
-        """Messages that came, waiting up to `timeout_s` for the first; `Died` once for a worker that is gone."""
+        """Return the messages that arrived, waiting up to `timeout_s` for the first; one `Died` for a worker that is
+        gone.
+        """
         ...
 
-    def kill(self, slot: int) -> None:
-        """End the worker of a slot at once, frozen ones too, and wait until it is gone; the slot is empty then."""
+    def kill(self, worker: int) -> None:
+        """End a worker at once, a frozen one too, and wait until it is gone; its number is free again then."""
         ...
 
     def close(self) -> None:
-        """End all workers; idle ones in peace."""
+        """End all workers; idle ones get time to end by themselves."""
         ...
 
 
-def make_executor(name: str, settings: WorkerSettings, slots: int) -> Executor:
-    """The executor `name` of `EXECUTORS`."""
+def make_executor(name: str, settings: WorkerSettings, n_workers: int) -> Executor:
+    """Make the executor `name` of `EXECUTORS`."""
     module, attribute = EXECUTORS[name].split(":")
     build: Callable[[WorkerSettings, int], Executor] = getattr(importlib.import_module(module), attribute)
-    return build(settings, slots)
+    return build(settings, n_workers)

@@ -1,4 +1,4 @@
-"""What is left to do, in the order that keeps renderers warm."""
+"""The jobs that are left to run, in an order that keeps each worker on the avatar it has loaded."""
 
 import time
 from collections import OrderedDict, deque
@@ -6,22 +6,22 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from vast_cli.batch.job import Job
-from vast_cli.batch.planning.decisions import Planned
+from vast_cli.batch.planning.decisions import PlannedJob
 
-BATCH = 8  # frames through the network at once, until memory runs out
+BATCH_SIZE = 8  # frames through the network at once, until memory runs out
 
 
 @dataclass
-class Entry:
-    """A job on its way: what happened to it in this run."""
+class QueuedJob:
+    """A planned job with what happened to it in this run."""
 
-    planned: Planned
+    planned: PlannedJob
     attempt: int = 0
-    retries: int = 0  # by class of the error
-    deaths: int = 0  # workers it took with it
-    internal: int = 0  # bugs it met
-    draws: int = 0  # other seeds tried after a missed gate
-    batch: int = BATCH
+    retries: int = 0  # that its errors were granted by `--retries`
+    killed_workers: int = 0
+    internal_errors: int = 0
+    redraws: int = 0  # other seeds tried after a missed gate
+    batch_size: int = BATCH_SIZE
     not_before: float = 0.0  # monotonic seconds
 
     @property
@@ -30,43 +30,44 @@ class Entry:
         return self.planned.job
 
 
-class Backlog:
-    """Entries by avatar, within an avatar by prompt; those that wait for another try come when their time has."""
+class JobQueue:
+    """Jobs grouped by avatar, ordered by prompt within an avatar; retries are due when their wait is over."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._ready: OrderedDict[str, deque[Entry]] = OrderedDict()
-        self._waiting: list[Entry] = []
-        for entry in sorted(entries, key=lambda e: (e.job.avatar, str(e.job.prompt or e.job.style or ""), e.job.index)):
-            self._ready.setdefault(entry.job.avatar, deque()).append(entry)
+    def __init__(self, jobs: Iterable[QueuedJob]) -> None:
+        self._ready: OrderedDict[str, deque[QueuedJob]] = OrderedDict()
+        self._waiting: list[QueuedJob] = []
+        for queued in sorted(jobs, key=lambda q: (q.job.avatar, str(q.job.prompt or q.job.style or ""), q.job.index)):
+            self._ready.setdefault(queued.job.avatar, deque()).append(queued)
 
     def __len__(self) -> int:
         return sum(map(len, self._ready.values())) + len(self._waiting)
 
-    def put_back(self, entry: Entry, *, wait_s: float) -> None:
-        """Try `entry` again after `wait_s` seconds, before what is new."""
-        entry.not_before = time.monotonic() + wait_s
-        self._waiting.append(entry)
+    def requeue(self, queued: QueuedJob, *, wait_s: float) -> None:
+        """Put a job back for a retry in `wait_s` seconds, ahead of jobs that were never tried."""
+        queued.not_before = time.monotonic() + wait_s
+        self._waiting.append(queued)
 
-    def take(self, *, warm: str | None, busy: Collection[str]) -> Entry | None:
-        """The next entry for a worker whose renderer is `warm` for an avatar, while others are `busy` with theirs.
+    def take(self, *, loaded_avatar: str | None, busy_avatars: Collection[str]) -> QueuedJob | None:
+        """Remove and return the next job for a worker.
 
-        Nothing if all that is left still has to wait.
+        Args:
+            loaded_avatar: avatar whose renderer the worker has loaded; its jobs are preferred.
+            busy_avatars: avatars that other workers render now; their jobs come last.
+
+        Returns:
+            The job; None if every job left still waits for its retry.
         """
         now = time.monotonic()
-        due = min((e for e in self._waiting if e.not_before <= now), key=lambda e: e.not_before, default=None)
+        due = min((q for q in self._waiting if q.not_before <= now), key=lambda q: q.not_before, default=None)
         if due is not None:
             self._waiting.remove(due)
             return due
         if not self._ready:
             return None
-        free = next((name for name in self._ready if name not in busy), next(iter(self._ready)))
-        name = warm if warm in self._ready else free
-        assert name is not None
-        entry = self._ready[name].popleft()
-        if not self._ready[name]:
-            del self._ready[name]
-        return entry
-
-    def rest(self) -> list[Entry]:
-        """Everything that was not taken."""
-        return [entry for entries in self._ready.values() for entry in entries] + self._waiting
+        avatar = loaded_avatar
+        if avatar is None or avatar not in self._ready:
+            avatar = next((name for name in self._ready if name not in busy_avatars), next(iter(self._ready)))
+        queued = self._ready[avatar].popleft()
+        if not self._ready[avatar]:
+            del self._ready[avatar]
+        return queued

@@ -1,4 +1,4 @@
-"""The Ray cluster a batch runs on: join it or start one, how many workers it holds, how to end a process on it."""
+"""The Ray cluster of a batch: connects to it or starts one, counts the workers it holds, kills processes on it."""
 
 import contextlib
 import logging
@@ -19,24 +19,24 @@ from vast_cli.core.errors import VastError
 
 log = logging.getLogger(__name__)
 
-STORE_BYTES = 80 << 20  # Ray's least: paths travel, never frames
+OBJECT_STORE_BYTES = 80 << 20  # Ray's minimum: only paths are sent, never frames
 HAS_PROC = Path("/proc/self/stat").exists()
-END_S = 10.0  # a killed process's time to be gone
-END_FAR_S = 30.0  # the same on another machine, with a task's way there
-HANDED_ON = ("VAST_WEIGHTS", "VAST_AVATARS", "FFMPEG_PATH", "OMP_NUM_THREADS")  # what a worker needs of our environment
+KILL_S = 10.0  # for a killed process to be gone
+KILL_REMOTE_S = 30.0  # the same on another machine, with the start of a task there
+PASSED_VARIABLES = ("VAST_WEIGHTS", "VAST_AVATARS", "FFMPEG_PATH", "OMP_NUM_THREADS")  # environment of workers
 
 
 @dataclass(frozen=True)
-class Home:
-    """Where a worker's process lives."""
+class WorkerProcess:
+    """The process of a worker on its machine."""
 
     pid: int
-    birth: str  # tells a process from a later one with the same number
+    start_time: str  # tells it from a later process with the same id
     node: str
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerResources:
     """What one worker takes of the cluster."""
 
     cpus: int
@@ -47,7 +47,7 @@ class Share:
 
 
 def import_ray() -> Any:
-    """Ray itself.
+    """Import Ray with the settings that a batch needs.
 
     Raises:
         VastError: `vast_extra_missing`.
@@ -67,11 +67,11 @@ def import_ray() -> Any:
     return ray
 
 
-def join(ray: Any, settings: WorkerSettings, slots: int) -> bool:
-    """Join the cluster of `RAY_ADDRESS` or of `ray start`, else start one of our own that ends with us.
+def connect(ray: Any, settings: WorkerSettings, n_workers: int) -> bool:
+    """Connect to the cluster of `RAY_ADDRESS` or of `ray start`, else start one that ends with this process.
 
     Returns:
-        Whether we connected, and so have to disconnect; not if the program was connected already.
+        Whether the caller has to disconnect: False if the program was connected already.
 
     Raises:
         VastError: `vast_device_unavailable` if the cluster does not answer.
@@ -79,12 +79,12 @@ def join(ray: Any, settings: WorkerSettings, slots: int) -> bool:
     if ray.is_initialized():
         return False
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    own = {"num_cpus": slots * max(1, settings.threads), "object_store_memory": STORE_BYTES}
-    with _own_signals():
+    new_cluster = {"num_cpus": n_workers * max(1, settings.threads), "object_store_memory": OBJECT_STORE_BYTES}
+    with _signal_handlers_kept():
         try:
             try:
-                ray.init(**quiet, **own)
-            except ValueError:  # what a cluster that is there already says to `own`
+                ray.init(**quiet, **new_cluster)
+            except ValueError:  # there is a cluster already, which does not accept these options
                 ray.init(**quiet)
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             address = os.environ.get("RAY_ADDRESS") or "/tmp/ray/ray_current_cluster"
@@ -94,13 +94,13 @@ def join(ray: Any, settings: WorkerSettings, slots: int) -> bool:
             raise VastError(
                 "vast_device_unavailable", f"no Ray cluster answers at `{address}`: {_last_line(error)}", hint=hint
             ) from error
-    _quieten(ray)
+    _log_ray_messages(ray)
     return True
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the program's way of ending: Ray's would leave the batch without a word."""
+def _signal_handlers_kept() -> Iterator[None]:
+    """Restore the signal handlers that Ray replaces: its own would end the batch without a message."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     before = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -111,49 +111,49 @@ def _own_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _quieten(ray: Any) -> None:
-    """Send what Ray tells of dead workers to our log: it prints to standard output, where only results belong."""
+def _log_ray_messages(ray: Any) -> None:
+    """Send Ray's messages of dead workers to our log: it prints to standard output, where only results belong."""
 
-    def note(data: dict[str, Any], *_: Any, **__: Any) -> None:
+    def log_lines(data: dict[str, Any], *_: Any, **__: Any) -> None:
         for line in data.get("lines", ()):
             log.info("ray: %s", line)
 
     if hasattr(ray._private.worker, "print_to_stdstream"):
-        ray._private.worker.print_to_stdstream = note
+        ray._private.worker.print_to_stdstream = log_lines
 
 
-def share(ray: Any, settings: WorkerSettings) -> Share:
+def worker_resources(ray: Any, settings: WorkerSettings) -> WorkerResources:
     """What a worker with `settings` takes: a GPU each, where there are any."""
     gpus = settings.device.startswith("cuda") or (
         settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
     )
-    return Share(cpus=max(1, settings.threads), gpus=int(gpus))
+    return WorkerResources(cpus=max(1, settings.threads), gpus=int(gpus))
 
 
-def capacity(ray: Any, one: Share) -> int:
+def capacity(ray: Any, needs: WorkerResources) -> int:
     """How many workers the machines of the cluster hold together.
 
     Raises:
-        VastError: `vast_device_unavailable` if there is not one that holds a worker.
+        VastError: `vast_device_unavailable` if no machine holds a worker.
     """
     total = 0
     for node in ray.nodes():
         if node["Alive"]:
             resources = node["Resources"]
-            fits = int(resources.get("CPU", 0) // one.cpus)
-            total += min(fits, int(resources.get("GPU", 0) // one.gpus)) if one.gpus else fits
+            fits = int(resources.get("CPU", 0) // needs.cpus)
+            total += min(fits, int(resources.get("GPU", 0) // needs.gpus)) if needs.gpus else fits
     if total == 0:
         raise VastError(
             "vast_device_unavailable",
-            f"no machine of the Ray cluster has {one.cpus} CPUs" + (" and a GPU" if one.gpus else ""),
+            f"no machine of the Ray cluster has {needs.cpus} CPUs" + (" and a GPU" if needs.gpus else ""),
             hint="lower `--threads`, or use `--device cpu`",
         )
     return total
 
 
-def environment() -> dict[str, Any]:
+def runtime_environment() -> dict[str, Any]:
     """The runtime environment of workers: the same `vast_cli`, nothing uploaded."""
-    variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    variables = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     root = str(Path(vast_cli.__file__).resolve().parents[1])
     if root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:  # a checkout
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -167,13 +167,13 @@ def _last_line(error: BaseException) -> str:
 # --- processes ------------------------------------------------------------------------------------------------------
 
 
-def birth(pid: int) -> str:
-    """When a process began, as the kernel counts; empty where that cannot be read."""
+def start_time(pid: int) -> str:
+    """When a process started, in the kernel's ticks; empty where that cannot be read."""
     return _stat(pid)[1]
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """State and birth of a process; empty ones if it is gone."""
+    """State and start time of a process; empty ones if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -182,11 +182,11 @@ def _stat(pid: int) -> tuple[str, str]:
     return fields[0], fields[19]
 
 
-def is_running(pid: int, born: str) -> bool:
-    """Whether the process is there, stopped ones too, and not merely unburied."""
+def is_running(pid: int, started: str) -> bool:
+    """Whether a process runs or is stopped; a zombie counts as ended."""
     if HAS_PROC:
-        state, begun = _stat(pid)
-        return state not in ("", "Z", "X") and begun == born
+        state, start = _stat(pid)
+        return state not in ("", "Z", "X") and start == started
     try:
         os.kill(pid, 0)
     except OSError:
@@ -194,14 +194,14 @@ def is_running(pid: int, born: str) -> bool:
     return True
 
 
-def end_process(pid: int, born: str) -> bool:
+def kill_process(pid: int, started: str) -> bool:
     """Kill a process of this machine, a stopped one too, and wait until it is gone.
 
     Returns:
         Whether it is gone.
     """
-    deadline = time.monotonic() + END_S
-    while is_running(pid, born):
+    deadline = time.monotonic() + KILL_S
+    while is_running(pid, started):
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
         if time.monotonic() > deadline:

@@ -1,11 +1,11 @@
-"""Run attempts in this process: models stay loaded, the queue is elsewhere, and so is the right to give names."""
+"""Runs attempts in this process and keeps its models loaded; queue and output names belong to the coordinator."""
 
 import dataclasses
 import functools
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,45 +14,42 @@ from vast_cli.batch.job import FileState, Job, Outcome, Task, WorkerSettings
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 from vast_cli.core.memory import is_out_of_memory
+from vast_cli.core.progress import Progress
 
 if TYPE_CHECKING:
-    from vast_cli.gates.measure import GateResult, Keeper
+    from vast_cli.gates.measure import GateChecker, GateResult
     from vast_cli.pipeline.models import Models
-    from vast_cli.pipeline.render import RenderRequest, RenderResult
+    from vast_cli.pipeline.request import RenderRequest, RenderResult
     from vast_cli.store.cache import Cache
 
 log = logging.getLogger(__name__)
-Report = Callable[[str, int, int | None], None]  # stage, done, total
-
-# options of a job that are not the renderer's
-NOT_RENDERED = frozenset({"gate", "redraw", "seed"})
 
 
-class Runner:
-    """Everything a worker keeps between jobs.
+class JobRunner:
+    """Runs the jobs of a worker, and keeps models and caches between them.
 
     Args:
-        settings: what all its jobs share.
-        slot: which of several GPUs of one machine to use; where each worker sees only its own, none.
+        settings: what all jobs share.
+        worker: number of the worker, which selects one of the machine's GPUs; None if the worker sees only its own.
     """
 
-    def __init__(self, settings: WorkerSettings, *, slot: int | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, *, worker: int | None = None) -> None:
         self.settings = settings
-        self._slot = slot
+        self._worker = worker
         settings.scratch.mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = str(settings.scratch)  # what a killed worker leaves behind lies where it is swept
+        tempfile.tempdir = str(settings.scratch)  # the run empties it, also after a worker was killed
 
     def warm_up(self) -> None:
-        """Import what every job needs; seconds, paid once."""
+        """Import what every job needs, which takes seconds."""
         import vast_cli.pipeline.render  # noqa: F401 - loads torch and the stages
         from vast_cli.core import devices
 
         settings = self.settings
         compute = devices.choose(settings.device, dtype=settings.dtype, threads=settings.threads)
-        if str(compute.device) == "cuda" and self._slot is not None:  # no number was asked for
+        if str(compute.device) == "cuda" and self._worker is not None:  # and no number was requested
             import torch
 
-            self.settings = dataclasses.replace(settings, device=f"cuda:{self._slot % torch.cuda.device_count()}")
+            self.settings = dataclasses.replace(settings, device=f"cuda:{self._worker % torch.cuda.device_count()}")
 
     @functools.cached_property
     def models(self) -> "Models":
@@ -66,48 +63,48 @@ class Runner:
         """Tracks, styles and posteriorgrams of all jobs, shared with other workers."""
         from vast_cli.store.cache import Cache
 
-        return Cache(self.settings.cache, run=files.RUN.split(".")[0])
+        return Cache(self.settings.cache, run=files.run_tag.split(".")[0])
 
     @functools.cached_property
-    def keeper(self) -> "Keeper":
-        """Who measures the gates."""
-        from vast_cli.gates.measure import Keeper
+    def gate_checker(self) -> "GateChecker":
+        """Measures the gates of finished videos."""
+        from vast_cli.gates.measure import GateChecker
 
-        return Keeper(self.models, threads=self.settings.threads)
+        return GateChecker(self.models, threads=self.settings.threads)
 
-    def run(self, task: Task, report: Report) -> Outcome:
-        """One attempt: render to `task.staging`, measure the gates, hash.
+    def run(self, task: Task, progress: Progress) -> Outcome:
+        """Make one attempt: render to `task.staging`, measure the gates, hash the file.
 
         Raises:
-            VastError: whatever the stages raise, `vast_input_changed`; nothing but finished segments is left then.
+            VastError: whatever the stages raise, `vast_input_changed`; only finished segments are left then.
         """
-        with _logged(task):
+        with _job_log(task):
             try:
-                return self._run(task, report)
+                return self._run(task, progress)
             except VastError:
                 task.staging.unlink(missing_ok=True)
                 raise
             except Exception as error:
                 task.staging.unlink(missing_ok=True)
                 log.exception("internal error")
-                raise _translated(error, task) from error
+                raise _as_vast_error(error, task) from error
 
-    def _run(self, task: Task, report: Report) -> Outcome:
+    def _run(self, task: Task, progress: Progress) -> Outcome:
         from vast_cli.pipeline.render import render
 
         started = time.monotonic()
         job = task.job
         check_unchanged(task.files)
-        self.cache.hashes.preset(task.files)
+        self.cache.hashes.preload(task.files)
         result = render(
             self._request(task),
             models=self.models,
             cache=self.cache,
             parts=task.parts,
-            progress=report,
+            progress=progress,
             write_sidecar=False,
         )
-        told = self._measure(task, result, report)
+        gates = self._measure(task, result, progress)
         check_unchanged(task.files)
         return Outcome(
             size=task.staging.stat().st_size,
@@ -117,18 +114,19 @@ class Runner:
             seconds=time.monotonic() - started,
             limited_share=result.limited_share,
             stages=result.stages,
-            warnings=(*result.warnings, *(told.warnings if told else ())),
-            gates=told.values if told else {},
-            missed=told.missed if told else (),
-            figures=told.figures if told else None,
+            warnings=(*result.warnings, *(gates.warnings if gates else ())),
+            gates=gates.values if gates else {},
+            missed=gates.missed if gates else (),
+            figures=gates.figures if gates else None,
             sidecar=result.sidecar if job.options.get("sidecar") else None,
         )
 
     def _request(self, task: Task) -> "RenderRequest":
-        from vast_cli.pipeline.render import RenderRequest
+        from vast_cli.pipeline.options import MachineOptions, RenderOptions
+        from vast_cli.pipeline.request import RenderRequest
 
         job, settings = task.job, self.settings
-        options = {name: value for name, value in job.options.items() if name not in NOT_RENDERED}
+        values = {name: job.options[name] for name in RenderOptions.model_fields if name in job.options}
         return RenderRequest(
             audio=job.audio,
             avatar=job.avatar,
@@ -136,28 +134,29 @@ class Runner:
             prompt=job.prompt,
             style=job.style,
             overwrite=True,
-            seed=task.seed,
-            device=settings.device,
-            dtype=settings.dtype,
-            threads=settings.threads,
-            batch=task.batch,
             fingerprint=task.fingerprint,
-            **options,
+            options=RenderOptions(**values | {"seed": task.seed}),
+            machine=MachineOptions(
+                device=settings.device,
+                dtype=settings.dtype,  # type: ignore[arg-type]  # checked at run time
+                threads=settings.threads,
+            ),
+            batch_size=task.batch_size,
         )
 
-    def _measure(self, task: Task, result: "RenderResult", report: Report) -> "GateResult | None":
-        asked = task.job.options.get("gate") or ()
-        if not asked:
+    def _measure(self, task: Task, result: "RenderResult", progress: Progress) -> "GateResult | None":
+        requested = task.job.options.get("gate") or ()
+        if not requested:
             return None
-        from vast_cli.gates import measure
+        from vast_cli.gates import limits
 
-        report("gate", 0, None)
-        return self.keeper.measure(
+        progress("gate", 0, None)
+        return self.gate_checker.measure(
             task.staging,
             audio=task.job.audio,
             prompt=task.job.prompt,
             avatar=self.models.avatar(task.job.avatar),
-            gates=measure.parse(asked),
+            gates=limits.parse(requested),
             n_frames=result.n_frames,
             limited_share=result.limited_share,
             seed=task.seed,
@@ -165,7 +164,7 @@ class Runner:
 
 
 def check_unchanged(states: Mapping[str, FileState]) -> None:
-    """Make sure that inputs are the files that were planned with.
+    """Make sure that the inputs are as they were when the batch was planned.
 
     Raises:
         VastError: `vast_input_missing`, `vast_input_changed`.
@@ -178,15 +177,15 @@ def check_unchanged(states: Mapping[str, FileState]) -> None:
 
 
 @contextmanager
-def _logged(task: Task) -> Iterator[None]:
-    """The job's own log, and its name on every temporary file."""
-    files.RUN = task.tag
+def _job_log(task: Task) -> Iterator[None]:
+    """Log to the file of the job, and put the task's tag into the names of temporary files."""
+    files.run_tag = task.tag
     root = logging.getLogger()
     handler: logging.Handler = logging.NullHandler()
     try:
         task.log.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(task.log, encoding="utf-8")
-    except OSError:  # a full disk must not be told as something else
+    except OSError:  # a full disk must not end the attempt with another error
         pass
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = root.level
@@ -213,8 +212,8 @@ def describe(job: Job) -> str:
     return f"{job.id}: {inputs}, avatar {job.avatar} -> `{job.output}`"
 
 
-def _translated(error: Exception, task: Task) -> VastError:
-    """What an unforeseen exception is to the user."""
+def _as_vast_error(error: Exception, task: Task) -> VastError:
+    """The error that an unexpected exception is to the user."""
     if isinstance(error, OSError) and error.filename is not None:
         return files.write_error(error, task.job.output)
     code = "vast_out_of_memory" if is_out_of_memory(error) else "vast_internal"

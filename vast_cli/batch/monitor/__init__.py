@@ -1,1 +1,1 @@
-"""What a batch reports while it runs: events, job log, status."""
+"""What a batch reports while it runs: events, the job log and its status."""

@@ -1,4 +1,4 @@
-"""`--joblog`: one line a job in the columns of GNU parallel's, for scripts that read those."""
+"""The job log of `--joblog`: one line per job, in the columns of GNU parallel and some more."""
 
 import socket
 import time
@@ -13,10 +13,10 @@ COLUMNS = ("Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval
 
 
 class JobLog:
-    """Listener that appends a line of tabs when a job ends.
+    """Listener that appends a line of tab-separated columns when a job ends.
 
-    As in GNU parallel, `Seq` is the job's number, `Starttime` the second since 1970 and `JobRuntime` seconds; what was
-    sent and received is 0, so is the signal. `Code` is empty where all went well.
+    As in GNU parallel, `Seq` is the job's number, `Starttime` is in seconds since 1970 and `JobRuntime` in seconds;
+    `Send`, `Receive` and `Signal` are 0. `Code` is empty if the job succeeded.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -25,7 +25,7 @@ class JobLog:
         self._started: dict[str, tuple[int, str]] = {}
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Write a line for the end of a job."""
+        """Write a line if a job ended."""
         if event == "job_started":
             self._started[fields["id"]] = fields["index"], fields["output"]
         elif event in ("job_done", "job_failed"):
@@ -43,13 +43,13 @@ class JobLog:
 
 
 def _cell(value: Any) -> str:
-    """Tabs and line ends would break the table; a path may hold them."""
+    """Escape tabs and line ends, which a path may hold."""
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 @contextmanager
 def job_log(path: Path) -> Iterator[JobLog]:
-    """A `JobLog` at the end of `path`; a new file gets a line of titles.
+    """A `JobLog` that appends to `path`; a new file gets a line of column names.
 
     Raises:
         VastError: `vast_output_unwritable`.

@@ -1,4 +1,4 @@
-"""Where a batch stands, told from journals and locks; it may be running, here or elsewhere, in shards or whole."""
+"""The status of a batch, read from journals and locks; it may be running, here or elsewhere, in shards or whole."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,40 +6,47 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from vast_cli.batch.state import replay
-from vast_cli.batch.state.folder import Batch, find_locks
-from vast_cli.batch.state.replay import RANK, JobState, Run, State
-from vast_cli.core.errors import KINDS
+from vast_cli.batch.state.folder import OpenBatch, find_locks
+from vast_cli.batch.state.journal_replay import (
+    STATUS_RANK,
+    BatchRun,
+    BatchState,
+    JobState,
+    JobStatus,
+    find_journals,
+    replay_journals,
+)
+from vast_cli.core.errors import ERROR_KINDS
 from vast_cli.core.locks import Owner, owner
 
 
 @dataclass(frozen=True)
-class Holder:
+class ActiveRun:
     """A run that is going on."""
 
     shard: str | None  # `3/16`
     owner: Owner
-    run: Run | None  # what its journal says; None in its first moments
+    run: BatchRun | None  # from its journal; None in its first moments
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a batch stands.
+class BatchStatus:
+    """The status of a batch.
 
     Attributes:
-        jobs: state of every job of the manifest, or of the shard asked for, in its order.
-        holders: runs that are going on.
-        fps: frames a second of all running workers together; None if none was finished yet.
-        eta_s: seconds left at the rate of the running runs; None if nothing runs or nothing was finished yet.
+        jobs: state of every job of the manifest or the shard, in its order.
+        active_runs: runs that are going on.
+        fps: frames a second of all active runs together; None if none has finished a job.
+        eta_s: seconds left at the rate of the active runs; None if there is none, or none has finished a job.
     """
 
     jobs: tuple[JobState, ...]
-    holders: tuple[Holder, ...]
+    active_runs: tuple[ActiveRun, ...]
     fps: float | None
     eta_s: float | None
 
-    def count(self, status: replay.Status) -> int:
-        """Jobs of a status."""
+    def count(self, status: JobStatus) -> int:
+        """Number of jobs of a status."""
         return sum(job.status == status for job in self.jobs)
 
     @property
@@ -70,7 +77,7 @@ class Standing:
             "eta_s": self.eta_s,
             "runs": [
                 {"shard": one.shard, "pid": one.owner.pid, "host": one.owner.host, "since": one.owner.since}
-                for one in self.holders
+                for one in self.active_runs
             ],
             "running_jobs": [
                 {"id": job.id, "worker": job.worker, "since": job.t} for job in self.jobs if job.status == "started"
@@ -79,48 +86,50 @@ class Standing:
         }
 
 
-def look(batch: Batch, *, now: datetime | None = None) -> Standing:
-    """Where `batch` stands; reads only.
+def read_status(batch: OpenBatch, *, now: datetime | None = None) -> BatchStatus:
+    """The status of `batch`; reads only.
 
     Raises:
         VastError: `vast_journal_corrupt`, `vast_record_version`, `vast_input_unreadable`.
     """
     now = now or datetime.now(timezone.utc)
-    owners = {path.name: found for path in find_locks(batch.folder) if (found := owner(path)) is not None}
-    states: list[State] = []
-    holders: list[Holder] = []
-    for path in replay.find_journals(batch.folder):
+    owners = {path.name: holder for path in find_locks(batch.folder) if (holder := owner(path)) is not None}
+    states: list[BatchState] = []
+    active_runs: list[ActiveRun] = []
+    for path in find_journals(batch.folder):
         lock = path.name.replace("journal", "lock", 1).removesuffix(".jsonl")
-        state = replay.replay([path], live=lock in owners)
+        state = replay_journals([path], live=lock in owners)
         states.append(state)
         if lock in owners:
-            holders.append(Holder(_shard(lock), owners.pop(lock), state.runs[-1] if state.runs else None))
-    holders += [Holder(_shard(lock), found, None) for lock, found in owners.items()]  # no journal yet
+            active_runs.append(ActiveRun(_shard(lock), owners.pop(lock), state.runs[-1] if state.runs else None))
+    active_runs += [ActiveRun(_shard(lock), holder, None) for lock, holder in owners.items()]  # no journal yet
     jobs = tuple(_best(job.id, states) for job in batch.jobs)
     left = sum(job.status not in ("done", "failed") for job in jobs)
-    fps, ended_per_s = _rates(jobs, holders, now)
-    return Standing(jobs, tuple(holders), fps, left / ended_per_s if ended_per_s else None)
+    fps, ended_per_s = _rates(jobs, active_runs, now)
+    return BatchStatus(jobs, tuple(active_runs), fps, left / ended_per_s if ended_per_s else None)
 
 
 def _shard(lock: str) -> str | None:
-    found = re.fullmatch(r"lock\.(\d+)-of-(\d+)", lock)
-    return f"{found[1]}/{found[2]}" if found else None
+    match = re.fullmatch(r"lock\.(\d+)-of-(\d+)", lock)
+    return f"{match[1]}/{match[2]}" if match else None
 
 
-def _best(job_id: str, states: Sequence[State]) -> JobState:
-    found = [state.jobs[job_id] for state in states if job_id in state.jobs]
-    return max(found, key=lambda job: RANK[job.status], default=JobState(job_id))
+def _best(job_id: str, states: Sequence[BatchState]) -> JobState:
+    known = [state.jobs[job_id] for state in states if job_id in state.jobs]
+    return max(known, key=lambda job: STATUS_RANK[job.status], default=JobState(job_id))
 
 
-def _rates(jobs: Sequence[JobState], holders: Sequence[Holder], now: datetime) -> tuple[float | None, float | None]:
-    """Frames a second, and jobs that end a second, of the running runs together."""
+def _rates(
+    jobs: Sequence[JobState], active_runs: Sequence[ActiveRun], now: datetime
+) -> tuple[float | None, float | None]:
+    """Frames per second, and ended jobs per second, of the active runs together."""
     frames = ended = 0.0
-    for holder in holders:
-        if holder.run is None:
+    for active in active_runs:
+        if active.run is None:
             continue
-        began = instant(str(holder.run.started.get("t", "")))
-        seconds = max(1.0, (now - began).total_seconds()) if began else 0.0
-        rows = [row for job in jobs if (row := _ended_in(job, holder.run.id)) is not None]
+        started = parse_time(str(active.run.started.get("t", "")))
+        seconds = max(1.0, (now - started).total_seconds()) if started else 0.0
+        rows = [row for job in jobs if (row := _ended_in(job, active.run.id)) is not None]
         if seconds:
             frames += sum(row.get("frames") or 0 for row in rows) / seconds
             ended += len(rows) / seconds
@@ -133,8 +142,8 @@ def _ended_in(job: JobState, run: str) -> Mapping[str, Any] | None:
     return job.failure.row if job.failure is not None and job.failure.run == run else None
 
 
-def instant(text: str) -> datetime | None:
-    """A time of a journal."""
+def parse_time(text: str) -> datetime | None:
+    """Parse a time of a journal line; None if it is no time."""
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
@@ -149,16 +158,16 @@ def group_failures(failures: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
     return [
         {
             "code": code,
-            "count": len(ones),
-            "ids": [str(one["id"]) for one in ones],
-            "message": str(ones[0]["message"]),
-            "hint": _hint(code, ones),
+            "count": len(members),
+            "ids": [str(one["id"]) for one in members],
+            "message": str(members[0]["message"]),
+            "hint": _hint(code, members),
         }
-        for code, ones in sorted(groups.items(), key=lambda item: -len(item[1]))
+        for code, members in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 
 
-def _hint(code: str, ones: Sequence[Mapping[str, Any]]) -> str:
-    """What all of them say; where they differ, what the code says."""
-    hints = {str(one["hint"]) for one in ones}
-    return hints.pop() if len(hints) == 1 else KINDS[code].hint if code in KINDS else sorted(hints)[0]
+def _hint(code: str, failures: Sequence[Mapping[str, Any]]) -> str:
+    """The hint that all failures share; where they differ, that of the error code."""
+    hints = {str(one["hint"]) for one in failures}
+    return hints.pop() if len(hints) == 1 else ERROR_KINDS[code].hint if code in ERROR_KINDS else sorted(hints)[0]
