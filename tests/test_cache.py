@@ -1,4 +1,4 @@
-"""What was made is made once, whoever asks; what is damaged, removed or unwritable costs time and nothing else."""
+"""Records are made once for all processes; damage, removal and unwritable folders cost time and nothing else."""
 
 import dataclasses
 import logging
@@ -33,7 +33,7 @@ def same(a: Posteriorgram, b: Posteriorgram) -> bool:
     return bool((a.values == b.values).all()) and (a.n_samples, a.model_hash) == (b.n_samples, b.model_hash)
 
 
-def never() -> Posteriorgram:
+def must_not_run() -> Posteriorgram:
     raise AssertionError("made again")
 
 
@@ -53,10 +53,10 @@ def entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_made_once_and_read_by_others(folder: Path) -> None:
+def test_a_record_is_made_once_and_read_by_others(folder: Path) -> None:
     made = Cache(folder).fetch(Posteriorgram, KEY, speech)
-    found = Cache(folder).fetch(Posteriorgram, dict(reversed(KEY.items())), never)
-    assert same(made, speech()) and same(found, speech())
+    cached = Cache(folder).fetch(Posteriorgram, dict(reversed(KEY.items())), must_not_run)
+    assert same(made, speech()) and same(cached, speech())
     (entry,) = entries(folder)  # no lock, no draft
     key, digest, suffix = entry.name.split(".")
     assert entry.parent.relative_to(folder) == Path("ppgs") / key[:2]
@@ -88,12 +88,12 @@ def test_a_damaged_entry_is_removed_and_made_again(folder: Path, caplog: pytest.
     entry.write_bytes({"flip": flipped, "cut": content[:-1], "empty": b"", "other": b"x" * len(content)}[damage])
     assert same(cache.fetch(Posteriorgram, KEY, lambda: speech(3)), speech(3))
     assert "damaged" in caplog.text
-    assert same(cache.fetch(Posteriorgram, KEY, never), speech(3))
+    assert same(cache.fetch(Posteriorgram, KEY, must_not_run), speech(3))
     assert len(entries(folder)) == 1
 
 
-def _ask(folder: Path, counter: Path, gate: Path, keys: int) -> None:
-    """Fetch each key, noting every time something is made."""
+def _fetch_keys(folder: Path, counter: Path, gate: Path, keys: int) -> None:
+    """Fetch each key, recording every record made."""
     while not gate.exists():
         time.sleep(0.001)
 
@@ -118,7 +118,7 @@ def _ask(folder: Path, counter: Path, gate: Path, keys: int) -> None:
 
 def test_eight_processes_with_two_threads_each_make_each_entry_once(tmp_path: Path, folder: Path) -> None:
     counter, gate = tmp_path / "counter", tmp_path / "gate"
-    processes = [SPAWN.Process(target=_ask, args=(folder, counter, gate, 5)) for _ in range(8)]
+    processes = [SPAWN.Process(target=_fetch_keys, args=(folder, counter, gate, 5)) for _ in range(8)]
     for process in processes:
         process.start()
     time.sleep(0.5)  # most are ready; late ones only make the test weaker
@@ -130,17 +130,17 @@ def test_eight_processes_with_two_threads_each_make_each_entry_once(tmp_path: Pa
     assert len(entries(folder)) == 5
 
 
-def _stand_still(folder: Path, note: Path) -> None:
+def _hang(folder: Path, pid_file: Path) -> None:
     def make() -> Posteriorgram:
-        note.write_text(str(os.getpid()))
+        pid_file.write_text(str(os.getpid()))
         time.sleep(60)
         return speech()
 
     Cache(folder).fetch(Posteriorgram, KEY, make)
 
 
-def test_a_killed_maker_frees_those_who_wait(tmp_path: Path, folder: Path) -> None:
-    maker = SPAWN.Process(target=_stand_still, args=(folder, tmp_path / "pid"))
+def test_waiting_processes_go_on_when_the_maker_is_killed(tmp_path: Path, folder: Path) -> None:
+    maker = SPAWN.Process(target=_hang, args=(folder, tmp_path / "pid"))
     maker.start()
     while not (tmp_path / "pid").exists():
         assert maker.is_alive()
@@ -149,7 +149,7 @@ def test_a_killed_maker_frees_those_who_wait(tmp_path: Path, folder: Path) -> No
     waiter = threading.Thread(target=lambda: results.append(Cache(folder).fetch(Posteriorgram, KEY, speech)))
     waiter.start()
     waiter.join(0.3)
-    assert waiter.is_alive()  # it waits
+    assert waiter.is_alive()  # still waiting
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     waiter.join(10)
     maker.join(10)
@@ -157,35 +157,35 @@ def test_a_killed_maker_frees_those_who_wait(tmp_path: Path, folder: Path) -> No
 
 
 class TestFailures:
-    def test_unusable_input_is_tried_once_a_run(self, folder: Path) -> None:
+    def test_an_unusable_input_is_tried_once_per_run(self, folder: Path) -> None:
         with pytest.raises(VastError) as first:
             Cache(folder, run="r1").fetch(Posteriorgram, KEY, fail("vast_no_face"))
         with pytest.raises(VastError) as second:
-            Cache(folder, run="r1").fetch(Posteriorgram, KEY, never)
+            Cache(folder, run="r1").fetch(Posteriorgram, KEY, must_not_run)
         assert second.value.as_dict() == first.value.as_dict()
         for other in (Cache(folder, run="r2"), Cache(folder)):
             with pytest.raises(VastError, match="vast_face_lost"):
                 other.fetch(Posteriorgram, KEY, fail("vast_face_lost"))
 
-    def test_without_a_run_it_is_tried_each_time(self, folder: Path) -> None:
+    def test_without_a_run_an_unusable_input_is_tried_each_time(self, folder: Path) -> None:
         for code in ("vast_no_face", "vast_bad_media"):
             with pytest.raises(VastError, match=code):
                 Cache(folder).fetch(Posteriorgram, KEY, fail(code))
 
     @pytest.mark.parametrize("code", ["vast_out_of_memory", "vast_input_missing", "vast_disk_full", "vast_internal"])
-    def test_what_may_go_better_next_time_is_not_remembered(self, folder: Path, code: str) -> None:
+    def test_failures_that_may_be_temporary_are_not_remembered(self, folder: Path, code: str) -> None:
         cache = Cache(folder, run="r1")
         with pytest.raises(VastError):
             cache.fetch(Posteriorgram, KEY, fail(code))
         assert same(cache.fetch(Posteriorgram, KEY, speech), speech())
 
-    def test_what_was_made_since_counts_more(self, folder: Path) -> None:
+    def test_a_record_made_since_outweighs_a_remembered_failure(self, folder: Path) -> None:
         with pytest.raises(VastError):
             Cache(folder, run="r1").fetch(Posteriorgram, KEY, fail("vast_no_face"))
         Cache(folder).fetch(Posteriorgram, KEY, speech)
-        assert same(Cache(folder, run="r1").fetch(Posteriorgram, KEY, never), speech())
+        assert same(Cache(folder, run="r1").fetch(Posteriorgram, KEY, must_not_run), speech())
 
-    def test_a_broken_note_is_passed_over(self, folder: Path) -> None:
+    def test_an_invalid_remembered_failure_is_ignored(self, folder: Path) -> None:
         cache = Cache(folder, run="r1")
         with pytest.raises(VastError):
             cache.fetch(Posteriorgram, KEY, fail("vast_no_face"))
@@ -193,17 +193,19 @@ class TestFailures:
         assert same(cache.fetch(Posteriorgram, KEY, speech), speech())
 
 
-class TestTrouble:
-    def test_the_folder_may_be_removed_while_something_is_made(self, folder: Path) -> None:
+class TestUnusableFolder:
+    def test_the_folder_may_be_removed_while_a_record_is_made(self, folder: Path) -> None:
         def make() -> Posteriorgram:
             shutil.rmtree(folder)
             return speech()
 
         cache = Cache(folder)
         assert same(cache.fetch(Posteriorgram, KEY, make), speech())
-        assert same(cache.fetch(Posteriorgram, KEY, never), speech())
+        assert same(cache.fetch(Posteriorgram, KEY, must_not_run), speech())
 
-    def test_a_folder_that_cannot_be_written(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_folder_that_cannot_be_written_costs_one_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         (tmp_path / "file").touch()
         cache = Cache(tmp_path / "file" / "cache", run="r1")
         for seed in range(3):
@@ -213,7 +215,7 @@ class TestTrouble:
         assert cache.prune() == 0
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
-    def test_entries_of_somebody_else_cannot_be_touched_but_read(
+    def test_entries_of_another_user_are_read_though_not_touched(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*_: object) -> None:
@@ -224,11 +226,11 @@ class TestTrouble:
         with pytest.raises(VastError):
             cache.fetch(Posteriorgram, KEY | {"bad": ""}, fail("vast_no_face"))
         monkeypatch.setattr(cache_module.os, "utime", refuse)
-        assert same(cache.fetch(Posteriorgram, KEY, never), speech())
+        assert same(cache.fetch(Posteriorgram, KEY, must_not_run), speech())
         with pytest.raises(VastError, match="vast_no_face"):
-            cache.fetch(Posteriorgram, KEY | {"bad": ""}, never)
+            cache.fetch(Posteriorgram, KEY | {"bad": ""}, must_not_run)
 
-    def test_a_full_disk_does_not_cost_the_job(
+    def test_a_full_disk_does_not_fail_the_job(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def full(*_: object, **__: object) -> None:
@@ -245,7 +247,7 @@ class TestTrouble:
         assert entries(folder) == []
         assert same(cache.fetch(Posteriorgram, KEY, speech), speech())
 
-    def test_no_cache_keeps_nothing(self, tmp_path: Path) -> None:
+    def test_no_cache_stores_nothing(self, tmp_path: Path) -> None:
         for seed in range(2):
             assert same(NO_CACHE.fetch(Posteriorgram, KEY, lambda: speech(seed)), speech(seed))  # noqa: B023
         (tmp_path / "a").write_bytes(b"a")
@@ -256,7 +258,7 @@ class TestTrouble:
 class TestPrune:
     @pytest.fixture
     def cache(self, folder: Path) -> Cache:
-        """Five entries, the first one used longest ago."""
+        """Five entries; the first is the least recently used."""
         cache = Cache(folder, max_bytes=10**9)
         for index in range(5):
             before = set(entries(folder))
@@ -265,37 +267,37 @@ class TestPrune:
             os.utime(new, (1e9 + index, 1e9 + index))
         return cache
 
-    def kept(self, folder: Path) -> list[int]:
-        cache, found = Cache(folder), []
+    def remaining(self, folder: Path) -> list[int]:
+        cache, cached = Cache(folder), []
         for index in range(5):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(cache, "_store", lambda *_: None)
                 made: list[int] = []
                 cache.fetch(Posteriorgram, {"index": str(index)}, lambda: made.append(0) or speech())  # noqa: B023
-                found += [] if made else [index]
-        return found
+                cached += [] if made else [index]
+        return cached
 
     def test_least_recently_used_go_first(self, cache: Cache, folder: Path) -> None:
         size = entries(folder)[0].stat().st_size
-        Cache(folder).fetch(Posteriorgram, {"index": "0"}, never)  # used now
+        Cache(folder).fetch(Posteriorgram, {"index": "0"}, must_not_run)  # used now
         assert Cache(folder, max_bytes=3 * size).prune() == 2 * size
-        assert self.kept(folder) == [0, 3, 4]
+        assert self.remaining(folder) == [0, 3, 4]
         assert cache.prune() == 0
 
-    def test_a_cache_stays_within_its_bounds_by_itself(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_cache_prunes_itself(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cache_module, "PRUNE_EVERY", 1)
         cache = Cache(folder, max_bytes=20_000)
         for index in range(10):
             cache.fetch(Posteriorgram, {"index": str(index)}, lambda: speech(index))  # noqa: B023
         assert 0 < sum(path.stat().st_size for path in entries(folder)) <= 20_000
 
-    def test_what_dead_processes_left_goes(self, cache: Cache, folder: Path) -> None:
+    def test_leftovers_of_dead_processes_are_removed(self, cache: Cache, folder: Path) -> None:
         with pytest.raises(VastError):
             Cache(folder, run="r1").fetch(Posteriorgram, {"bad": "1"}, fail("vast_no_face"))
         with pytest.raises(VastError):
             Cache(folder, run="dead").fetch(Posteriorgram, {"bad": "2"}, fail("vast_no_face"))
-        (note,) = folder.rglob("*.dead.error.json")
-        os.utime(note, (1e9, 1e9))
+        (old_failure,) = folder.rglob("*.dead.error.json")
+        os.utime(old_failure, (1e9, 1e9))
         entry = entries(folder)[0]
         key = entry.name.split(".")[0]
         draft = entry.with_name(f".{key}.123.draft.ppg")
@@ -306,12 +308,12 @@ class TestPrune:
         before = set(entries(folder))
         with locks.hold(folder / "locks" / f"{key}.lock", record_owner=False):
             cache.prune()
-            assert before - set(entries(folder)) == {note}
+            assert before - set(entries(folder)) == {old_failure}
         cache.prune()
-        gone = before - set(entries(folder))
-        assert gone == {note, draft, part, folder / "locks" / f"{key}.lock"}
+        removed = before - set(entries(folder))
+        assert removed == {old_failure, draft, part, folder / "locks" / f"{key}.lock"}
 
-    def test_files_of_others_are_left_alone(self, cache: Cache, folder: Path) -> None:
+    def test_other_files_are_not_touched(self, cache: Cache, folder: Path) -> None:
         names = ["notes.txt", "videos/ab/holiday.mp4", "ppgs/ab/x.ppg", "locks/mine.lock", "tracks/file", "d/e/f/g"]
         foreign = [folder / name for name in names]
         for path in foreign:
@@ -320,12 +322,12 @@ class TestPrune:
         Cache(folder, max_bytes=0).prune()
         assert entries(folder) == sorted(foreign)
 
-    def test_two_prune_at_once(self, cache: Cache, folder: Path) -> None:
+    def test_one_process_prunes_at_a_time(self, cache: Cache, folder: Path) -> None:
         with locks.hold(folder / "prune.lock", record_owner=False):
             assert Cache(folder, max_bytes=0).prune() == 0
-        assert self.kept(folder) == [0, 1, 2, 3, 4]
+        assert self.remaining(folder) == [0, 1, 2, 3, 4]
 
-    def test_beside_processes_that_read_and_write(self, folder: Path) -> None:
+    def test_pruning_beside_reading_and_writing(self, folder: Path) -> None:
         stop = threading.Event()
 
         def prune() -> None:
@@ -344,18 +346,16 @@ class TestPrune:
             thread.join()
 
 
-def test_records_do_not_change_on_their_way(folder: Path) -> None:
+def test_records_survive_the_cache_unchanged(folder: Path) -> None:
     style = Style(*np.random.default_rng(0).random((4, 8), np.float32), source="é'$(x);", n_frames=3,
                   speech_known=False, model_hash="m")  # fmt: skip
     Cache(folder).fetch(Style, KEY, lambda: style)
-    found = Cache(folder).fetch(Style, KEY, lambda: pytest.fail("made again"))
+    cached = Cache(folder).fetch(Style, KEY, lambda: pytest.fail("made again"))
     for field in dataclasses.fields(Style):
-        assert np.array_equal(getattr(found, field.name), getattr(style, field.name))
+        assert np.array_equal(getattr(cached, field.name), getattr(style, field.name))
 
 
-def test_one_warning_says_that_the_memory_of_hashes_is_not_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_warning_says_that_hashes_cannot_be_stored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     os.utime(tmp_path / "file", (1e9, 1e9))
     cache = Cache(tmp_path / "file" / "cache")

@@ -1,1 +1,1 @@
-"""What is kept on disk: shipped weights, avatar bundles, presets, file hashes, and the cache."""
+"""Files of the package and of its users: weights, avatar bundles, presets, the cache, file hashes."""

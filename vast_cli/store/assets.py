@@ -1,4 +1,4 @@
-"""Weights and models by name: where they lie, whether they are whole. Never touches the network."""
+"""Finds and verifies the weights that ship with the package; never uses the network."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Asset:
-    """A line of `weights/index.json`."""
+    """An entry of `weights/index.json`."""
 
     name: str
     path: Path
@@ -24,7 +24,7 @@ class Asset:
 
 
 def data_folder(name: str) -> Path:
-    """Folder `weights`, `presets` or `examples`: inside an installed package, beside it in a checkout."""
+    """The folder `weights`, `presets` or `examples`: inside an installed package, beside it in a checkout."""
     override = os.environ.get(f"VAST_{name.upper()}")
     if override:
         return Path(override)
@@ -48,19 +48,19 @@ def _index(folder: Path) -> dict[str, Asset]:
 
 
 def index() -> dict[str, Asset]:
-    """All assets that ship, by name."""
+    """All shipped assets by name."""
     return _index(data_folder("weights"))
 
 
 @functools.cache
 def _verified(path: Path, sha256: str, size: int, mtime_ns: int) -> Path:
     if files.sha256(path) != sha256:
-        raise VastError("vast_asset_corrupt", f"`{path}` is not the file that ships with vast (its SHA-256 differs)")
+        raise VastError("vast_asset_corrupt", f"`{path}` is not the file that ships with vast: its SHA-256 differs")
     return path
 
 
 def verify(asset: Asset) -> Path:
-    """The asset's path, its bytes checked against the index (once a process, again if the file changed).
+    """Path of the asset after its bytes were checked against the index, once per process and file state.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`.
@@ -73,7 +73,7 @@ def verify(asset: Asset) -> Path:
 
 
 def check() -> None:
-    """Check every shipped file against the index: milliseconds, and nothing that a cache knows hides a damaged one.
+    """Check every shipped file against the index; takes milliseconds and does not rely on remembered hashes.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`.
@@ -83,7 +83,7 @@ def check() -> None:
 
 
 def find(name: str) -> Path:
-    """Path of a shipped file, checked against its hash.
+    """Path of a shipped file after its hash was checked.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`.
@@ -94,5 +94,5 @@ def find(name: str) -> Path:
 
 
 def model_hash(name: str) -> str:
-    """The hash that records carry to say which model made them."""
+    """The hash by which records name the model that made them."""
     return index()[name].sha256[:16]

@@ -1,4 +1,4 @@
-"""Where avatars lie: those that ship and those in the user's folder by name, bundles anywhere by path."""
+"""Finds avatar bundles: shipped ones and the user's by name, all others by path."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from vast_cli.core.errors import VastError
 from vast_cli.core.text import nearest
 from vast_cli.store import assets, folders
 
-CARD = "avatar.json"  # a folder that holds one is a bundle
+CARD = "avatar.json"  # marks a folder as a bundle
 SUFFIX = ".avatar"  # a bundle in one file
 
 
 def available() -> dict[str, Path]:
-    """Bundles that can be named, the user's first choice over the shipped one."""
+    """Bundles by name; the user's hide shipped ones of the same name."""
     paths: dict[str, Path] = {}
     for folder in (assets.data_folder("weights") / "avatars", folders.avatars_folder()):
         if folder.is_dir():
@@ -21,10 +21,10 @@ def available() -> dict[str, Path]:
 
 
 def find(name: str) -> Path:
-    """The bundle `name`: a known avatar, or a path.
+    """Path of the bundle `name`: a known avatar or a path.
 
     Raises:
-        VastError: `vast_avatar_unknown`, naming the nearest and all known ones.
+        VastError: `vast_avatar_unknown`; the hint names the closest and all known ones.
     """
     bundles = available()
     if name in bundles:
@@ -32,7 +32,7 @@ def find(name: str) -> Path:
     path = Path(name)
     if (path / CARD).is_file() or (path.is_file() and path.suffix == SUFFIX):
         return path
-    near = nearest(name, bundles)
-    meant = f"did you mean `{near}`? " if near else ""
+    closest = nearest(name, bundles)
+    suggestion = f"did you mean `{closest}`? " if closest else ""
     names = ", ".join(bundles) or "none"
-    raise VastError("vast_avatar_unknown", f"no avatar `{name}`", hint=f"{meant}known avatars: {names}")
+    raise VastError("vast_avatar_unknown", f"no avatar `{name}`", hint=f"{suggestion}known avatars: {names}")

@@ -1,7 +1,8 @@
-"""Tracks, styles and posteriorgrams kept by what they were made from, shared by every process that looks.
+"""Cache of tracks, styles and posteriorgrams on disk, shared by all processes.
 
-An entry is `KINDs/ab/KEY.DIGEST.KIND`: KEY is the hash of what it was made from, DIGEST that of its bytes, so that
-every read is checked. Of all who ask for the same key at once one makes it. The folder may be emptied at any time.
+An entry is `KINDs/ab/KEY.DIGEST.KIND`: KEY is the hash of everything the record was made from, DIGEST the hash of the
+file's bytes, checked by every read. Of several processes and threads that need one key, one makes the record. The
+folder may be emptied at any time.
 """
 
 import hashlib
@@ -26,26 +27,26 @@ __all__ = ["NO_CACHE", "Cache", "FileHashes", "FileState"]
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 10_000_000_000
-DIGEST_DIGITS = 16  # of SHA-256 in an entry's name: damage is to be found, not an attack
-FAILURE_AGE_S = 24 * 3600.0  # unread for so long, the failure is of a run that is over
-PRUNE_EVERY = 100  # entries that a process writes between two looks at the folder's size; the first counts
-# names of ours; whatever else lies in the folder is not touched
+DIGEST_DIGITS = 16  # of SHA-256 in an entry's name: enough to detect damage; attacks are out of scope
+FAILURE_AGE_S = 24 * 3600.0  # a remembered failure unread for longer belongs to a finished run
+PRUNE_EVERY = 100  # a process prunes at its first write and after every 100th
+# the names of the cache's files; other files in the folder are never touched
 _ENTRY = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}\.[a-z]+")
-_DRAFT = re.compile(r"\.+([0-9a-f]{64})\..*\.[a-z]+")  # with the temporary files of `files.atomic_write` for it
+_DRAFT = re.compile(r"\.+([0-9a-f]{64})\..*\.[a-z]+")  # and the temporary files of `files.atomic_write` for it
 _FAILURE = re.compile(r"[0-9a-f]{64}\..+\.error\.json")
 _LOCK = re.compile(r"[0-9a-f]{64}\.lock")
 
 
 class Cache:
-    """Records by what they were made from.
+    """Records by the key of everything they were made from.
 
     Args:
-        folder: where they lie; None: nothing is kept.
-        max_bytes: what `prune` leaves.
-        run: name of the batch; failures of unusable inputs are remembered for it, and for it alone.
+        folder: folder of the cache; None disables it.
+        max_bytes: size that `prune` reduces it to.
+        run: name of the batch run; failures caused by unusable inputs are remembered for this run only.
 
     Attributes:
-        hashes: contents of files, for the keys.
+        hashes: hashes of input files, which keys are made of.
     """
 
     def __init__(self, folder: Path | None, *, max_bytes: int = MAX_BYTES, run: str | None = None) -> None:
@@ -57,41 +58,44 @@ class Cache:
         self._warned = False
 
     def fetch(self, kind: type[R], key: Mapping[str, str], make: Callable[[], R]) -> R:
-        """The record made from what `key` says, from the cache or from `make`.
+        """The record of `key`, from the cache or else from `make`.
 
-        A cache that cannot be read or written costs time, not the job.
+        If the cache cannot be read or written, `make` is called and the record is not stored.
 
         Raises:
-            VastError: what `make` raises; within a run, a failure of exit status 65 also without calling it again.
+            VastError: what `make` raises; with a `run`, failures of exit status 65 are raised again without a call.
         """
         if self.folder is None:
             return make()
         name = _key(kind, key)
-        found = self._find(kind, name)
-        if found is not None:
-            return found
+        cached = self._find(kind, name)
+        if cached is not None:
+            return cached
         with ExitStack() as stack:
             try:
                 stack.enter_context(locks.hold(self._lock_path(name), wait_s=None, record_owner=False, keep_file=False))
             except VastError as error:
                 self._warn(error)
                 return make()
-            found = self._find(kind, name, remove_damaged=True)  # somebody may have made it while we waited
-            if found is not None:
-                return found
+            cached = self._find(kind, name, remove_damaged=True)  # another process may have made it meanwhile
+            if cached is not None:
+                return cached
             return self._make(kind, name, make)
 
     def prune(self) -> int:
-        """Remove what was not used for longest until `max_bytes` are kept, and what dead processes left.
+        """Remove the least recently used entries until `max_bytes` remain, and leftovers of dead processes.
 
-        Gives the bytes freed. Safe beside running processes; files that are not the cache's are left alone.
+        Safe while other processes use the cache; files that are not the cache's are never touched.
+
+        Returns:
+            Bytes freed.
         """
         if self.folder is None or not self.folder.is_dir():
             return 0
         try:
             with locks.hold(self.folder / "prune.lock", record_owner=False, keep_file=False):
                 return self._prune()
-        except VastError as error:  # another process is at it
+        except VastError as error:  # another process is pruning
             log.debug("the cache was not pruned: %s", error.message)
             return 0
 
@@ -101,20 +105,20 @@ class Cache:
         assert self.folder is not None
         return self.folder / "locks" / f"{name}.lock"
 
-    def _place(self, kind: type[R], name: str) -> Path:
+    def _entry_folder(self, kind: type[R], name: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{_suffix(kind)}s" / name[:2]
 
     def _error_path(self, kind: type[R], name: str) -> Path | None:
-        return None if self._run is None else self._place(kind, name) / f"{name}.{self._run}.error.json"
+        return None if self._run is None else self._entry_folder(kind, name) / f"{name}.{self._run}.error.json"
 
     def _find(self, kind: type[R], name: str, *, remove_damaged: bool = False) -> R | None:
-        """The entry, if it is there and whole.
+        """The stored record, None if there is no intact one.
 
         Raises:
             VastError: the failure remembered for this run.
         """
-        for path in _listing(self._place(kind, name)):
+        for path in _listing(self._entry_folder(kind, name)):
             if not (path.name.startswith(name) and _ENTRY.fullmatch(path.name)):
                 continue
             record = _read(kind, path)
@@ -123,29 +127,29 @@ class Cache:
             if remove_damaged:
                 with suppress(OSError):
                     path.unlink()
-                    log.warning("`%s` was damaged and is made again", path)
-        failed = self._error_path(kind, name)
-        if failed is not None:
-            _raise_remembered(failed)
+                    log.warning("`%s` was damaged; it is made again", path)
+        error_path = self._error_path(kind, name)
+        if error_path is not None:
+            _raise_remembered(error_path)
         return None
 
     def _make(self, kind: type[R], name: str, make: Callable[[], R]) -> R:
         try:
             record = make()
         except VastError as error:
-            failed = self._error_path(kind, name)
-            if error.exit == Exit.DATA and failed is not None:
-                self._remember_failure(failed, error)
+            error_path = self._error_path(kind, name)
+            if error.exit == Exit.DATA and error_path is not None:
+                self._remember_failure(error_path, error)
             raise
         self._store(kind, name, record)
         return record
 
     def _store(self, kind: type[R], name: str, record: R) -> None:
-        place = self._place(kind, name)
-        draft = place / f".{name}.{os.getpid()}.draft.{_suffix(kind)}"  # only the holder of the lock writes it
+        folder = self._entry_folder(kind, name)
+        draft = folder / f".{name}.{os.getpid()}.draft.{_suffix(kind)}"  # written by the holder of the lock only
         try:
             record.save(draft)
-            draft.replace(place / f"{name}.{files.sha256(draft)[:DIGEST_DIGITS]}.{_suffix(kind)}")
+            draft.replace(folder / f"{name}.{files.sha256(draft)[:DIGEST_DIGITS]}.{_suffix(kind)}")
         except (VastError, OSError) as error:
             self._warn(error)
         finally:
@@ -159,12 +163,12 @@ class Cache:
         try:
             with files.atomic_write(path) as part:
                 part.write_text(json.dumps(error.as_dict()), encoding="utf-8")
-        except (VastError, OSError) as trouble:
-            self._warn(trouble)
+        except (VastError, OSError) as write_error:
+            self._warn(write_error)
 
     def _warn(self, error: Exception) -> None:
         log.log(
-            logging.DEBUG if self._warned else logging.WARNING, "the cache `%s` is not used: %s", self.folder, error
+            logging.DEBUG if self._warned else logging.WARNING, "the cache `%s` cannot be used: %s", self.folder, error
         )
         self._warned = True
 
@@ -172,20 +176,20 @@ class Cache:
 
     def _prune(self) -> int:
         assert self.folder is not None
-        kept: list[tuple[float, int, Path]] = []
+        entries: list[tuple[float, int, Path]] = []  # last use, size, path
         freed = 0
         for path, status in _walk(self.folder):
             age_s = time.time() - status.st_mtime
             if _ENTRY.fullmatch(path.name):
-                kept.append((status.st_mtime, status.st_size, path))
+                entries.append((status.st_mtime, status.st_size, path))
             elif draft := _DRAFT.fullmatch(path.name):
                 freed += self._remove_draft(path, status.st_size, draft[1])
             elif _FAILURE.fullmatch(path.name) and age_s > FAILURE_AGE_S:
                 freed += _remove(path, status.st_size)
             elif _LOCK.fullmatch(path.name):
                 locks.remove_unheld(path)
-        total = sum(size for _, size, _ in kept)
-        for _, size, path in sorted(kept):
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
             if total <= self._max_bytes:
                 break
             total -= size
@@ -193,7 +197,7 @@ class Cache:
         return freed
 
     def _remove_draft(self, path: Path, size: int, name: str) -> int:
-        """A draft whose maker died: nobody holds its key."""
+        """Remove a draft unless its writer, which holds the lock of its key, is still alive; gives the bytes freed."""
         try:
             with locks.hold(self._lock_path(name), record_owner=False, keep_file=False):
                 return _remove(path, size)
@@ -213,15 +217,15 @@ def _key(kind: type[R], key: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _listing(place: Path) -> list[Path]:
+def _listing(folder: Path) -> list[Path]:
     try:
-        return sorted(place.iterdir())
-    except OSError:  # no folder, or gone meanwhile
+        return sorted(folder.iterdir())
+    except OSError:  # missing, or removed in the meantime
         return []
 
 
 def _read(kind: type[R], path: Path) -> R | None:
-    """The record in an entry, None if it is damaged or gone; a read counts as use."""
+    """The record of an entry, None if it is damaged or gone; reading counts as use."""
     try:
         if files.sha256(path)[:DIGEST_DIGITS] != path.name.split(".")[1]:
             return None
@@ -234,7 +238,7 @@ def _read(kind: type[R], path: Path) -> R | None:
 
 
 def _touch(path: Path) -> None:
-    with suppress(OSError):  # the cache may be somebody else's
+    with suppress(OSError):  # the cache may belong to another user
         os.utime(path)
 
 
@@ -249,13 +253,13 @@ def _raise_remembered(path: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Files in `locks` and in `KINDs/ab`; what vanishes meanwhile is passed over."""
-    places = [folder / "locks"]
+    """Files in `locks` and in `KINDs/ab`; files removed in the meantime are skipped."""
+    subfolders = [folder / "locks"]
     for kind in _listing(folder):
         if kind.name.endswith("s"):
-            places += [place for place in _listing(kind) if len(place.name) == 2]
-    for place in places:
-        for path in _listing(place):
+            subfolders += [subfolder for subfolder in _listing(kind) if len(subfolder.name) == 2]
+    for subfolder in subfolders:
+        for path in _listing(subfolder):
             with suppress(OSError):
                 status = path.lstat()
                 if stat.S_ISREG(status.st_mode):
@@ -265,6 +269,6 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _remove(path: Path, size: int) -> int:
     try:
         path.unlink()
-    except OSError:  # gone, or open on Windows
+    except OSError:  # already gone, or open on Windows
         return 0
     return size

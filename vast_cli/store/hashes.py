@@ -1,7 +1,7 @@
-"""What files hold, remembered by path, size and time of change: SHA-256, and how long a sound is.
+"""Remembers SHA-256 and audio duration of input files by path, size and modification time.
 
-The memory is `hashes.jsonl` in the cache folder. Many processes append to it at once, each line one `write`; lines that
-cannot be read are passed over. Losing it costs time, nothing else.
+They are stored in `hashes.jsonl` in the cache folder. Many processes append to it at once, each line with one `write`;
+invalid lines are skipped. If the file is lost, input files are read again.
 """
 
 import json
@@ -21,47 +21,47 @@ from vast_cli.core.errors import VastError
 
 log = logging.getLogger(__name__)
 
-FileState: TypeAlias = tuple[int, int, str]  # size, mtime in ns, SHA-256
+FileState: TypeAlias = tuple[int, int, str]  # size, modification time in ns, SHA-256
 NAME = "hashes.jsonl"
-YOUNG_NS = 2_000_000_000  # a file changed so lately may change again under the same time stamp (FAT counts in 2 s)
-MAX_FILES = 200_000  # remembered; the oldest lines go first
-SPARE_LINES = 2_000  # the memory is rewritten when it holds twice what is needed and so many lines more
-TRIES = 3  # at a file that changes while it is read
-UNKNOWN = -1.0  # the length of what is no sound, or does not say
+RECENT_NS = 2_000_000_000  # a file modified since may change again with the same time stamp (FAT counts in 2 s)
+MAX_FILES = 200_000  # remembered; the oldest are forgotten first
+SPARE_LINES = 2_000  # rewrite the file when it has this many lines more than twice the number of files
+READ_ATTEMPTS = 3  # of a file that changes while it is read
+UNKNOWN = -1.0  # duration of files without audio, or whose headers do not state it
 
 
 @dataclass
-class _Known:
+class _FileInfo:
     size: int
     mtime_ns: int
     sha256: str | None = None
-    audio_s: float | None = None  # None: never looked; UNKNOWN: looked, not to be known
+    audio_s: float | None = None  # None: never measured
 
-    def fits(self, status: os.stat_result) -> bool:
+    def matches(self, status: os.stat_result) -> bool:
         return (self.size, self.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 @dataclass
-class _Memory:
-    """What this process knows of the file, and how far it has read it."""
+class _ReadState:
+    """What this process has read of `hashes.jsonl`, and up to where."""
 
-    known: dict[str, _Known] = field(default_factory=dict)
+    files: dict[str, _FileInfo] = field(default_factory=dict)
     inode: int = -1
     offset: int = 0
-    lines: int = 0
+    n_lines: int = 0
 
 
 class FileHashes:
-    """Contents of files, without reading them twice.
+    """Hashes and audio durations of files, without reading an unchanged file twice.
 
     Args:
-        folder: where the memory lies; None: only this process remembers.
+        folder: folder of `hashes.jsonl`; None remembers within this process only.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._path = None if folder is None else folder.absolute() / NAME
-        self._memory = _Memory()
-        self._guard = threading.Lock()
+        self._read_state = _ReadState()
+        self._lock = threading.Lock()
         self._warned = False
 
     def digest(self, path: Path) -> str:
@@ -73,61 +73,61 @@ class FileHashes:
         return self.state(path)[2]
 
     def state(self, path: Path) -> FileState:
-        """Size, time of change in ns and SHA-256 of a file.
+        """Size, modification time in ns and SHA-256 of a file.
 
         Raises:
-            VastError: `vast_input_missing`, `vast_input_unreadable`; `vast_input_changed` if it changes while read.
+            VastError: `vast_input_missing`, `vast_input_unreadable`; `vast_input_changed` if it changes meanwhile.
         """
         name = str(path.absolute())
         status = _stat(path)
-        known = self._look_up(name, status)
-        if known is not None and known.sha256 is not None:
-            return status.st_size, status.st_mtime_ns, known.sha256
-        status, sha256 = _read(path)
+        info = self._look_up(name, status)
+        if info is not None and info.sha256 is not None:
+            return status.st_size, status.st_mtime_ns, info.sha256
+        status, sha256 = _read_unchanged(path)
         self._remember(name, status, sha256=sha256)
         return status.st_size, status.st_mtime_ns, sha256
 
     def audio_s(self, path: Path, *, measure: Callable[[Path], float | None]) -> float | None:
-        """Seconds of audio in a media file by its headers, remembered; None if it has none, or they do not say.
+        """Seconds of audio in a media file by its headers; None if it has none or they do not state it.
 
         Args:
             path: the file.
-            measure: reads the headers when the length is not remembered.
+            measure: reads the headers if the duration is not remembered.
 
         Raises:
             VastError: `vast_input_missing`, `vast_input_unreadable`.
         """
         name = str(path.absolute())
         status = _stat(path)
-        known = self._look_up(name, status)
-        if known is None or known.audio_s is None:
+        info = self._look_up(name, status)
+        if info is None or info.audio_s is None:
             measured = measure(path)
             seconds = UNKNOWN if measured is None else measured
             self._remember(name, status, audio_s=seconds)
         else:
-            seconds = known.audio_s
+            seconds = info.audio_s
         return None if seconds == UNKNOWN else seconds
 
     def preload(self, states: Mapping[str, FileState]) -> None:
-        """Take over what another process knows, by path."""
+        """Take over the states of files, by path, that another process has determined."""
         for name, (size, mtime_ns, sha256) in states.items():
-            self._memory.known[str(Path(name).absolute())] = _Known(size, mtime_ns, sha256)
+            self._read_state.files[str(Path(name).absolute())] = _FileInfo(size, mtime_ns, sha256)
 
-    def _look_up(self, name: str, status: os.stat_result) -> _Known | None:
-        known = self._memory.known.get(name)
-        if known is None or not known.fits(status):
-            self._read_new()
-            known = self._memory.known.get(name)
-        return known if known is not None and known.fits(status) else None
+    def _look_up(self, name: str, status: os.stat_result) -> _FileInfo | None:
+        info = self._read_state.files.get(name)
+        if info is None or not info.matches(status):
+            self._read_new_lines()
+            info = self._read_state.files.get(name)
+        return info if info is not None and info.matches(status) else None
 
     def _remember(
         self, name: str, status: os.stat_result, *, sha256: str | None = None, audio_s: float | None = None
     ) -> None:
-        if time.time_ns() - status.st_mtime_ns < YOUNG_NS:
+        if time.time_ns() - status.st_mtime_ns < RECENT_NS:
             return
         line: dict[str, Any] = {"p": name, "s": status.st_size, "m": status.st_mtime_ns}
         line |= {"h": sha256} if sha256 is not None else {"d": audio_s}
-        _take(self._memory.known, line)
+        _apply(line, self._read_state.files)
         if self._path is None:
             return
         try:
@@ -144,88 +144,90 @@ class FileHashes:
         log.log(logging.DEBUG if self._warned else logging.WARNING, "`%s` cannot be used: %s", self._path, error)
         self._warned = True
 
-    def _read_new(self) -> None:
-        """Lines that came since the last look, of whichever process."""
+    def _read_new_lines(self) -> None:
+        """Read the lines that this and other processes have appended since the last read."""
         if self._path is None:
             return
-        with self._guard:
-            memory = self._memory
+        with self._lock:
+            state = self._read_state
             try:
                 with self._path.open("rb") as file:
                     status = os.fstat(file.fileno())
-                    if status.st_ino != memory.inode or status.st_size < memory.offset:  # rewritten
-                        memory.inode, memory.offset, memory.lines = status.st_ino, 0, 0
-                    if status.st_size == memory.offset:
+                    if status.st_ino != state.inode or status.st_size < state.offset:  # rewritten
+                        state.inode, state.offset, state.n_lines = status.st_ino, 0, 0
+                    if status.st_size == state.offset:
                         return
-                    file.seek(memory.offset)
+                    file.seek(state.offset)
                     content = file.read()
             except FileNotFoundError:
                 return
             except OSError as error:
                 self._warn(error)
                 return
-            whole = content.rfind(b"\n") + 1
-            memory.offset += whole
-            for line in content[:whole].decode("ascii", "replace").splitlines():  # twice as fast as bytes
-                memory.lines += 1
-                _take(memory.known, _decode(line))
-            if memory.lines > 2 * len(memory.known) + SPARE_LINES or len(memory.known) > MAX_FILES:
+            complete = content.rfind(b"\n") + 1
+            state.offset += complete
+            for line in content[:complete].decode("ascii", "replace").splitlines():  # twice as fast as bytes
+                state.n_lines += 1
+                _apply(_decode(line), state.files)
+            if state.n_lines > 2 * len(state.files) + SPARE_LINES or len(state.files) > MAX_FILES:
                 self._compact()
 
     def _compact(self) -> None:
-        """Write what still counts into a new file; lines appended meanwhile by others are lost, as any may be."""
+        """Rewrite the file with the latest state of each file; lines appended in the meantime may be lost."""
         assert self._path is not None
-        known = self._memory.known
-        if len(known) > MAX_FILES:
-            for name in list(known)[: -MAX_FILES // 2]:
-                del known[name]
+        infos = self._read_state.files
+        if len(infos) > MAX_FILES:
+            for name in list(infos)[: -MAX_FILES // 2]:
+                del infos[name]
         try:
             with (
                 locks.hold(self._path.with_name("hashes.lock"), record_owner=False, keep_file=False),
                 files.atomic_write(self._path) as part,
                 part.open("wb") as file,
             ):
-                for name, entry in list(known.items()):
-                    file.writelines(map(_encode, _lines(name, entry)))
-        except VastError as error:  # another process does it, or nobody can
+                for name, info in list(infos.items()):
+                    file.writelines(map(_encode, _lines(name, info)))
+        except VastError as error:  # another process is rewriting it, or the folder is read-only
             log.debug("`%s` was not rewritten: %s", self._path, error.message)
 
 
 def _encode(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"  # ASCII, file names that are no text included
+    return (
+        json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    )  # ASCII, also for file names that are not valid Unicode
 
 
 def _decode(line: str) -> Any:
     try:
         return json.loads(line)
-    except (ValueError, RecursionError):  # torn, or not ours
+    except (ValueError, RecursionError):  # incomplete or foreign
         return None
 
 
-def _lines(name: str, known: _Known) -> list[dict[str, Any]]:
-    head = {"p": name, "s": known.size, "m": known.mtime_ns}
-    tails = ({"h": known.sha256}, {"d": known.audio_s})
+def _lines(name: str, info: _FileInfo) -> list[dict[str, Any]]:
+    head = {"p": name, "s": info.size, "m": info.mtime_ns}
+    tails = ({"h": info.sha256}, {"d": info.audio_s})
     return [head | tail for tail in tails if None not in tail.values()]
 
 
-def _take(known: dict[str, _Known], line: Any) -> None:
-    """Add what a line says; the last word about a file counts."""
+def _apply(line: Any, infos: dict[str, _FileInfo]) -> None:
+    """Update `infos` from a line; the last line about a file counts."""
     match line:
         case {"p": str(name), "s": int(size), "m": int(mtime_ns), **rest}:
             pass
         case _:
             return
-    old = known.get(name)
-    entry = old if old is not None and (old.size, old.mtime_ns) == (size, mtime_ns) else _Known(size, mtime_ns)
+    old = infos.get(name)
+    info = old if old is not None and (old.size, old.mtime_ns) == (size, mtime_ns) else _FileInfo(size, mtime_ns)
     match rest:
         case {"h": str(sha256)} if len(sha256) == 64:
-            entry.sha256 = sha256
+            info.sha256 = sha256
         case {"d": int() | float() as seconds} if math.isfinite(seconds):
-            entry.audio_s = float(seconds)
+            info.audio_s = float(seconds)
         case _:
             return
-    known.pop(name, None)
-    known[name] = entry  # the newest last
+    infos.pop(name, None)
+    infos[name] = info  # the newest last
 
 
 def _stat(path: Path) -> os.stat_result:
@@ -233,7 +235,7 @@ def _stat(path: Path) -> os.stat_result:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK):
             return status
-        files.check_input(path)  # says what is wrong
+        files.check_input(path)  # raises the specific error
         return status
     except FileNotFoundError as error:
         raise VastError("vast_input_missing", f"no file `{path}`") from error
@@ -241,10 +243,10 @@ def _stat(path: Path) -> os.stat_result:
         raise _unreadable(path, error) from error
 
 
-def _read(path: Path) -> tuple[os.stat_result, str]:
-    """The state of a file that stood still while it was read."""
+def _read_unchanged(path: Path) -> tuple[os.stat_result, str]:
+    """Status and SHA-256 of a file that did not change while it was read."""
     try:
-        for _ in range(TRIES):
+        for _ in range(READ_ATTEMPTS):
             before = path.stat()
             sha256 = files.sha256(path)
             after = path.stat()

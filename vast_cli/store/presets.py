@@ -1,4 +1,4 @@
-"""Presets: named sets of render options in YAML; the user's folder wins over the shipped one."""
+"""Presets: named sets of render options in YAML files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from vast_cli.store import assets, folders
 
 
 def available() -> dict[str, Path]:
-    """All presets by name."""
+    """Preset files by name; the user's hide shipped ones of the same name."""
     paths: dict[str, Path] = {}
     for folder in (assets.data_folder("presets"), folders.presets_folder()):
         if folder.is_dir():
@@ -24,7 +24,7 @@ def load(name: str, allowed: Sequence[str]) -> dict[str, Any]:
     """Options of preset `name`.
 
     Raises:
-        VastError: `vast_preset_unknown` with the nearest name, `vast_option_invalid` for keys that are no options.
+        VastError: `vast_preset_unknown` with the closest name, `vast_option_invalid` for keys that are no options.
     """
     presets = available()
     if name not in presets:
@@ -35,7 +35,7 @@ def load(name: str, allowed: Sequence[str]) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise VastError("vast_option_invalid", f"preset `{presets[name]}` cannot be read: {error}") from error
     if not isinstance(values, dict):
-        raise VastError("vast_option_invalid", f"preset `{presets[name]}` is no table of options")
+        raise VastError("vast_option_invalid", f"preset `{presets[name]}` is not a mapping of options")
     values.pop("description", None)
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
     for key in values:
