@@ -22,13 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch import state as journal
 from vast_cli.batch.planning import decisions
 from vast_cli.batch.planning.estimate import estimate
-from vast_cli.batch.planning.fingerprint import Origins
-from vast_cli.batch.state import replay
+from vast_cli.batch.planning.fingerprint import Fingerprinter
+from vast_cli.batch.state import journal_lines
 from vast_cli.batch.state.folder import open_batch
-from vast_cli.store.hashes import Hashes
+from vast_cli.batch.state.journal_replay import find_journals, replay_journals
+from vast_cli.store.hashes import FileHashes
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD_NS = 10_000_000_000  # the memory distrusts files that were changed this very second
@@ -64,22 +64,22 @@ def template(manifest: Path) -> str:
 def finish(manifest: Path, cache: Path) -> None:
     """Files for all outputs, and the journal that a run would have left."""
     batch = open_batch(manifest, output=template(manifest))
-    origins = Origins(Hashes(cache))
+    fingerprinter = Fingerprinter(FileHashes(cache))
     (manifest.parent / "out").mkdir()
     lines, seq = [], 0
     for job in batch.jobs:
-        there = origins.of(job)
+        fingerprint = fingerprinter.fingerprint(job)
         job.output.write_bytes(job.id.encode())
         status = job.output.stat()
         done = {
-            "fp": there.fingerprint, "origin": there.as_dict(), "action": "run", "output": str(job.output),
+            "fp": fingerprint.digest, "origin": fingerprint.as_dict(), "action": "run", "output": str(job.output),
             "size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": "0" * 64, "seconds": 40.0,
             "frames": 100, "duration_s": 4.0, "gates": {"sync": 0.9}, "stages": {"listen": 0.1, "render": 39.0},
         }  # fmt: skip
         for event, fields in (("job_started", {"worker": 0}), ("job_done", done)):
             seq += 1
             head = {"v": 1, "seq": seq, "t": "2026-03-04T05:06:07.123Z", "run": "r8f3c2aa", "event": event}
-            lines.append(journal.encode(head | {"id": job.id, "attempt": 1, **fields}))
+            lines.append(journal_lines.encode_line(head | {"id": job.id, "attempt": 1, **fields}))
     batch.folder.mkdir()
     (batch.folder / "journal.jsonl").write_bytes(b"".join(lines))
 
@@ -109,8 +109,8 @@ def parts(manifest: Path, cache: Path) -> dict[str, float]:
         return result
 
     batch = timed("manifest", lambda: open_batch(manifest, output=template(manifest)))
-    state = timed("journal", lambda: replay.replay(replay.find_journals(batch.folder)))
-    planned = timed("plan", lambda: decisions.make_plan(batch.jobs, state, Hashes(cache)))
+    state = timed("journal", lambda: replay_journals(find_journals(batch.folder)))
+    planned = timed("plan", lambda: decisions.plan_jobs(batch.jobs, state, FileHashes(cache)))
     timed("estimate", lambda: estimate(planned, state, workers=2, cache=cache))
     return figures
 

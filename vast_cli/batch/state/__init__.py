@@ -1,8 +1,5 @@
-"""The journal of a batch, one JSON object a line: `lines` are read, the `writer` appends, `replay` tells what became
-of each job.
+"""Keeps what a batch must remember between runs in its state folder.
+
+`journal` appends a line for each thing that happens, `journal_lines` reads and checks the lines, `journal_replay` turns
+them into the state of every job. `command_line` and `overrides` keep what users said, `folder` opens and locks it all.
 """
-
-from vast_cli.batch.state.lines import Row, decode, encode, read
-from vast_cli.batch.state.writer import Journal
-
-__all__ = ["Journal", "Row", "decode", "encode", "read"]

@@ -1,4 +1,4 @@
-"""A manifest and where its state lies: opened for a look by anybody, held by one run at a time."""
+"""Opens a batch (its manifest and its state folder) and locks it: anybody may look, one run at a time may write."""
 
 import re
 import time
@@ -12,29 +12,29 @@ from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import Manifest, load
 from vast_cli.batch.planning import shards
 from vast_cli.batch.planning.shards import Shard
-from vast_cli.batch.state import overrides as kept
-from vast_cli.batch.state.command import Command, last_command
+from vast_cli.batch.state.command_line import CommandLine, last_command_line
+from vast_cli.batch.state.overrides import apply_overrides, load_overrides, record_overrides
 from vast_cli.core import locks
 from vast_cli.core.errors import VastError
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A manifest that was read, and where its state lies.
+class OpenBatch:
+    """A manifest that was read, and its state folder.
 
     Attributes:
-        manifest: all its jobs, as it gives them.
+        manifest: all its jobs, as written.
         jobs: those of this shard, with what `vast retry --set` changed.
         folder: the state folder.
         shard: part of the manifest; None: all of it.
-        command: what was said beside the manifest, as the journal keeps it.
+        command_line: what was said beside the manifest, as the journal keeps it.
     """
 
     manifest: Manifest
     jobs: tuple[Job, ...]
     folder: Path
     shard: Shard | None
-    command: Command
+    command_line: CommandLine
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class Batch:
 
     @property
     def report(self) -> Path:
-        """The page that a run ends with."""
+        """The HTML report that a run writes at its end."""
         return self.folder / "report.html"
 
 
@@ -51,90 +51,98 @@ def open_batch(
     path: Path | None,
     *,
     output: str | None = None,
-    given: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     state: Path | None = None,
     shard: Shard | None = None,
-    remember: bool = False,
-) -> Batch:
-    """Read a manifest and find its state; writes nothing.
+    reuse_options: bool = False,
+) -> OpenBatch:
+    """Read a manifest and find its state folder; writes nothing.
 
     Args:
         path: the manifest; None or `-`: JSON Lines from standard input.
-        output: template for the names of outputs.
-        given: options for all jobs, weaker than their own cells.
+        output: template of the outputs' names.
+        options: for all jobs, weaker than their own cells.
         overrides: `--set key=value`: stronger than anything.
         state: the state folder; `NAME.vast` beside the manifest if not given.
         shard: only this part of the jobs.
-        remember: take what is not given from the last run of this batch.
+        reuse_options: take what is not given from the last run of this batch.
 
     Raises:
         VastError: `vast_manifest_invalid` with a line for each fault; `vast_option_invalid`; `vast_input_missing`.
     """
     if path is not None and str(path) == "-":
         path = None
-    if state is None:
-        if path is None:
-            raise VastError(
-                "vast_option_invalid", "a manifest from standard input has no place for its state",
-                hint="name a folder: `--state FOLDER`",
-            )  # fmt: skip
-        state = path.with_name(path.stem + ".vast")
-    folder = state.absolute()
+    folder = _state_folder(path, state)
     base = Path.cwd() if path is None else path.absolute().parent
-    command = Command.of(base, output=output, given=given or {}, overrides=overrides or {})
-    if remember:
-        command = command.over(last_command(folder))
+    command_line = CommandLine.of(base, output=output, options=options or {}, overrides=overrides or {})
+    if reuse_options:
+        command_line = command_line.completed_by(last_command_line(folder))
     manifest = load(
-        path, output=command.template(base), command_line=command.paths("given", base),
-        overrides=command.paths("overrides", base),
-    )  # fmt: skip
-    return Batch(manifest, _jobs(manifest, folder, shard, command), folder, shard, command)
+        path,
+        output=command_line.output_template(base),
+        command_line=command_line.absolute_options(base),
+        overrides=command_line.absolute_overrides(base),
+    )
+    return OpenBatch(manifest, _jobs(manifest, folder, shard, command_line), folder, shard, command_line)
 
 
-def _jobs(manifest: Manifest, folder: Path, shard: Shard | None, command: Command) -> tuple[Job, ...]:
-    jobs = kept.apply(manifest, kept.load(folder), fixed=command.overrides.keys()).jobs
+def _state_folder(manifest: Path | None, state: Path | None) -> Path:
+    if state is not None:
+        return state.absolute()
+    if manifest is None:
+        raise VastError(
+            "vast_option_invalid",
+            "a manifest from standard input has no place for its state",
+            hint="name a folder: `--state FOLDER`",
+        )
+    return manifest.with_name(manifest.stem + ".vast").absolute()
+
+
+def _jobs(manifest: Manifest, folder: Path, shard: Shard | None, command_line: CommandLine) -> tuple[Job, ...]:
+    jobs = apply_overrides(manifest, load_overrides(folder), fixed=command_line.overrides.keys()).jobs
     return tuple(job for job in jobs if shard is None or shard.holds(job.id))
 
 
-def change(batch: Batch, ids: Collection[str], cells: Mapping[str, str]) -> Batch:
-    """The batch with `vast retry --set` for the jobs `ids`, kept for later runs.
+def override_jobs(batch: OpenBatch, ids: Collection[str], cells: Mapping[str, str]) -> OpenBatch:
+    """The batch with `vast retry --set` applied to the jobs `ids`, and kept for later runs.
 
     Raises:
-        VastError: as `overrides.record` and `overrides.apply`.
+        VastError: as `record_overrides` and `apply_overrides`.
     """
-    kept.record(batch.folder, batch.manifest, ids, cells)
-    return replace(batch, jobs=_jobs(batch.manifest, batch.folder, batch.shard, batch.command))
+    record_overrides(batch.folder, batch.manifest, ids, cells)
+    return replace(batch, jobs=_jobs(batch.manifest, batch.folder, batch.shard, batch.command_line))
 
 
-# --- locks ---------------------------------------------------------------------------------------------------------
+# --- locks ----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def hold(batch: Batch, *, wait: bool) -> Iterator[None]:
-    """Hold the batch, or this shard of it; the whole and its shards exclude each other.
+def lock_batch(batch: OpenBatch, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of the batch, or of its shard; the whole batch and its shards exclude each other.
 
     Raises:
-        VastError: `vast_locked`, if `wait` does not say to wait for whoever holds it.
+        VastError: `vast_locked`, if another run holds the batch and `wait` is false.
     """
     wait_s = None if wait else 0.0
-    with locks.hold(batch.folder / shards.lock_name(batch.shard), wait_s=wait_s, what=f"`{batch.name}`"):
+    with locks.hold(batch.folder / shards.lock_name(batch.shard), wait_s=wait_s, name=f"`{batch.name}`"):
         while (other := _other_run(batch)) is not None:
             if not wait:
-                raise VastError("vast_locked", f"`{batch.name}` is in use, cut in another way, by {other}")
+                raise VastError("vast_locked", f"`{batch.name}` is in use, split into other shards, by {other}")
             time.sleep(1.0)
         yield
 
 
-def _other_run(batch: Batch) -> locks.Owner | None:
+def _other_run(batch: OpenBatch) -> locks.Owner | None:
+    """The owner of a lock that excludes this batch: any but those of the other shards of the same split."""
     own = shards.lock_name(batch.shard)
     for path in find_locks(batch.folder):
-        beside = batch.shard is not None and path.name.endswith(f"-of-{batch.shard.n}")
-        if path.name != own and not beside and (owner := locks.owner(path)) is not None:
+        same_split = batch.shard is not None and path.name.endswith(f"-of-{batch.shard.n}")
+        if path.name != own and not same_split and (owner := locks.owner(path)) is not None:
             return owner
     return None
 
 
 def find_locks(folder: Path) -> list[Path]:
-    """The locks of a state folder: the whole manifest's and those of shards."""
+    """The locks of a state folder: of the whole manifest and of its shards."""
     return [path for path in sorted(folder.glob("lock*")) if re.fullmatch(r"lock(\.\d+-of-\d+)?", path.name)]

@@ -1,6 +1,6 @@
-"""What `vast retry --set` changed for single jobs, kept so that the next plain `vast batch` does not undo it.
+"""Keeps what `vast retry --set` changed for single jobs, so that the next plain `vast batch` does not undo it.
 
-A change lapses by itself when the manifest's own value becomes another one: whoever edits the row means the row.
+A change lapses when the manifest's own value of the option changes: an edited row has the last word.
 """
 
 import json
@@ -15,23 +15,23 @@ from vast_cli.batch.manifest.cells import Cleaner, Values
 from vast_cli.batch.manifest.faults import Faults
 from vast_cli.batch.manifest.options import FILES, key_of
 from vast_cli.batch.manifest.resolve import make_jobs
-from vast_cli.batch.state.command import way_from
+from vast_cli.batch.state.command_line import relative_path
 from vast_cli.core import files, locks
 from vast_cli.core.errors import VastError
 
-NAME = "overrides.json"
+FILE_NAME = "overrides.json"
 VERSION = 1
 
-Changes = dict[str, dict[str, dict[str, Any]]]  # id -> key -> {value, instead_of}
+JobOverrides = dict[str, dict[str, dict[str, Any]]]  # id -> key -> {value, instead_of}
 
 
-def load(folder: Path) -> Changes:
-    """The changes kept in a state folder.
+def load_overrides(folder: Path) -> JobOverrides:
+    """The overrides kept in a state folder.
 
     Raises:
         VastError: `vast_record_invalid`, `vast_input_unreadable`.
     """
-    path = folder / NAME
+    path = folder / FILE_NAME
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != VERSION or not isinstance(document["jobs"], dict):
@@ -43,30 +43,30 @@ def load(folder: Path) -> Changes:
         raise VastError("vast_input_unreadable", f"`{path}` cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise VastError(
-            "vast_record_invalid", f"`{path}` is not what `vast retry --set` wrote", hint="mend or remove it"
+            "vast_record_invalid", f"`{path}` is not what `vast retry --set` wrote", hint="fix or remove it"
         ) from error
 
 
-def apply(manifest: Manifest, changes: Changes, *, fixed: Collection[str] = ()) -> Manifest:
-    """The manifest with the changes that still hold.
+def apply_overrides(manifest: Manifest, overrides: JobOverrides, *, fixed: Collection[str] = ()) -> Manifest:
+    """The manifest with the overrides that still hold.
 
     Args:
         manifest: as it was read.
-        changes: of `load`.
-        fixed: keys that `--set` gives now; they stay as they are.
+        overrides: of `load_overrides`.
+        fixed: keys that `--set` sets now; they stay as they are.
 
     Raises:
-        VastError: `vast_option_invalid`; `vast_manifest_invalid` if the outputs of two jobs meet then.
+        VastError: `vast_option_invalid`; `vast_manifest_invalid` if two jobs have one output then.
     """
     patches: dict[str, Values] = {}
     for job in manifest.jobs:
         cells = {
-            key: change["value"]
-            for key, change in changes.get(job.id, {}).items()
-            if key not in fixed and change["instead_of"] == _own(job, key, manifest.folder)
+            key: override["value"]
+            for key, override in overrides.get(job.id, {}).items()
+            if key not in fixed and override["instead_of"] == _manifest_value(job, key, manifest.folder)
         }
         if cells:
-            patches[job.id] = Cleaner().strictly(cells, manifest.folder, _said)
+            patches[job.id] = Cleaner().strictly(cells, manifest.folder, _label)
     if not patches:
         return manifest
     faults = Faults(manifest.source.noun)
@@ -74,37 +74,41 @@ def apply(manifest: Manifest, changes: Changes, *, fixed: Collection[str] = ()) 
     return replace(manifest, jobs=tuple(jobs))
 
 
-def record(folder: Path, manifest: Manifest, ids: Collection[str], cells: Mapping[str, str]) -> None:
-    """Keep `cells` for the jobs `ids`, beside what was kept before. Paths in them start at the current folder.
+def record_overrides(folder: Path, manifest: Manifest, ids: Collection[str], cells: Mapping[str, str]) -> None:
+    """Keep `cells` for the jobs `ids`, beside the overrides kept before. Paths in them start at the current folder.
 
     Args:
         folder: the state folder.
-        manifest: as it was read, without changes.
+        manifest: as it was read, without overrides.
         ids: of jobs.
         cells: key -> text.
 
     Raises:
         VastError: `vast_option_invalid`; `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed`.
     """
-    Cleaner().strictly(cells, Path.cwd(), _said)
+    Cleaner().strictly(cells, Path.cwd(), _label)
     texts = {key_of(name): text for name, text in cells.items()}
     for role in texts.keys() & set(FILES):
-        texts[role] = way_from(Path(texts[role]).absolute(), manifest.folder)
-    with locks.hold(folder / f"{NAME}.lock", wait_s=60, named=False, keep=False):  # shards share the file
-        changes = load(folder)
+        texts[role] = relative_path(Path(texts[role]).absolute(), manifest.folder)
+    # shards share the file
+    with locks.hold(folder / f"{FILE_NAME}.lock", wait_s=60, record_owner=False, keep_file=False):
+        overrides = load_overrides(folder)
         for job in manifest.jobs:
             if job.id in ids:
-                new = {k: {"value": v, "instead_of": _own(job, k, manifest.folder)} for k, v in texts.items()}
-                changes[job.id] = changes.get(job.id, {}) | new
-        with files.atomic_write(folder / NAME) as part:
-            part.write_text(json.dumps({"version": VERSION, "jobs": changes}, indent=1), encoding="utf-8")
+                new = {
+                    key: {"value": text, "instead_of": _manifest_value(job, key, manifest.folder)}
+                    for key, text in texts.items()
+                }
+                overrides[job.id] = overrides.get(job.id, {}) | new
+        with files.atomic_write(folder / FILE_NAME) as part:
+            part.write_text(json.dumps({"version": VERSION, "jobs": overrides}, indent=1), encoding="utf-8")
 
 
-def _said(key: str) -> str:
+def _label(key: str) -> str:
     return f"`--set {key}`"
 
 
-def _own(job: Job, key: str, base: Path) -> Any:
+def _manifest_value(job: Job, key: str, base: Path) -> Any:
     """The manifest's value as JSON gives it back."""
     value = job.extra.get(key) if key.startswith("x_") else job.options.get(key, getattr(job, key, None))
-    return way_from(value, base) if isinstance(value, Path) else json.loads(json.dumps(value, default=str))
+    return relative_path(value, base) if isinstance(value, Path) else json.loads(json.dumps(value, default=str))
