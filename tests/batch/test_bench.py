@@ -157,4 +157,4 @@ def test_the_real_one(tmp_path: Path) -> None:
     assert found["cold_s"] > found["warm_s"] > 0
     assert found["cold_s"] + found["warm_s"] < wall_s
     assert found["cold_fps"] * found["cold_s"] == pytest.approx(25 * found["sound_s"], abs=1)
-    assert [speed.source for speed in speeds.load(tmp_path)] == ["bench"]
+    assert [speed.source for speed in speeds.load_speeds(tmp_path)] == ["bench"]

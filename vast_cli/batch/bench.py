@@ -18,11 +18,11 @@ from vast_cli.batch.execution.executors import Executor, make_executor
 from vast_cli.batch.job import Died, Done, Failed, Job, Outcome, Ready, Task, WorkerSettings
 from vast_cli.batch.manifest import BUILT_IN
 from vast_cli.batch.planning import speeds
-from vast_cli.batch.planning.speeds import Speed
+from vast_cli.batch.planning.speeds import RenderSpeed
 from vast_cli.core import devices
 from vast_cli.core.errors import VastError
 from vast_cli.store import assets, bundles
-from vast_cli.store.cache import Hashes
+from vast_cli.store.cache import FileHashes
 
 Tell = Callable[[str], None]
 LONG = 2  # times the example, to tell a job's fixed cost from its rate
@@ -62,7 +62,7 @@ class Bench:
     warm_fps: float
     workers: int
     all_fps: float
-    speed: Speed
+    speed: RenderSpeed
     stages: dict[str, float] = field(default_factory=dict)
     busy: float | None = None
 
@@ -121,10 +121,10 @@ def bench(
         all_fps = sum(outcome.n_frames for outcome in outcomes) / wall_s
     tell("each stage alone")
     stages, prompt_s = bench_stages.measure(examples, avatar=avatar, device=device, dtype=dtype, scratch=scratch)
-    job_s, rate = speeds.fit([warm[0].duration_s, long[0].duration_s], [warm_s, long_s])
+    job_s, rate = speeds.fit_job_time([warm[0].duration_s, long[0].duration_s], [warm_s, long_s])
     crowd = max(1.0, workers * warm_fps / all_fps)  # they share memory and caches
-    speed = Speed(
-        avatar=avatar_hash(bundles.find(avatar), Hashes(None))[:16],
+    speed = RenderSpeed(
+        avatar=avatar_hash(bundles.find(avatar), FileHashes(None))[:16],
         detail=str(BUILT_IN["detail"]),
         seconds_per_s=crowd * rate,
         job_s=crowd * job_s,

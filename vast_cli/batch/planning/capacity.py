@@ -1,4 +1,4 @@
-"""How many workers a machine takes: one a core and as memory allows, or one a GPU."""
+"""Decides how many workers a machine can run: one per core as memory allows, or one per GPU."""
 
 from pathlib import Path
 
@@ -6,13 +6,19 @@ from vast_cli.core import devices
 from vast_cli.core.memory import free_memory
 
 WORKER_BYTES = 1_000_000_000  # of a worker; measured: 0.63 GB of its own at full detail, ffmpeg and gates included
+NVIDIA_DRIVER = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version")
 
 
-def count(asked: int, device: str) -> int:
-    """Workers to start when the user asks for `asked`; 0: what the machine takes."""
-    if asked > 0:
-        return asked
-    if device != "cpu" and (gpus := _gpus()) and not device.startswith("cuda:"):
+def worker_count(requested: int, device: str) -> int:
+    """The number of workers to start.
+
+    Args:
+        requested: by the user; 0: what the machine can run.
+        device: the option `--device`.
+    """
+    if requested > 0:
+        return requested
+    if device != "cpu" and (gpus := _gpu_count()) and not device.startswith("cuda:"):
         return gpus
     if device.startswith("cuda"):
         return 1
@@ -21,9 +27,14 @@ def count(asked: int, device: str) -> int:
     return int(max(1, min(devices.cores(), fitting)))
 
 
-def _gpus() -> int:
-    """Number of CUDA devices; torch is only asked where there is a driver, it takes seconds to load."""
-    if not any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version")):
+def has_nvidia_driver() -> bool:
+    """Whether this machine has a driver for NVIDIA GPUs, found without loading torch."""
+    return any(Path(name).exists() for name in NVIDIA_DRIVER)
+
+
+def _gpu_count() -> int:
+    """Number of CUDA devices; torch takes seconds to load, so it is imported only where there is a driver."""
+    if not has_nvidia_driver():
         return 0
     import torch
 

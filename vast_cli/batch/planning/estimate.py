@@ -1,43 +1,43 @@
-"""When a batch will be done and how much disk it takes: from its own finished jobs, else from this machine's memory."""
+"""Estimates when a batch ends and how much disk it takes, from its finished jobs or else from this machine's speeds."""
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from vast_cli.batch.planning import speeds
-from vast_cli.batch.planning.decisions import Planned
-from vast_cli.batch.planning.speeds import Key, Speed
-from vast_cli.batch.state.replay import State
+from vast_cli.batch.planning.decisions import PlannedJob
+from vast_cli.batch.planning.speeds import RenderSpeed, SpeedKey
+from vast_cli.batch.state.journal_replay import BatchState
 from vast_cli.core import devices
 from vast_cli.core.text import human_size
 
-HINT = "`vast bench` measures this machine; a batch under way knows by itself"
+NO_SPEED_HINT = "`vast bench` measures this machine; a running batch measures itself"
 CRF_OCTAVE = 6.0  # steps of crf that halve an H.264 file
-SPARE = 1.1  # disk wanted over what the videos take: staged files, segments
+DISK_MARGIN = 1.1  # required disk over the size of the videos: staged files, segments
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is expected of a plan.
+    """The expected time and disk of a plan.
 
     Attributes:
-        seconds: wall time; None if the machine is unknown.
+        seconds: wall time; None if the speed of the machine is unknown.
         bytes: of all videos to come; None likewise.
-        finish: local time at which it would end if it began now.
-        sound_s: seconds of sound to render, those of unknown length taken as the mean of the others.
-        source: where it comes from: `this batch`, `this machine`, `this machine, another avatar`.
+        finish: local time at which a run that starts now would end.
+        audio_s: seconds of audio to render, where unknown lengths count as the mean of the others.
+        source: where the speeds come from: `this batch`, `this machine`, `this machine, another avatar`.
         hint: what to do if there is no estimate.
         warnings: disks that are too small.
-        jobs: expected seconds of each job that runs, by id, in a worker that is warm; empty if they cannot be told.
+        jobs: expected seconds of each job that runs, by id, in a worker that is warm; empty if unknown.
     """
 
     seconds: float | None = None
     bytes: int | None = None
     finish: datetime | None = None
-    sound_s: float | None = None
+    audio_s: float | None = None
     source: str | None = None
     hint: str | None = None
     warnings: tuple[str, ...] = ()
@@ -45,14 +45,20 @@ class Estimate:
 
     def document(self) -> dict[str, Any]:
         """For JSON; without the single jobs."""
-        row = {name: value for name, value in asdict(self).items() if name != "jobs"}
-        row |= {"finish": None if self.finish is None else self.finish.isoformat(timespec="seconds")}
-        return row | {"warnings": list(self.warnings)}
+        return {
+            "seconds": self.seconds,
+            "bytes": self.bytes,
+            "finish": None if self.finish is None else self.finish.isoformat(timespec="seconds"),
+            "sound_s": self.audio_s,
+            "source": self.source,
+            "hint": self.hint,
+            "warnings": list(self.warnings),
+        }
 
 
 def estimate(
-    planned: Sequence[Planned],
-    state: State,
+    planned: Sequence[PlannedJob],
+    state: BatchState,
     *,
     workers: int,
     cache: Path | None,
@@ -66,61 +72,63 @@ def estimate(
     counted once each.
 
     Args:
-        planned: of `make_plan`.
-        state: replay of the journals, whose finished jobs are the best teachers.
+        planned: of `plan_jobs`.
+        state: replay of the journals; its finished jobs are the best measurement.
         workers: jobs at once.
         cache: folder with the machine's speeds.
         device: the option `--device`.
         cores: of this machine.
-        now: when it begins.
+        now: when the run starts.
     """
     now = now or datetime.now(timezone.utc).astimezone()
-    todo = [one for one in planned if one.action == "run" and one.origin is not None]
+    todo = [one for one in planned if one.action == "run" and one.fingerprint is not None]
     if not todo:
         return Estimate(0.0, 0, now, 0.0, "nothing to do")
-    known = [one.sound_s for one in todo if one.sound_s is not None]
+    known = [one.audio_s for one in todo if one.audio_s is not None]
     if not known:
-        return Estimate(hint="no sound says how long it is")
+        return Estimate(hint="the lengths of the audio files are unknown")
     mean = sum(known) / len(known)
-    lengths = [mean if one.sound_s is None else one.sound_s for one in todo]
-    found = _find(todo, state, [] if cache is None else speeds.load(cache, device=device))
+    lengths = [mean if one.audio_s is None else one.audio_s for one in todo]
+    found = _speeds_of(todo, state, [] if cache is None else speeds.load_speeds(cache, device=device))
     if found is None:
-        return Estimate(sound_s=sum(lengths), hint=HINT)
+        return Estimate(audio_s=sum(lengths), hint=NO_SPEED_HINT)
     table, source = found
-    sizes = [_bytes(one, length, table) for one, length in zip(todo, lengths, strict=True)]
+    sizes = [_video_bytes(one, length, table) for one, length in zip(todo, lengths, strict=True)]
     workers = max(1, min(workers, len(todo)))
-    each = [
-        _job_seconds(table[_key(one)], s, workers, cores or devices.cores())
-        for one, s in zip(todo, lengths, strict=True)
+    job_seconds = [
+        _job_seconds(table[_speed_key(one)], length, workers, cores or devices.cores())
+        for one, length in zip(todo, lengths, strict=True)
     ]
-    seconds = _wall_seconds(todo, each, table, workers)
+    seconds = _wall_seconds(todo, job_seconds, table, workers)
     return Estimate(
         seconds=seconds,
         bytes=round(sum(sizes)),
         finish=now + timedelta(seconds=seconds),
-        sound_s=sum(lengths),
+        audio_s=sum(lengths),
         source=source,
-        warnings=tuple(_disks(todo, sizes)),
-        jobs={one.job.id: wall for one, wall in zip(todo, each, strict=True)},
+        warnings=tuple(_disk_warnings(todo, sizes)),
+        jobs={one.job.id: job_s for one, job_s in zip(todo, job_seconds, strict=True)},
     )
 
 
-def _key(one: Planned) -> Key:
-    assert one.origin is not None
-    return speeds.key_of(one.origin.avatar, one.origin.options)
+def _speed_key(one: PlannedJob) -> SpeedKey:
+    assert one.fingerprint is not None
+    return speeds.speed_key(one.fingerprint.avatar, one.fingerprint.options)
 
 
-def _find(todo: Sequence[Planned], state: State, machine: Sequence[Speed]) -> tuple[Mapping[Key, Speed], str] | None:
-    """A speed for every avatar and detail of the jobs, and the weakest source that was needed."""
-    own = speeds.learn(state)
-    table: dict[Key, Speed] = {}
+def _speeds_of(
+    todo: Sequence[PlannedJob], state: BatchState, machine: Sequence[RenderSpeed]
+) -> tuple[Mapping[SpeedKey, RenderSpeed], str] | None:
+    """A speed for every avatar and detail of the jobs, and the weakest source used; None if one is unknown."""
+    own = speeds.speeds_of_batch(state)
+    table: dict[SpeedKey, RenderSpeed] = {}
     weakest = 0
-    for key in {_key(one) for one in todo}:
+    for key in {_speed_key(one) for one in todo}:
         exact = next((speed for speed in machine if speed.key == key), None)
-        alike = next((speed for speed in machine if speed.detail == key[1]), None)
-        for rank, speed in enumerate((own.get(key), exact, alike)):
+        similar = next((speed for speed in machine if speed.detail == key[1]), None)
+        for rank, speed in enumerate((own.get(key), exact, similar)):
             if speed is not None:
-                table[key] = _with_start(speed, exact or alike) if rank == 0 else speed
+                table[key] = _with_start(speed, exact or similar) if rank == 0 else speed
                 weakest = max(weakest, rank)
                 break
         else:
@@ -128,47 +136,53 @@ def _find(todo: Sequence[Planned], state: State, machine: Sequence[Speed]) -> tu
     return table, ("this batch", "this machine", "this machine, another avatar")[weakest]
 
 
-def _with_start(speed: Speed, machine: Speed | None) -> Speed:
-    """A batch does not know what the start of a worker takes; what prompts took is in its jobs' times."""
-    if machine is None:
-        return speed
-    return Speed(**{**asdict(speed), "start_s": machine.start_s})
+def _with_start(speed: RenderSpeed, machine: RenderSpeed | None) -> RenderSpeed:
+    """The speed of a batch with the machine's start time, which no job measures; prompts are in the jobs' times."""
+    return speed if machine is None else replace(speed, start_s=machine.start_s)
 
 
-def _job_seconds(speed: Speed, sound_s: float, workers: int, cores: int) -> float:
-    crowd = max(1.0, workers / cores) / max(1.0, speed.workers / cores)
-    return crowd * (speed.job_s + speed.seconds_per_s * sound_s)
+def _job_seconds(speed: RenderSpeed, audio_s: float, workers: int, cores: int) -> float:
+    slowdown = max(1.0, workers / cores) / max(1.0, speed.workers / cores)
+    return slowdown * (speed.job_s + speed.seconds_per_s * audio_s)
 
 
-def _wall_seconds(todo: Sequence[Planned], each: Sequence[float], table: Mapping[Key, Speed], workers: int) -> float:
-    prompts = {one.origin.inputs["prompt"]: _key(one) for one in todo if one.origin and "prompt" in one.origin.inputs}
-    total = sum(each) + sum(table[key].prompt_s for key in prompts.values())
-    return max(speed.start_s for speed in table.values()) + max(total / workers, max(each))
+def _wall_seconds(
+    todo: Sequence[PlannedJob], job_seconds: Sequence[float], table: Mapping[SpeedKey, RenderSpeed], workers: int
+) -> float:
+    prompts = {
+        one.fingerprint.inputs["prompt"]: _speed_key(one)
+        for one in todo
+        if one.fingerprint and "prompt" in one.fingerprint.inputs
+    }
+    total = sum(job_seconds) + sum(table[key].prompt_s for key in prompts.values())
+    return max(speed.start_s for speed in table.values()) + max(total / workers, max(job_seconds))
 
 
-def _bytes(one: Planned, length: float, table: Mapping[Key, Speed]) -> float:
-    assert one.origin is not None
-    speed = table[_key(one)]
-    crf = float(one.origin.options.get("crf", speed.crf))
-    return float(length * speed.bytes_per_s * 2 ** ((speed.crf - crf) / CRF_OCTAVE))
+def _video_bytes(one: PlannedJob, audio_s: float, table: Mapping[SpeedKey, RenderSpeed]) -> float:
+    assert one.fingerprint is not None
+    speed = table[_speed_key(one)]
+    crf = float(one.fingerprint.options.get("crf", speed.crf))
+    return float(audio_s * speed.bytes_per_s * 2 ** ((speed.crf - crf) / CRF_OCTAVE))
 
 
-def _disks(todo: Sequence[Planned], sizes: Sequence[float]) -> list[str]:
-    """Warnings for file systems that cannot hold what comes."""
-    wanted: dict[int, float] = {}
+def _disk_warnings(todo: Sequence[PlannedJob], sizes: Sequence[float]) -> list[str]:
+    """Warnings for file systems that cannot hold the videos."""
+    required: dict[int, float] = {}
     folders: dict[Path, tuple[int, Path]] = {}
-    places: dict[int, Path] = {}
+    examples: dict[int, Path] = {}  # a folder of each device
     for one, size in zip(todo, sizes, strict=True):
         folder = one.job.output.parent
         if folder not in folders:
-            there = next((path for path in (folder, *folder.parents) if path.is_dir()), Path(folder.anchor))
-            folders[folder] = there.stat().st_dev, there
-        device, there = folders[folder]
-        wanted[device] = wanted.get(device, 0.0) + size
-        places.setdefault(device, there)
+            existing = next((path for path in (folder, *folder.parents) if path.is_dir()), Path(folder.anchor))
+            folders[folder] = existing.stat().st_dev, existing
+        device, existing = folders[folder]
+        required[device] = required.get(device, 0.0) + size
+        examples.setdefault(device, existing)
     warnings = []
-    for device, size in wanted.items():
-        free = shutil.disk_usage(places[device]).free
-        if SPARE * size > free:
-            warnings.append(f"the videos take about {human_size(size)}, `{places[device]}` has {human_size(free)} left")
+    for device, size in required.items():
+        free = shutil.disk_usage(examples[device]).free
+        if DISK_MARGIN * size > free:
+            warnings.append(
+                f"the videos take about {human_size(size)}, `{examples[device]}` has {human_size(free)} left"
+            )
     return warnings

@@ -1,4 +1,4 @@
-"""What a job's bytes depend on, and the one number that stands for it: the fingerprint.
+"""Fingerprints of jobs: one hash of everything that decides the bytes of a result.
 
 Paths, order, output name, device, threads, workers, gates and the program's version are left out: a moved folder, a
 sorted manifest or an upgrade that changes no format reruns nothing.
@@ -7,44 +7,28 @@ sorted manifest or an upgrade that changes no format reruns nothing.
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vast_cli.batch.job import Job
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
+from vast_cli.pipeline.options import shaping
 from vast_cli.store import assets, bundles
+from vast_cli.store.hashes import FileHashes
 
-FORMAT = 1  # counts up when the same inputs, options and models come to give other bytes
-# options that change pixels or sound
-OPTIONS = (
-    "style_strength", "max_exaggeration", "crf", "encoder_preset", "codec", "detail", "face", "seed", "segment",
-)  # fmt: skip
-OF_MANNER = ("style_strength",)  # without prompt and style they change nothing
-OF_PROMPT = ("face",)
-# entries of weights/index.json; lagsync only measures
+FORMAT = 1  # counts up when the same inputs, options and models give other bytes
+# entries of weights/index.json that a video depends on; lagsync only measures
 MODELS = ("acoustic", "face_model", "index_sets", "style", "topology")
-TRACKER = ("face_detection_short_range", "face_mesh_backbone", "face_mesh_heads")  # only a prompt is tracked
-
-
-class Hashes(Protocol):
-    """What files hold, remembered by path, size and time (`vast_cli.store.hashes.Hashes`); both raise `VastError`."""
-
-    def digest(self, path: Path) -> str:
-        """SHA-256 of a file's bytes, hexadecimal."""
-        ...
-
-    def audio_s(self, path: Path, *, measure: Callable[[Path], float | None]) -> float | None:
-        """Seconds of audio, as `measure` finds them the first time."""
-        ...
+TRACKING_MODELS = ("face_detection_short_range", "face_mesh_backbone", "face_mesh_heads")  # only prompts are tracked
 
 
 @dataclass(frozen=True)
-class Origin:
-    """All that decides the bytes of a result.
+class Fingerprint:
+    """The parts of a job's fingerprint: everything that decides the bytes of its result.
 
     Attributes:
         inputs: role -> SHA-256 of the file.
@@ -61,35 +45,38 @@ class Origin:
     format: int = FORMAT
 
     @functools.cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the canonical JSON."""
+    def digest(self) -> str:
+        """The fingerprint itself: SHA-256 of the canonical JSON of its parts."""
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def difference(self, old: "Origin") -> str | None:
-        """Why a result of `old` is no longer right, in the words of `vast plan`; None if it is."""
+    def difference(self, old: "Fingerprint") -> str | None:
+        """Why a result with the fingerprint `old` is outdated, as a reason of `vast plan`; None if it is not."""
         if self.format != old.format:
             return "format_changed"
-        for reason, now, before in (
+        for reason, new_parts, old_parts in (
             ("input_changed", self.inputs, old.inputs),
             ("option_changed", self.options, old.options),
         ):
-            if changed := _changed(now, before):
+            if changed := _first_change(new_parts, old_parts):
                 return f"{reason}:{changed}"
         if self.avatar != old.avatar:
             return "avatar_changed"
-        changed = _changed(self.models, old.models)
+        changed = _first_change(self.models, old.models)
         return f"model_changed:{changed}" if changed else None
 
     def as_dict(self) -> dict[str, Any]:
         """For the journal."""
         return {
-            "inputs": dict(self.inputs), "options": dict(self.options), "models": dict(self.models),
-            "avatar": self.avatar, "format": self.format,
-        }  # fmt: skip
+            "inputs": dict(self.inputs),
+            "options": dict(self.options),
+            "models": dict(self.models),
+            "avatar": self.avatar,
+            "format": self.format,
+        }
 
     @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> "Origin":
+    def from_dict(cls, row: Mapping[str, Any]) -> "Fingerprint":
         """From the journal.
 
         Raises:
@@ -98,22 +85,22 @@ class Origin:
         return cls(**{name: row[name] for name in ("inputs", "options", "models", "avatar", "format")})
 
 
-def _changed(now: Mapping[str, Any], before: Mapping[str, Any]) -> str | None:
-    """The first name, in order of the alphabet, whose value is another one, new or gone."""
-    absent = object()
-    return next((n for n in sorted({*now, *before}) if now.get(n, absent) != before.get(n, absent)), None)
+def _first_change(new: Mapping[str, Any], old: Mapping[str, Any]) -> str | None:
+    """The first name in alphabetical order whose value changed, appeared or disappeared."""
+    missing = object()
+    return next((name for name in sorted({*new, *old}) if new.get(name, missing) != old.get(name, missing)), None)
 
 
-class Origins:
-    """Origins of many jobs: each avatar and each file is looked up once, however many jobs use it."""
+class Fingerprinter:
+    """Takes fingerprints of many jobs; looks up each avatar and each file once, however many jobs use it."""
 
-    def __init__(self, hashes: Hashes) -> None:
+    def __init__(self, hashes: FileHashes) -> None:
         self._hashes = hashes
         self._digests: dict[Path, str] = {}
         self._avatars: dict[str, str] = {}
 
-    def of(self, job: Job) -> Origin:
-        """What the bytes of `job` depend on.
+    def fingerprint(self, job: Job) -> Fingerprint:
+        """The fingerprint of a job.
 
         Raises:
             VastError: `vast_input_missing`, `vast_input_unreadable`, `vast_avatar_unknown`, `vast_record_invalid`,
@@ -124,7 +111,7 @@ class Origins:
         for path in job.inputs.values():
             if path not in self._digests:
                 self._digests[path] = self._hashes.digest(path)
-        return Origin(
+        return Fingerprint(
             inputs={role: self._digests[path] for role, path in job.inputs.items()},
             options=_options(job),
             models=_models(job.prompt is not None, assets.data_folder("weights")),
@@ -132,25 +119,16 @@ class Origins:
         )
 
 
-def origin(job: Job, hashes: Hashes) -> Origin:
-    """What the bytes of one job depend on; raises as `Origins.of`."""
-    return Origins(hashes).of(job)
-
-
 def _options(job: Job) -> dict[str, Any]:
-    idle: set[str] = set()
-    if job.prompt is None:
-        idle.update(OF_PROMPT)
-        if job.style is None:
-            idle.update(OF_MANNER)
-    chosen = {name: plain(job.options.get(name)) for name in OPTIONS if name not in idle}
-    return {name: value for name, value in chosen.items() if value is not None}  # so that an option can be added
+    names = shaping(prompt=job.prompt is not None, style=job.style is not None)
+    values = {name: _canonical(job.options.get(name)) for name in names}
+    return {name: value for name, value in values.items() if value is not None}  # so that options can be added
 
 
-def plain(value: Any) -> Any:
+def _canonical(value: Any) -> Any:
     """A value whose JSON does not depend on how it was written: `1.0` in YAML is `1` in CSV."""
     if isinstance(value, Enum):
-        return plain(value.value)
+        return _canonical(value.value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return str(value) if isinstance(value, Path) else value
@@ -158,15 +136,15 @@ def plain(value: Any) -> Any:
 
 @functools.cache
 def _models(tracked: bool, _folder: Path) -> Mapping[str, str]:
-    names = (*MODELS, *TRACKER) if tracked else MODELS
-    known = assets.index()
-    if missing := [name for name in names if name not in known]:
+    names = (*MODELS, *TRACKING_MODELS) if tracked else MODELS
+    index = assets.index()
+    if missing := [name for name in names if name not in index]:
         raise VastError("vast_asset_missing", f"no asset `{missing[0]}` in `weights/index.json`")
     return {name: assets.model_hash(name) for name in names}
 
 
-def avatar_hash(bundle: Path, hashes: Hashes) -> str:
-    """Hash of a bundle: the one its card names, which loading it verifies, or of the `.avatar` file.
+def avatar_hash(bundle: Path, hashes: FileHashes) -> str:
+    """Hash of an avatar: the one its card names (loading the bundle verifies it), or that of the `.avatar` file.
 
     Raises:
         VastError: `vast_record_invalid`, `vast_input_missing`, `vast_input_unreadable`.
@@ -187,7 +165,7 @@ def _card_hash(card: Path, _size: int, _mtime_ns: int) -> str:
     try:
         sha256 = json.loads(card.read_bytes())["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise VastError("vast_record_invalid", f"`{card}` is no card of an avatar") from error
+        raise VastError("vast_record_invalid", f"`{card}` is not the card of an avatar") from error
     if not isinstance(sha256, str):
         raise VastError("vast_record_invalid", f"`{card}` names no SHA-256")
     return sha256

@@ -1,14 +1,14 @@
-"""What a run would do: a decision for each job, how many workers, how long, how much disk. Nothing is changed."""
+"""Plans a run without changing anything: a decision for each job, the number of workers, the time and the disk."""
 
 from dataclasses import dataclass
 
 from vast_cli.batch.options import BatchOptions, selected
-from vast_cli.batch.planning import capacity, decisions
-from vast_cli.batch.planning.decisions import Planned
+from vast_cli.batch.planning import capacity
+from vast_cli.batch.planning.decisions import PlannedJob, plan_jobs
 from vast_cli.batch.planning.estimate import Estimate, estimate
-from vast_cli.batch.state import replay
-from vast_cli.batch.state.folder import Batch
-from vast_cli.store.hashes import Hashes
+from vast_cli.batch.state.folder import OpenBatch
+from vast_cli.batch.state.journal_replay import BatchState, find_journals, replay_journals
+from vast_cli.store.hashes import FileHashes
 
 
 @dataclass(frozen=True)
@@ -16,45 +16,45 @@ class Plan:
     """What a run would do.
 
     Attributes:
-        planned: a decision for every job, in the manifest's order.
-        workers: that it was made for.
-        estimate: time and disk.
+        jobs: every job with its decision, in the manifest's order.
+        workers: the number of workers.
+        estimate: time and disk with so many workers.
     """
 
-    planned: tuple[Planned, ...]
+    jobs: tuple[PlannedJob, ...]
     workers: int
     estimate: Estimate
 
     @property
     def to_run(self) -> int:
-        """Jobs that are not done yet, those that cannot be run included."""
-        return sum(one.action != "skip" for one in self.planned)
+        """Number of jobs that are not done yet, including those that cannot run."""
+        return sum(one.action != "skip" for one in self.jobs)
 
     @property
     def weights(self) -> dict[str, float]:
-        """How much of the work each job is that is not done yet, by id: seconds of sound."""
-        known = [one.sound_s for one in self.planned if one.action == "run" and one.sound_s is not None]
+        """How much work each job is that is not done yet, by id: seconds of audio."""
+        known = [one.audio_s for one in self.jobs if one.action == "run" and one.audio_s is not None]
         mean = sum(known) / len(known) if known else 1.0
         return {
-            one.job.id: 0.0 if one.action != "run" else mean if one.sound_s is None else one.sound_s
-            for one in self.planned
+            one.job.id: 0.0 if one.action != "run" else mean if one.audio_s is None else one.audio_s
+            for one in self.jobs
             if one.action != "skip"
         }
 
 
-def plan_batch(batch: Batch, options: BatchOptions, *, state: replay.State | None = None) -> Plan:
-    """Decide what becomes of every job; changes nothing.
+def plan_batch(batch: OpenBatch, options: BatchOptions, *, state: BatchState | None = None) -> Plan:
+    """Decide what a run does with every job; changes nothing.
 
     Raises:
         VastError: `vast_journal_corrupt`, `vast_record_version`, `vast_input_unreadable`, `vast_option_invalid`.
     """
-    state = state or replay.replay(replay.find_journals(batch.folder))
+    state = state or replay_journals(find_journals(batch.folder))
     jobs = selected(batch.jobs, options.select, state)
-    hashes = Hashes(options.cache_folder)
-    planned = decisions.make_plan(
+    hashes = FileHashes(options.cache_folder)
+    planned = plan_jobs(
         jobs, state, hashes, overwrite=options.overwrite, force=options.force, rerun_on=options.rerun_on
     )
-    workers = capacity.count(options.workers, options.device)
+    workers = capacity.worker_count(options.workers, options.device)
     return Plan(
         tuple(planned),
         workers,

@@ -1,4 +1,4 @@
-"""One manifest over several machines without a word between them: each takes the jobs whose ids hash to its number."""
+"""Splits a manifest over machines that do not communicate: each takes the jobs whose ids hash to its shard."""
 
 import hashlib
 import re
@@ -29,7 +29,7 @@ class Shard:
         return f"{self.i}/{self.n}"
 
     def holds(self, job_id: str) -> bool:
-        """Whether the job is this shard's; it depends on nothing but its id, so no other job can move it."""
+        """Whether the job belongs to this shard; depends only on its id, so other jobs cannot move it."""
         digest = hashlib.sha256(job_id.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.n == self.i - 1
 
@@ -44,7 +44,7 @@ def lock_name(shard: Shard | None) -> str:
     return "lock" if shard is None else f"lock.{shard.i}-of-{shard.n}"
 
 
-def parse(text: str, environment: Mapping[str, str]) -> Shard:
+def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     """The option `--shard`: `3/16`, `auto`, or `auto/16` where the array does not say how large it is.
 
     `auto/16` takes the task's number modulo 16, so that single tasks of an array can be submitted again.
@@ -52,27 +52,28 @@ def parse(text: str, environment: Mapping[str, str]) -> Shard:
     Raises:
         VastError: `vast_option_invalid`, naming what the environment lacks.
     """
-    given = re.fullmatch(r"(\d{1,9}|auto)(?:/(\d{1,9}))?", text.strip())
-    if not given or (given[1] != "auto" and given[2] is None):
+    match = re.fullmatch(r"(\d{1,9}|auto)(?:/(\d{1,9}))?", text.strip())
+    if not match or (match[1] != "auto" and match[2] is None):
         raise VastError("vast_option_invalid", f"`--shard {text}` is not understood", hint=HINT)
-    count = None if given[2] is None else int(given[2])
-    if given[1] != "auto":
+    count = None if match[2] is None else int(match[2])
+    if match[1] != "auto":
         assert count is not None
-        return Shard(int(given[1]), count)
+        return Shard(int(match[1]), count)
     if count is None:
         count = _number(environment, "VAST_SHARDS")
     if count == 0:
         raise VastError("vast_option_invalid", "there are no 0 shards", hint=HINT)
-    return _auto(environment, count)
+    return _array_shard(environment, count)
 
 
-def _auto(environment: Mapping[str, str], count: int | None) -> Shard:
+def _array_shard(environment: Mapping[str, str], count: int | None) -> Shard:
+    """The shard of this task of an array of Slurm, AWS Batch or Kubernetes."""
     task = _number(environment, "SLURM_ARRAY_TASK_ID")
     if task is not None:
-        return Shard(task % count + 1, count) if count else _slurm(task, environment)
+        return Shard(task % count + 1, count) if count else _slurm_shard(task, environment)
     for index_name, size_name in (
         ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
-        ("JOB_COMPLETION_INDEX", "VAST_SHARDS"),  # Kubernetes tells the index only
+        ("JOB_COMPLETION_INDEX", "VAST_SHARDS"),  # Kubernetes sets only the index
     ):
         index = _number(environment, index_name)
         if index is None:
@@ -82,7 +83,7 @@ def _auto(environment: Mapping[str, str], count: int | None) -> Shard:
             raise VastError(
                 "vast_option_invalid",
                 f"`--shard auto` found `{index_name}` but not how many shards there are",
-                hint=f"set `{size_name}`, or say it: `--shard auto/16`",
+                hint=f"set `{size_name}`, or give the number: `--shard auto/16`",
             )
         return Shard(index + 1, size)
     raise VastError(
@@ -92,8 +93,8 @@ def _auto(environment: Mapping[str, str], count: int | None) -> Shard:
     )
 
 
-def _slurm(task: int, environment: Mapping[str, str]) -> Shard:
-    """A Slurm array `MIN-MAX:STEP`."""
+def _slurm_shard(task: int, environment: Mapping[str, str]) -> Shard:
+    """The shard of a task of the Slurm array `MIN-MAX:STEP`."""
     low, high = (_number(environment, f"SLURM_ARRAY_TASK_{name}") for name in ("MIN", "MAX"))
     step = _number(environment, "SLURM_ARRAY_TASK_STEP") or 1
     count = _number(environment, "SLURM_ARRAY_TASK_COUNT")
@@ -101,7 +102,7 @@ def _slurm(task: int, environment: Mapping[str, str]) -> Shard:
         raise VastError(
             "vast_option_invalid",
             "`--shard auto` found SLURM_ARRAY_TASK_ID but not SLURM_ARRAY_TASK_MIN with _MAX or _COUNT",
-            hint="say how many shards there are: `--shard auto/16`",
+            hint="give the number of shards: `--shard auto/16`",
         )
     n = count if high is None else (high - low) // step + 1
     index, rest = divmod(task - low, step)
@@ -109,7 +110,7 @@ def _slurm(task: int, environment: Mapping[str, str]) -> Shard:
         raise VastError(
             "vast_option_invalid",
             f"the Slurm array has gaps: {count} tasks from {low} to {high} in steps of {step}",
-            hint="say how many shards there are in all: `--shard auto/16`",
+            hint="give the total number of shards: `--shard auto/16`",
         )
     return Shard(index + 1, n)
 

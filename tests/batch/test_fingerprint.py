@@ -1,4 +1,4 @@
-"""A fingerprint changes with what changes the bytes, and with nothing else; the difference is told in words."""
+"""A fingerprint changes with what changes the bytes, and with nothing else; differences have reasons."""
 
 import dataclasses
 import json
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from vast_cli.batch.job import Job
-from vast_cli.batch.planning.fingerprint import Origin, Origins, origin
+from vast_cli.batch.planning.fingerprint import Fingerprint, Fingerprinter
 from vast_cli.core.errors import VastError
 from vast_cli.store import assets, bundles
-from vast_cli.store.hashes import Hashes
+from vast_cli.store.hashes import FileHashes
 
 OPTIONS: dict[str, Any] = {
     "style_strength": 1.0, "max_exaggeration": 1.0, "crf": 18, "encoder_preset": "fast", "codec": "h264",
@@ -27,7 +27,7 @@ CHANGES = {
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "a.wav").write_bytes(b"audio")
     (tmp_path / "p.mp4").write_bytes(b"prompt")
     return Job(
         id="one", index=1, where="row 2", audio=tmp_path / "a.wav", prompt=tmp_path / "p.mp4", avatar="obama",
@@ -35,8 +35,12 @@ def job(tmp_path: Path) -> Job:
     )  # fmt: skip
 
 
-def fingerprint(job: Job) -> str:
-    return origin(job, Hashes(None)).fingerprint
+def fingerprint_of(job: Job) -> Fingerprint:
+    return Fingerprinter(FileHashes(None)).fingerprint(job)
+
+
+def digest(job: Job) -> str:
+    return fingerprint_of(job).digest
 
 
 def changed(job: Job, **options: Any) -> Job:
@@ -46,8 +50,8 @@ def changed(job: Job, **options: Any) -> Job:
 @pytest.mark.parametrize("name", CHANGES)
 def test_options_that_change_the_bytes_count(job: Job, name: str) -> None:
     other = changed(job, **{name: CHANGES[name]})
-    assert fingerprint(other) != fingerprint(job)
-    assert origin(other, Hashes(None)).difference(origin(job, Hashes(None))) == f"option_changed:{name}"
+    assert digest(other) != digest(job)
+    assert fingerprint_of(other).difference(fingerprint_of(job)) == f"option_changed:{name}"
 
 
 @pytest.mark.parametrize(
@@ -58,13 +62,13 @@ def test_options_that_change_the_bytes_count(job: Job, name: str) -> None:
     ],
 )  # fmt: skip
 def test_options_that_do_not_change_the_bytes_do_not_count(job: Job, name: str, value: Any) -> None:
-    assert fingerprint(changed(job, **{name: value})) == fingerprint(job)
+    assert digest(changed(job, **{name: value})) == digest(job)
 
 
-def test_names_places_and_order_do_not_count(job: Job, tmp_path: Path) -> None:
+def test_names_paths_and_order_do_not_count(job: Job, tmp_path: Path) -> None:
     away = tmp_path / "a b" / "日本 é'$(x);"
     away.mkdir(parents=True)
-    before = fingerprint(job)
+    before = digest(job)
     other = dataclasses.replace(
         job,
         id="two",
@@ -76,123 +80,122 @@ def test_names_places_and_order_do_not_count(job: Job, tmp_path: Path) -> None:
         audio=job.audio.rename(away / "-b%.wav"),
         options=dict(reversed(OPTIONS.items())),
     )
-    assert fingerprint(other) == before
+    assert digest(other) == before
 
 
-def test_a_number_counts_however_it_is_written(job: Job) -> None:
-    assert fingerprint(changed(job, style_strength=1)) == fingerprint(changed(job, style_strength=1.0))
+def test_equal_numbers_count_as_equal(job: Job) -> None:
+    assert digest(changed(job, style_strength=1)) == digest(changed(job, style_strength=1.0))
 
 
 def test_options_of_a_prompt_do_not_count_without_one(job: Job) -> None:
     plain = dataclasses.replace(job, prompt=None)
-    assert fingerprint(changed(plain, face="left", style_strength=2.0)) == fingerprint(plain)
+    assert digest(changed(plain, face="left", style_strength=2.0)) == digest(plain)
     styled = dataclasses.replace(job, prompt=None, style=job.prompt)
-    assert fingerprint(changed(styled, face="left")) == fingerprint(styled)
-    assert fingerprint(changed(styled, style_strength=2.0)) != fingerprint(styled)
+    assert digest(changed(styled, face="left")) == digest(styled)
+    assert digest(changed(styled, style_strength=2.0)) != digest(styled)
 
 
-def test_the_tracker_counts_only_where_something_is_tracked(job: Job) -> None:
-    tracked, plain = origin(job, Hashes(None)), origin(dataclasses.replace(job, prompt=None), Hashes(None))
+def test_the_tracking_models_count_only_with_a_prompt(job: Job) -> None:
+    tracked, plain = fingerprint_of(job), fingerprint_of(dataclasses.replace(job, prompt=None))
     assert "face_mesh_heads" in tracked.models and "face_mesh_heads" not in plain.models
     assert "lagsync" not in tracked.models
     assert set(tracked.models.items()) <= {(name, assets.model_hash(name)) for name in assets.index()}
 
 
 def test_contents_count_by_role(job: Job) -> None:
-    before = origin(job, Hashes(None))
-    job.audio.write_bytes(b"other sound")
-    assert origin(job, Hashes(None)).difference(before) == "input_changed:audio"
+    before = fingerprint_of(job)
+    job.audio.write_bytes(b"other audio")
+    assert fingerprint_of(job).difference(before) == "input_changed:audio"
     swapped = dataclasses.replace(job, audio=job.prompt, prompt=job.audio)
-    assert fingerprint(swapped) != fingerprint(job)
+    assert digest(swapped) != digest(job)
     assert (
-        origin(dataclasses.replace(job, prompt=None), Hashes(None)).difference(origin(job, Hashes(None)))
-        == "input_changed:prompt"
-    )  # face and tracker went with it
+        fingerprint_of(dataclasses.replace(job, prompt=None)).difference(fingerprint_of(job)) == "input_changed:prompt"
+    )  # before the options and models that depend on it
 
 
-def test_the_other_differences_in_words() -> None:
-    old = Origin(inputs={"audio": "a"}, options={"crf": 18}, models={"style": "s"}, avatar="o", format=1)
+def test_reasons_of_the_other_differences() -> None:
+    old = Fingerprint(inputs={"audio": "a"}, options={"crf": 18}, models={"style": "s"}, avatar="o", format=1)
     assert old.difference(old) is None
     assert dataclasses.replace(old, models={"style": "t"}).difference(old) == "model_changed:style"
     assert dataclasses.replace(old, avatar="p").difference(old) == "avatar_changed"
     assert dataclasses.replace(old, format=2, avatar="p").difference(old) == "format_changed"
     assert dataclasses.replace(old, options={}).difference(old) == "option_changed:crf"
-    each = {old.fingerprint, *(dataclasses.replace(old, **{key: value}).fingerprint for key, value in [
+    each = {old.digest, *(dataclasses.replace(old, **{key: value}).digest for key, value in [
         ("inputs", {"audio": "b"}), ("options", {"crf": 19}), ("models", {"style": "t"}), ("avatar", "p"), ("format", 2)
     ])}  # fmt: skip
     assert len(each) == 6
 
 
 def test_the_journal_gives_back_what_it_was_given(job: Job) -> None:
-    there = origin(job, Hashes(None))
-    back = Origin.from_dict(json.loads(json.dumps(there.as_dict())))
-    assert back == there and back.fingerprint == there.fingerprint
+    fingerprint = fingerprint_of(job)
+    back = Fingerprint.from_dict(json.loads(json.dumps(fingerprint.as_dict())))
+    assert back == fingerprint and back.digest == fingerprint.digest
 
 
-def test_the_fingerprint_is_that_of_earlier_versions() -> None:
-    fixed = Origin(
+def test_the_digest_is_that_of_earlier_versions() -> None:
+    fixed = Fingerprint(
         inputs={"audio": "a" * 64}, options={"crf": 18, "seed": 0, "segment": None}, models={"style": "b" * 16},
         avatar="c" * 64, format=1,
     )  # fmt: skip
-    assert fixed.fingerprint == "39e270e253c82190d36c021ae77529be98edfbb4aeabdfe202fc8ccaedbcf3c7"
+    assert fixed.digest == "39e270e253c82190d36c021ae77529be98edfbb4aeabdfe202fc8ccaedbcf3c7"
 
 
-def test_an_option_of_a_later_version_that_is_not_used_changes_nothing(job: Job) -> None:
+def test_an_unset_option_changes_nothing(job: Job) -> None:
     lacking = {name: value for name, value in OPTIONS.items() if name != "segment"}
-    assert fingerprint(dataclasses.replace(job, options=lacking)) == fingerprint(job)
+    assert digest(dataclasses.replace(job, options=lacking)) == digest(job)
 
 
 def test_each_file_and_avatar_is_looked_up_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
+    lookups: list[Path] = []
     find = bundles.find
 
-    class Counting(Hashes):
+    class Counting(FileHashes):
         def digest(self, path: Path) -> str:
-            asked.append(path)
+            lookups.append(path)
             return super().digest(path)
 
-    monkeypatch.setattr(bundles, "find", lambda name: asked.append(Path(name)) or find(name))
-    many = Origins(Counting(None))
-    assert len({many.of(dataclasses.replace(job, id=str(k), index=k)).fingerprint for k in range(1, 50)}) == 1
-    assert sorted(asked) == sorted([job.audio, job.prompt, Path("obama")])
+    monkeypatch.setattr(bundles, "find", lambda name: lookups.append(Path(name)) or find(name))
+    many = Fingerprinter(Counting(None))
+    assert len({many.fingerprint(dataclasses.replace(job, id=str(k), index=k)).digest for k in range(1, 50)}) == 1
+    assert sorted(lookups) == sorted([job.audio, job.prompt, Path("obama")])
 
 
 # --- avatars --------------------------------------------------------------------------------------------------------
 
 
-def test_an_avatar_is_known_by_its_weights(job: Job, tmp_path: Path) -> None:
-    shipped = origin(job, Hashes(None))
+def test_an_avatar_counts_by_its_weights(job: Job, tmp_path: Path) -> None:
+    shipped = fingerprint_of(job)
     assert shipped.avatar == assets.index()["avatar/obama"].sha256
     bundle = tmp_path / "bundle"
     bundle.mkdir()
-    card = {"format": "vast.avatar", "sha256": shipped.avatar, "subject": "somebody"}
+    card = {"format": "vast.avatar", "sha256": shipped.avatar, "subject": "ann"}
     (bundle / "avatar.json").write_text(json.dumps(card))
-    assert fingerprint(dataclasses.replace(job, avatar=str(bundle))) == shipped.fingerprint
+    assert digest(dataclasses.replace(job, avatar=str(bundle))) == shipped.digest
     (bundle / "avatar.json").write_text(json.dumps(card | {"sha256": "f" * 64}))
-    assert origin(dataclasses.replace(job, avatar=str(bundle)), Hashes(None)).difference(shipped) == "avatar_changed"
+    assert fingerprint_of(dataclasses.replace(job, avatar=str(bundle))).difference(shipped) == "avatar_changed"
 
 
-def test_a_packed_avatar_is_known_by_its_bytes(job: Job, tmp_path: Path) -> None:
+def test_a_packed_avatar_counts_by_its_bytes(job: Job, tmp_path: Path) -> None:
     path = tmp_path / "b.avatar"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("avatar.json", "{}")
     packed = dataclasses.replace(job, avatar=str(path))
-    before = origin(packed, Hashes(None))
-    assert before.avatar == Hashes(None).digest(path)
+    before = fingerprint_of(packed)
+    assert before.avatar == FileHashes(None).digest(path)
     path.write_bytes(path.read_bytes() + b"x")
-    assert origin(packed, Hashes(None)).difference(before) == "avatar_changed"
+    assert fingerprint_of(packed).difference(before) == "avatar_changed"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": 3}', "\udcff"])
-def test_a_card_that_is_none(job: Job, tmp_path: Path, text: str) -> None:
+def test_an_invalid_card(job: Job, tmp_path: Path, text: str) -> None:
     (tmp_path / "avatar.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(VastError) as error:
-        origin(dataclasses.replace(job, avatar=str(tmp_path)), Hashes(None))
+        fingerprint_of(dataclasses.replace(job, avatar=str(tmp_path)))
     assert error.value.code == "vast_record_invalid"
 
 
 def test_a_missing_input_is_named(job: Job) -> None:
     job.audio.unlink()
     with pytest.raises(VastError) as error:
-        origin(job, Hashes(None))
+        fingerprint_of(job)
     assert error.value.code == "vast_input_missing" and str(job.audio) in error.value.message

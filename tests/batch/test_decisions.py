@@ -1,4 +1,4 @@
-"""Each job gets a state and a reason; what is not ours is never replaced unasked; nothing finished is made again."""
+"""Each job gets an action and a reason; foreign files are never replaced unasked, finished jobs never run again."""
 
 import dataclasses
 import os
@@ -14,16 +14,16 @@ import pytest
 
 from vast_cli.batch.job import Job
 from vast_cli.batch.planning import decisions
-from vast_cli.batch.planning.decisions import Planned, counts, make_plan, parse_rerun_on
-from vast_cli.batch.planning.fingerprint import Origin, origin
-from vast_cli.batch.state import Journal
-from vast_cli.batch.state.replay import find_journals, replay
+from vast_cli.batch.planning.decisions import PlannedJob, count_actions, parse_rerun_on, plan_jobs
+from vast_cli.batch.planning.fingerprint import Fingerprint, Fingerprinter
+from vast_cli.batch.state.journal import Journal
+from vast_cli.batch.state.journal_replay import find_journals, replay_journals
 from vast_cli.core.errors import VastError
-from vast_cli.store.hashes import Hashes
+from vast_cli.store.hashes import FileHashes
 
 
 @dataclass
-class Batch:
+class FakeBatch:
     """A batch whose renders write a line of text."""
 
     folder: Path
@@ -34,7 +34,7 @@ class Batch:
 
     def add(self, job_id: str = "one", *, prompt: bool = True, output: str | None = None, **options: Any) -> Job:
         audio, video = self.folder / f"{job_id}.wav", self.folder / "prompt.mp4"
-        audio.write_text(f"sound of {job_id}")
+        audio.write_text(f"audio of {job_id}")
         video.write_text("prompt")
         job = Job(
             id=job_id, index=len(self.jobs) + 1, where="row", audio=audio, avatar="obama",
@@ -44,10 +44,10 @@ class Batch:
         self.jobs.append(job)
         return job
 
-    def plan(self, **options: Any) -> list[Planned]:
-        return make_plan(self.jobs, replay(find_journals(self.folder)), Hashes(None), **options)
+    def plan(self, **options: Any) -> list[PlannedJob]:
+        return plan_jobs(self.jobs, replay_journals(find_journals(self.folder)), FileHashes(None), **options)
 
-    def told(self, **options: Any) -> dict[str, str]:
+    def actions(self, **options: Any) -> dict[str, str]:
         return {one.job.id: f"{one.action}:{one.reason}" for one in self.plan(**options)}
 
     def journal(self, *lines: tuple[str, Job, dict[str, Any]], name: str = "journal.jsonl", run: str = "r1") -> None:
@@ -57,10 +57,10 @@ class Batch:
                 out.append(event, id=job.id, attempt=1, **more)
 
     def render(self, job: Job, *, text: str | None = None) -> None:
-        """As a coordinator does: start, file, name, line."""
+        """As a coordinator does: start the job, write the file, rename it, write the line."""
         job.output.parent.mkdir(exist_ok=True)
         part = job.output.with_name(f".{job.id}.part")
-        part.write_text(text or f"video of {job.id} {origin(job, Hashes(None)).fingerprint}")
+        part.write_text(text or f"video of {job.id} {fingerprint_of(job).digest}")
         part.replace(job.output)
         self.journal(("job_started", job, {}), ("job_done", job, record(job)))
 
@@ -71,21 +71,25 @@ class Batch:
 
 
 def record(job: Job) -> dict[str, Any]:
-    there = origin(job, Hashes(None))
+    fingerprint = fingerprint_of(job)
     status = job.output.stat()
     return {
-        "fp": there.fingerprint, "origin": there.as_dict(), "output": str(job.output), "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns, "sha256": Hashes(None).digest(job.output), "action": "run",
+        "fp": fingerprint.digest, "origin": fingerprint.as_dict(), "output": str(job.output), "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns, "sha256": FileHashes(None).digest(job.output), "action": "run",
     }  # fmt: skip
 
 
+def fingerprint_of(job: Job) -> Fingerprint:
+    return Fingerprinter(FileHashes(None)).fingerprint(job)
+
+
 @pytest.fixture
-def batch(tmp_path: Path) -> Batch:
-    return Batch(tmp_path / "a b" / "日本 é'$(x);")
+def batch(tmp_path: Path) -> FakeBatch:
+    return FakeBatch(tmp_path / "a b" / "日本 é'$(x);")
 
 
 def edit(path: Path, text: str) -> None:
-    """Change a file as people do: also its time."""
+    """Change a file as an editor does, including its time."""
     before = path.stat().st_mtime_ns
     path.write_text(text)
     os.utime(path, ns=(before + 10**9, before + 10**9))
@@ -94,38 +98,38 @@ def edit(path: Path, text: str) -> None:
 # --- reasons --------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_job_runs_and_a_done_one_does_not(batch: Batch) -> None:
+def test_a_new_job_runs_and_a_done_one_does_not(batch: FakeBatch) -> None:
     one = batch.add()
-    assert batch.told() == {"one": "run:new"}
+    assert batch.actions() == {"one": "run:new"}
     batch.render(one)
     batch.add("two")
-    assert batch.told() == {"one": "skip:done", "two": "run:new"}
+    assert batch.actions() == {"one": "skip:done", "two": "run:new"}
 
 
-def test_failed_and_interrupted_jobs_run(batch: Batch) -> None:
+def test_failed_and_interrupted_jobs_run(batch: FakeBatch) -> None:
     one, two = batch.add("one"), batch.add("two")
     failure = {"code": "vast_no_face", "message": "no face", "hint": ""}
     batch.journal(("job_started", one, {}), ("job_failed", one, failure), ("job_started", two, {}))
-    assert batch.told() == {"one": "run:failed", "two": "run:interrupted"}
+    assert batch.actions() == {"one": "run:failed", "two": "run:interrupted"}
 
 
-def test_a_lost_output_is_made_again(batch: Batch) -> None:
+def test_a_missing_output_is_rendered_again(batch: FakeBatch) -> None:
     one = batch.add()
     batch.render(one)
     one.output.unlink()
-    assert batch.told() == {"one": "run:output_missing"}
+    assert batch.actions() == {"one": "run:output_missing"}
 
 
-def test_what_changed_is_told(batch: Batch) -> None:
+def test_the_reason_names_what_changed(batch: FakeBatch) -> None:
     jobs = [batch.add(name) for name in ("audio", "option", "prompt", "lost")]
     for job in jobs:
         batch.render(job)
-    jobs[0].audio.write_text("spoken anew")
+    jobs[0].audio.write_text("another recording")
     batch.change(jobs[1], options={"crf": 20, "seed": 0})
     batch.change(jobs[2], prompt=None)
     batch.change(jobs[3], options={"crf": 18, "seed": 1})
     jobs[3].output.unlink()
-    assert batch.told() == {
+    assert batch.actions() == {
         "audio": "run:input_changed:audio",
         "option": "run:option_changed:crf",
         "prompt": "run:input_changed:prompt",
@@ -133,45 +137,46 @@ def test_what_changed_is_told(batch: Batch) -> None:
     }
 
 
-def test_models_avatar_and_format_are_told(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_names_models_avatar_and_format(batch: FakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     one = batch.add()
     batch.render(one)
-    there = origin(one, Hashes(None))
+    fingerprint = fingerprint_of(one)
     for change, reason in (
-        ({"models": {**there.models, "style": "0" * 16}}, "model_changed:style"),
+        ({"models": {**fingerprint.models, "style": "0" * 16}}, "model_changed:style"),
         ({"avatar": "0" * 64}, "avatar_changed"),
         ({"format": 99}, "format_changed"),
     ):
-        monkeypatch.setattr(decisions.Origins, "of", lambda _self, _job: dataclasses.replace(there, **change))  # noqa: B023
-        assert batch.told() == {"one": f"run:{reason}"}
-        assert batch.told(rerun_on={"input", "missing"}) == {"one": f"skip:{reason}"}
+        changed = dataclasses.replace(fingerprint, **change)
+        monkeypatch.setattr(decisions.Fingerprinter, "fingerprint", lambda _self, _job, result=changed: result)
+        assert batch.actions() == {"one": f"run:{reason}"}
+        assert batch.actions(rerun_on={"input", "missing"}) == {"one": f"skip:{reason}"}
 
 
-def test_going_back_to_an_earlier_version_of_the_inputs_needs_its_output(batch: Batch) -> None:
+def test_reverted_inputs_need_their_output(batch: FakeBatch) -> None:
     one = batch.add()
     batch.render(one)
     kept = one.output.with_suffix(".kept")
     shutil.copy2(one.output, kept)
     changed = batch.change(one, options={"crf": 30, "seed": 0})
     batch.render(changed)
-    assert batch.told() == {"one": "skip:done"}
+    assert batch.actions() == {"one": "skip:done"}
     batch.change(changed, options={"crf": 18, "seed": 0})
-    assert batch.told() == {"one": "run:option_changed:crf"}
+    assert batch.actions() == {"one": "run:option_changed:crf"}
     kept.replace(one.output)
-    assert batch.told() == {"one": "skip:done"}
+    assert batch.actions() == {"one": "skip:done"}
 
 
-def test_a_failed_change_taken_back_leaves_the_job_done(batch: Batch) -> None:
+def test_reverting_a_failed_change_leaves_the_job_done(batch: FakeBatch) -> None:
     one = batch.add()
     batch.render(one)
     changed = batch.change(one, options={"crf": 30, "seed": 0})
     batch.journal(("job_started", changed, {}), ("job_failed", changed, {"code": "x", "message": "m"}))
-    assert batch.told() == {"one": "run:failed"}
+    assert batch.actions() == {"one": "run:failed"}
     batch.change(changed, options=one.options)
-    assert batch.told() == {"one": "skip:done"}
+    assert batch.actions() == {"one": "skip:done"}
 
 
-def test_missing_inputs_and_avatars_are_refused_with_their_error(batch: Batch) -> None:
+def test_missing_inputs_and_avatars_are_refused_with_their_error(batch: FakeBatch) -> None:
     one, two, three = batch.add("one"), batch.add("two"), batch.add("three")
     batch.render(three)
     one.audio.unlink()
@@ -192,7 +197,7 @@ def test_missing_inputs_and_avatars_are_refused_with_their_error(batch: Batch) -
 # --- manifests that change, folders that move ---------------------------------------------------------------------
 
 
-def test_order_additions_and_touched_files_rerun_nothing(batch: Batch) -> None:
+def test_order_additions_and_touched_files_rerun_nothing(batch: FakeBatch) -> None:
     for k in range(20):
         batch.render(batch.add(f"job-{k}"))
     batch.jobs.reverse()
@@ -201,78 +206,78 @@ def test_order_additions_and_touched_files_rerun_nothing(batch: Batch) -> None:
         os.utime(job.audio)
     for k in range(10):
         batch.add(f"new-{k}")
-    told = batch.told()
-    assert {name for name, what in told.items() if what == "run:new"} == {f"new-{k}" for k in range(10)}
-    assert {what for name, what in told.items() if not name.startswith("new")} == {"skip:done"}
+    actions = batch.actions()
+    assert {name for name, what in actions.items() if what == "run:new"} == {f"new-{k}" for k in range(10)}
+    assert {what for name, what in actions.items() if not name.startswith("new")} == {"skip:done"}
 
 
-def test_a_moved_folder_stays_done(batch: Batch, tmp_path: Path) -> None:
+def test_a_moved_folder_stays_done(batch: FakeBatch, tmp_path: Path) -> None:
     batch.render(batch.add())
-    moved = Batch(tmp_path / "elsewhere")
+    moved = FakeBatch(tmp_path / "elsewhere")
     shutil.copytree(batch.folder, moved.folder, dirs_exist_ok=True)
     shutil.rmtree(batch.folder)
     moved.add()
-    assert moved.told() == {"one": "skip:done"}
+    assert moved.actions() == {"one": "skip:done"}
 
 
-def test_a_copy_that_lost_its_times_stays_done(batch: Batch) -> None:
+def test_a_copy_that_lost_its_times_stays_done(batch: FakeBatch) -> None:
     one = batch.add()
     batch.render(one)
     os.utime(one.output, ns=(1, 1))
-    assert batch.told() == {"one": "skip:done"}
+    assert batch.actions() == {"one": "skip:done"}
 
 
-def test_another_output_name_is_another_video(batch: Batch) -> None:
+def test_another_output_name_is_another_video(batch: FakeBatch) -> None:
     one = batch.add()
     batch.render(one)
     batch.change(one, output=one.output.with_name("renamed.mp4"))
-    assert batch.told() == {"one": "run:output_missing"}
+    assert batch.actions() == {"one": "run:output_missing"}
     one.output.rename(one.output.with_name("renamed.mp4"))
-    assert batch.told() == {"one": "skip:done"}
+    assert batch.actions() == {"one": "skip:done"}
 
 
-def test_two_jobs_that_change_names_replace_each_others_videos(batch: Batch) -> None:
+def test_two_jobs_that_swap_outputs_replace_each_others_videos(batch: FakeBatch) -> None:
     one, two = batch.add("one"), batch.add("two")
     batch.render(one)
     batch.render(two)
     batch.change(one, output=two.output)
     batch.change(two, output=one.output)
-    assert batch.told() == {"one": "run:output_missing", "two": "run:output_missing"}
+    assert batch.actions() == {"one": "run:output_missing", "two": "run:output_missing"}
 
 
-def test_the_output_of_a_job_that_left_the_manifest_may_go(batch: Batch) -> None:
+def test_the_output_of_a_removed_job_is_replaced(batch: FakeBatch) -> None:
     one = batch.add("one", output="1.mp4")
     batch.render(one)
     batch.jobs.clear()
     batch.add("two", output="1.mp4")
-    assert batch.told() == {"two": "run:new"}
+    assert batch.actions() == {"two": "run:new"}
 
 
-def test_two_jobs_alike_are_both_made(batch: Batch) -> None:
+def test_two_equal_jobs_are_both_rendered(batch: FakeBatch) -> None:
     one = batch.add("one")
     batch.jobs.append(dataclasses.replace(one, id="two", index=2, output=one.output.with_name("two.mp4")))
     batch.render(one)
     plan = batch.plan()
     assert [(p.action, p.reason) for p in plan] == [("skip", "done"), ("run", "new")]
-    assert plan[0].origin == plan[1].origin
+    assert plan[0].fingerprint == plan[1].fingerprint
 
 
-# --- files of others ------------------------------------------------------------------------------------------------
+# --- foreign files --------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_was_there_before_is_refused(batch: Batch) -> None:
+def test_a_foreign_file_is_refused(batch: FakeBatch) -> None:
     one = batch.add()
     one.output.parent.mkdir()
-    one.output.write_text("somebody's film")
+    one.output.write_text("a foreign video")
     (planned,) = batch.plan()
     assert (planned.action, planned.reason) == ("refuse", "output_exists")
     assert planned.error is not None and planned.error.code == "vast_output_exists"
-    assert batch.told(force=True) == {"one": "refuse:output_exists"}
-    assert batch.told(overwrite=True) == {"one": "run:new"}
+    assert batch.actions(force=True) == {"one": "refuse:output_exists"}
+    assert batch.actions(overwrite=True) == {"one": "run:new"}
 
 
 @pytest.mark.parametrize("same_size", [True, False])
-def test_a_file_somebody_edited_is_refused(batch: Batch, same_size: bool) -> None:
+def test_an_edited_output_is_refused(batch: FakeBatch, same_size: bool) -> None:
     one = batch.add()
     batch.render(one)
     text = one.output.read_text()
@@ -280,16 +285,16 @@ def test_a_file_somebody_edited_is_refused(batch: Batch, same_size: bool) -> Non
     (planned,) = batch.plan()
     assert (planned.action, planned.reason) == ("refuse", "output_changed")
     assert planned.error is not None and "changed since" in planned.error.message
-    assert batch.told(overwrite=True) == {"one": "run:output_changed"}
+    assert batch.actions(overwrite=True) == {"one": "run:output_changed"}
     batch.change(one, options={"crf": 1, "seed": 0})
-    assert batch.told() == {"one": "refuse:output_changed"}
-    edit(one.output, text)  # put back: by content it is ours
-    assert batch.told() == {"one": "run:option_changed:crf"}
+    assert batch.actions() == {"one": "refuse:output_changed"}
+    edit(one.output, text)  # restored: the content is ours
+    assert batch.actions() == {"one": "run:option_changed:crf"}
 
 
-def test_a_folder_in_the_way(batch: Batch) -> None:
+def test_a_folder_with_the_outputs_name_is_refused(batch: FakeBatch) -> None:
     batch.add().output.mkdir(parents=True)
-    assert batch.told() == {"one": "refuse:output_exists"}
+    assert batch.actions() == {"one": "refuse:output_exists"}
 
 
 # --- adoption -------------------------------------------------------------------------------------------------------
@@ -309,165 +314,162 @@ def film(ffmpeg: Callable[..., None], tmp_path: Path) -> Callable[[Path, str], N
     return make
 
 
-def fingerprint_of(job: Job) -> str:
-    return origin(job, Hashes(None)).fingerprint
-
-
-def test_a_crash_between_name_and_line_is_adopted(batch: Batch, film: Callable[[Path, str], None]) -> None:
+def test_an_output_renamed_before_a_crash_is_adopted(batch: FakeBatch, film: Callable[[Path, str], None]) -> None:
     one = batch.add()
     batch.journal(("job_started", one, {}))
-    film(one.output, fingerprint_of(one))
-    assert batch.told() == {"one": "adopt:adopt"}
+    film(one.output, fingerprint_of(one).digest)
+    assert batch.actions() == {"one": "adopt:adopt"}
     batch.journal(("job_done", one, record(one)))
-    assert batch.told() == {"one": "skip:done"}
+    assert batch.actions() == {"one": "skip:done"}
 
 
 def test_without_a_journal_finished_videos_are_adopted_and_others_are_not(
-    batch: Batch, film: Callable[[Path, str], None]
+    batch: FakeBatch, film: Callable[[Path, str], None]
 ) -> None:
     one, two = batch.add("one"), batch.add("two")
-    film(one.output, fingerprint_of(one))
-    film(two.output, fingerprint_of(one))
-    assert batch.told() == {"one": "adopt:adopt", "two": "refuse:output_exists"}
-    assert batch.told(force=True, overwrite=True) == {"one": "run:forced", "two": "run:forced"}
+    film(one.output, fingerprint_of(one).digest)
+    film(two.output, fingerprint_of(one).digest)
+    assert batch.actions() == {"one": "adopt:adopt", "two": "refuse:output_exists"}
+    assert batch.actions(force=True, overwrite=True) == {"one": "run:forced", "two": "run:forced"}
 
 
-def test_a_crash_while_a_changed_job_was_done_again_is_adopted(batch: Batch, film: Callable[[Path, str], None]) -> None:
+def test_a_changed_job_renamed_before_a_crash_is_adopted(batch: FakeBatch, film: Callable[[Path, str], None]) -> None:
     one = batch.add()
     batch.render(one)
     one = batch.change(one, options={"crf": 30, "seed": 0})
     batch.journal(("job_started", one, {}))
-    assert batch.told() == {"one": "run:interrupted"}  # the old video is still there
-    film(one.output, fingerprint_of(one))
-    assert batch.told() == {"one": "adopt:adopt"}
+    assert batch.actions() == {"one": "run:interrupted"}  # the old video is still there
+    film(one.output, fingerprint_of(one).digest)
+    assert batch.actions() == {"one": "adopt:adopt"}
 
 
-def test_an_edited_video_that_kept_its_tag_is_not_adopted(batch: Batch, film: Callable[[Path, str], None]) -> None:
+def test_an_edited_video_with_a_fingerprint_is_not_adopted(batch: FakeBatch, film: Callable[[Path, str], None]) -> None:
     one = batch.add()
-    film(one.output, fingerprint_of(one))
+    film(one.output, fingerprint_of(one).digest)
     batch.journal(("job_started", one, {}), ("job_done", one, record(one)))
     with one.output.open("ab") as file:
         file.write(b"free" * 10)
-    assert batch.told() == {"one": "refuse:output_changed"}
-    batch.journal(("job_started", one, {}))  # made again by force, and killed after the rename
-    assert batch.told() == {"one": "adopt:adopt"}
+    assert batch.actions() == {"one": "refuse:output_changed"}
+    batch.journal(("job_started", one, {}))  # rerun with --force and killed after the rename
+    assert batch.actions() == {"one": "adopt:adopt"}
 
 
-def test_a_sidecar_is_believed_about_its_own_video_only(batch: Batch) -> None:
+def test_a_sidecar_counts_for_its_own_video_only(batch: FakeBatch) -> None:
     one = batch.add()
     one.output.parent.mkdir()
     one.output.write_text("video")
     beside = one.output.with_name("one.mp4.json")
     text = '{"fingerprint": "%s", "output": {"sha256": "%s"}}'
-    beside.write_text(text % (fingerprint_of(one), Hashes(None).digest(one.output)))
-    assert batch.told() == {"one": "adopt:adopt"}
+    beside.write_text(text % (fingerprint_of(one).digest, FileHashes(None).digest(one.output)))
+    assert batch.actions() == {"one": "adopt:adopt"}
     one.output.write_text("other")
-    assert batch.told() == {"one": "refuse:output_exists"}
+    assert batch.actions() == {"one": "refuse:output_exists"}
     for damage in ("", "[]", '{"fingerprint": 3}', '{"fingerprint": "x", "output": []}'):
         beside.write_text(damage)
-        assert batch.told() == {"one": "refuse:output_exists"}
+        assert batch.actions() == {"one": "refuse:output_exists"}
 
 
-# --- what to run for ------------------------------------------------------------------------------------------------
+# --- reasons to run --------------------------------------------------------------------------------------------------
 
 
-def test_rerun_on_narrows_and_widens(batch: Batch) -> None:
-    jobs = {name: batch.add(name) for name in ("done", "lost", "sound", "option", "failed", "stopped")}
-    for name in ("done", "lost", "sound", "option"):
+def test_rerun_on_selects_classes_of_reasons(batch: FakeBatch) -> None:
+    jobs = {name: batch.add(name) for name in ("done", "lost", "audio", "option", "failed", "stopped")}
+    for name in ("done", "lost", "audio", "option"):
         batch.render(jobs[name])
     jobs["lost"].output.unlink()
-    jobs["sound"].audio.write_text("anew")
+    jobs["audio"].audio.write_text("changed")
     batch.change(jobs["option"], options={"crf": 1, "seed": 0})
     failure = {"code": "vast_no_face", "message": "m"}
     batch.journal(("job_failed", jobs["failed"], failure), ("job_started", jobs["stopped"], {}))
     batch.add("new")
-    classes = {"lost": "missing", "sound": "input", "option": "option", "failed": "failed"}
+    classes = {"lost": "missing", "audio": "input", "option": "option", "failed": "failed"}
 
     def running(words: str) -> set[str]:
-        plan = make_plan(batch.jobs, replay(find_journals(batch.folder)), Hashes(None), rerun_on=parse_rerun_on(words))
+        plan = batch.plan(rerun_on=parse_rerun_on(words))
         assert {one.action for one in plan} <= {"run", "skip"}
         assert [one.job.id for one in plan if one.reason == "done"] == ([] if words == "all" else ["done"])
         return {one.job.id for one in plan if one.action == "run"}
 
-    assert {name for name, what in batch.told().items() if what.startswith("run")} == {*classes, "stopped", "new"}
+    assert {name for name, what in batch.actions().items() if what.startswith("run")} == {*classes, "stopped", "new"}
     assert running("none") == {"stopped", "new"}
     assert running("all") == {*jobs, "new"}
     for name, word in classes.items():
         assert running(word) == {name, "stopped", "new"}
     assert running(" missing, failed ") == {"lost", "failed", "stopped", "new"}
-    assert batch.told(rerun_on=["missing"])["sound"] == "skip:input_changed:audio"
+    assert batch.actions(rerun_on=["missing"])["audio"] == "skip:input_changed:audio"
 
 
 @pytest.mark.parametrize("text", ["", ",", "inputs", "missing,bad"])
-def test_unknown_words_are_named(text: str) -> None:
+def test_unknown_words_of_rerun_on_are_named(text: str) -> None:
     with pytest.raises(VastError) as error:
         parse_rerun_on(text)
     assert error.value.code == "vast_option_invalid" and "missing, input, option" in error.value.hint
 
 
-def test_force_makes_everything_anew(batch: Batch) -> None:
+def test_force_reruns_everything(batch: FakeBatch) -> None:
     batch.render(batch.add())
-    assert batch.told(force=True) == {"one": "run:forced"}
+    assert batch.actions(force=True) == {"one": "run:forced"}
 
 
-def test_counts(batch: Batch) -> None:
+def test_count_actions(batch: FakeBatch) -> None:
     batch.render(batch.add("one"))
     batch.add("two")
     batch.add("three")
-    assert list(counts(batch.plan()).items()) == [("run:new", 2), ("skip:done", 1)]
+    assert list(count_actions(batch.plan()).items()) == [("run:new", 2), ("skip:done", 1)]
 
 
-def test_lengths_of_sounds_are_known_where_they_are_needed(batch: Batch, speech: Path) -> None:
+def test_audio_lengths_are_looked_up_for_jobs_that_run(batch: FakeBatch, speech: Path) -> None:
     one, two = batch.add("one"), batch.add("two")
     shutil.copy(speech, one.audio)
-    assert [planned.sound_s for planned in batch.plan()] == [pytest.approx(4.0, abs=0.2), None]
-    assert [planned.sound_s for planned in batch.plan(sounds=False)] == [None, None]
+    assert [planned.audio_s for planned in batch.plan()] == [pytest.approx(4.0, abs=0.2), None]
+    assert [planned.audio_s for planned in batch.plan(audio_lengths=False)] == [None, None]
     batch.render(one)
-    assert batch.plan()[0].sound_s is None
+    assert batch.plan()[0].audio_s is None
     assert two.audio.exists()
 
 
-# --- shards, and how little a plan needs ----------------------------------------------------------------------------
+# --- shards, and how little a plan loads -----------------------------------------------------------------------------
 
 
-def test_shards_of_another_number_know_what_is_done(batch: Batch) -> None:
+def test_another_number_of_shards_knows_what_is_done(batch: FakeBatch) -> None:
     one, two = batch.add("one"), batch.add("two")
     batch.render(one)
     two.output.write_text("video of two")
     batch.journal(("job_started", one, {}), name="journal.1-of-2.jsonl")
     batch.journal(("job_done", two, record(two)), name="journal.2-of-3.jsonl")
-    assert batch.told() == {"one": "skip:done", "two": "skip:done"}
+    assert batch.actions() == {"one": "skip:done", "two": "skip:done"}
 
 
 def test_a_plan_loads_no_heavy_library() -> None:
+    modules = ("planning.decisions", "planning.estimate", "planning.shards", "state.journal")
     script = (
-        "import sys, vast_cli.batch.decide, vast_cli.batch.journal, vast_cli.batch.estimate, vast_cli.batch.shards\n"
+        f"import sys, {', '.join(f'vast_cli.batch.{name}' for name in modules)}\n"
         "print([name for name in ('torch', 'cv2', 'av', 'numpy', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_plan_reads_no_content_it_remembers(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_reads_no_content_it_has_cached(batch: FakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for k in range(5):
         batch.render(batch.add(f"job-{k}"))
     for path in batch.folder.rglob("*"):
-        os.utime(path, ns=(path.stat().st_mtime_ns - 10**10,) * 2)  # the memory distrusts files of this second
-    state = replay(find_journals(batch.folder))
+        os.utime(path, ns=(path.stat().st_mtime_ns - 10**10,) * 2)  # the cache distrusts files of this second
+    state = replay_journals(find_journals(batch.folder))
     jobs = batch.jobs
-    assert counts(make_plan(jobs, state, Hashes(tmp_path))) == {"skip:done": 5}
+    assert count_actions(plan_jobs(jobs, state, FileHashes(tmp_path))) == {"skip:done": 5}
 
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was read")
 
     monkeypatch.setattr("vast_cli.core.files.sha256", refuse)
-    assert counts(make_plan(jobs, state, Hashes(tmp_path))) == {"skip:done": 5}
+    assert count_actions(plan_jobs(jobs, state, FileHashes(tmp_path))) == {"skip:done": 5}
 
 
-def test_an_origin_of_the_journal_is_as_good_as_a_fresh_one(batch: Batch) -> None:
+def test_the_journal_gives_back_the_fingerprint(batch: FakeBatch) -> None:
     one = batch.add()
     batch.render(one)
-    done = replay(find_journals(batch.folder)).job("one").done
+    done = replay_journals(find_journals(batch.folder)).job("one").done
     assert done is not None
-    assert done.origin == origin(one, Hashes(None)) and isinstance(done.origin, Origin)
-    assert done.fingerprint == done.origin.fingerprint
+    assert done.fingerprint == fingerprint_of(one) and isinstance(done.fingerprint, Fingerprint)
+    assert done.fingerprint_digest == done.fingerprint.digest
