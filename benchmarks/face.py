@@ -21,8 +21,8 @@ from vast_cli.face.model import FaceModel
 from vast_cli.face.topology import Topology
 from vast_cli.face.track import FaceTracker, LandmarkTrack
 from vast_cli.media import VideoReader
-from vast_cli.training.corpora import Clip, read_index
-from vast_cli.training.face.train import cached_landmarks
+from vast_cli.training.corpora import CorpusClip, read_index
+from vast_cli.training.tracks import cached_landmarks
 
 Row = tuple[str, str, str]
 
@@ -71,7 +71,7 @@ def basis_rows(clips: dict[str, Float32], model: FaceModel, topology: Topology) 
     ]
 
 
-def identity_rows(clips: list[Clip], tracks: dict[str, LandmarkTrack], model: FaceModel) -> list[Row]:
+def identity_rows(clips: list[CorpusClip], tracks: dict[str, LandmarkTrack], model: FaceModel) -> list[Row]:
     """Neutral meshes of one actor in several emotions against those of different persons, and what happy clips show."""
     neutral: dict[str, dict[str, Float32]] = defaultdict(dict)
     rows = []
@@ -111,7 +111,7 @@ def identity_rows(clips: list[Clip], tracks: dict[str, LandmarkTrack], model: Fa
     ]
 
 
-def speed_rows(clip: Clip, model: FaceModel) -> list[Row]:
+def speed_rows(clip: CorpusClip, model: FaceModel) -> list[Row]:
     """Frames a second of CPU time, one thread, without decoding."""
     frames = list(itertools.islice(VideoReader(clip.path), 300))
     tracker = FaceTracker(model, weights=WEIGHTS)
@@ -133,7 +133,7 @@ def speed_rows(clip: Clip, model: FaceModel) -> list[Row]:
     drawn = 0.0
     for _ in range(5):  # the best of five: other processes share the cache
         start = time.process_time()
-        rasteriser.draw(vertices[:20], 256, 256)
+        rasteriser.render(vertices[:20], 256, 256)
         drawn = max(drawn, min(20, len(vertices)) / (time.process_time() - start))
     return [
         (f"tracker, {frames[0].shape[1]} px", f"{tracked:.0f} f/s", ">= 150"),
@@ -156,7 +156,7 @@ def main() -> None:
     tracks = {}
     for clip in clips:
         try:
-            tracks[clip.name] = cached_landmarks(clip, model, cache=options.cache, weights=WEIGHTS)
+            tracks[clip.name] = cached_landmarks(clip, options.cache, face=model, weights=WEIGHTS)
         except VastError as error:
             print(f"{clip.name}: {error.message}")
     meshes = {name: m for name, t in tracks.items() if (m := meshes_of(t, model)) is not None}

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="session")
 def val_clips(shared: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> list[Path]:
     """Twelve val clips of twelve speakers, the first 4.4 seconds of each."""
-    from vast_cli.training.corpora import read_index, sound_offset_s
+    from vast_cli.training.corpora import read_index, audio_offset_s
 
     folder = tmp_path_factory.mktemp("val")
     found: dict[str, Path] = {}
@@ -18,7 +18,7 @@ def val_clips(shared: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ca
         if row.split == "val" and row.set == "talk" and row.sync_ok and row.n_frames >= 150 and len(found) < 12:
             if row.speaker not in found:
                 found[row.speaker] = folder / f"{row.path.stem}.mp4"
-                late = sound_offset_s(row)  # the clips' constant offsets would look like faults
+                late = audio_offset_s(row)  # the clips' constant offsets would look like faults
                 moved = ["-ss", f"{late}"] if late > 0 else ["-itsoffset", f"{-late}"]
                 inputs = ["-i", row.path, *moved, "-i", row.path, "-map", "0:v", "-map", "1:a"]
                 encoder = ["-c:v", "libx264", "-crf", "10", "-preset", "ultrafast", "-c:a", "aac"]

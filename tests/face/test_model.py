@@ -10,7 +10,7 @@ from vast_cli import records
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, Topology, geometry
-from vast_cli.training.face.train import STRONG_THRESHOLD, mouth_offset
+from vast_cli.training.face.train import FaceModelSettings, mouth_offset
 
 
 def expressions(model: FaceModel, rng: np.random.Generator, n: int) -> Float32:
@@ -73,7 +73,7 @@ def test_rotation_vectors_and_matrices_agree(rng: np.random.Generator) -> None:
 def test_the_papers_rule_makes_85_components_strong_and_148_weak(model: FaceModel, topology: Topology) -> None:
     mouth = np.concatenate([topology.sets["lips_outer"], topology.sets["lips_inner"]])
     offset = mouth_offset(model.basis.astype(np.float64), model.sd.astype(np.float64), mouth, iod=model.iod)
-    strong = offset > STRONG_THRESHOLD
+    strong = offset > FaceModelSettings().strong_threshold
     assert strong.sum() == model.n_strong == records.N_STRONG
     assert strong[: model.n_strong].all()
     assert offset[model.n_strong :].max() < 1e-6  # weak components do not move the mouth at all

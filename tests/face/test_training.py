@@ -10,7 +10,7 @@ import pytest
 from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, LandmarkTrack, Topology, fit
 from vast_cli.training import audio_offsets
-from vast_cli.training.corpora import Clip, read_index, sound_offset_by, sound_offset_s
+from vast_cli.training.corpora import CorpusClip, audio_offset_basis, audio_offset_s, read_index
 from vast_cli.training.face import train as training
 
 COLUMNS = (
@@ -87,7 +87,7 @@ def test_training_finds_the_components_the_clips_were_made_of(model: FaceModel, 
 def test_principal_components_have_a_sign_of_their_own() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(50, 12)) * np.arange(1, 13)
-    rows, sd = training.principal(samples.T @ samples / 50, 5)
+    rows, sd = training.principal_components(samples.T @ samples / 50, 5)
     assert (rows[np.arange(5), np.abs(rows).argmax(1)] > 0).all()
     assert (np.diff(sd) < 0).all()
     assert np.allclose(rows @ rows.T, np.eye(5))
@@ -116,15 +116,15 @@ def test_closures_tell_how_late_the_sound_is() -> None:
 # --- with the corpus ----------------------------------------------------------------------------------------------
 
 
-def clip_of(corpus: Path, name: str) -> Clip:
+def clip_of(corpus: Path, name: str) -> CorpusClip:
     return next(c for c in read_index(corpus) if c.name == name)
 
 
 def test_clips_in_step_are_left_alone_and_cuts_of_one_recording_agree(corpus: Path) -> None:
-    assert sound_offset_s(clip_of(corpus, "talk/vr_face2.mp4")) == 0.02
-    assert all(sound_offset_s(c) == 0 for c in read_index(corpus) if c.set in ("grid", "grid_s1"))
-    assert all(sound_offset_by(c) is None for c in read_index(corpus) if not c.has_audio)
-    assert sound_offset_s(clip_of(corpus, "avatar/ted_lieu.mp4")) == sound_offset_s(
+    assert audio_offset_s(clip_of(corpus, "talk/vr_face2.mp4")) == 0.02
+    assert all(audio_offset_s(c) == 0 for c in read_index(corpus) if c.set in ("grid", "grid_s1"))
+    assert all(audio_offset_basis(c) is None for c in read_index(corpus) if not c.has_audio)
+    assert audio_offset_s(clip_of(corpus, "avatar/ted_lieu.mp4")) == audio_offset_s(
         clip_of(corpus, "talk/ted_lieu_1.mp4")
     )
 
@@ -142,7 +142,7 @@ def test_corrected_sound_meets_the_lips(corpus: Path, model: FaceModel, weights:
     gap = model.lip_gap(track.identity, track.expression)
     heard_ms = audio_offsets.middles(corpus.parent / "speech" / "video_labels.npz")[name]
     before = audio_offsets.closures(gap, heard_ms)
-    after = audio_offsets.closures(gap, heard_ms - 1000 * sound_offset_s(clip))
+    after = audio_offsets.closures(gap, heard_ms - 1000 * audio_offset_s(clip))
     assert before is not None and after is not None
     in_step = np.argmin(np.abs(audio_offsets.OFFSETS_MS + 30))  # GRID's pooled minimum is at -34 ms
     assert after.curve[in_step] < 0.4 < before.curve[in_step]

@@ -9,7 +9,7 @@ from vast_cli import media
 from vast_cli.face import FaceModel, track_landmarks
 from vast_cli.sync import LagSync, MouthCropper, score
 from vast_cli.training import corpora
-from vast_cli.training.lagsync.corpus import sound_in_step
+from vast_cli.training.lagsync.corpus import synced_audio
 
 NAMES = ("talk/fi12.mp4", "talk/fi27.mp4")
 FRAMES = 375
@@ -29,7 +29,7 @@ def measured(shared: Path) -> Measured:
             frames = [frame for frame, _ in zip(reader, range(FRAMES), strict=False)]
         track = track_landmarks(iter(frames), FaceModel.load(), source=name)
         crops = np.stack([cropper(f, p) for f, p in zip(frames, track.points, strict=True)])
-        found[name] = crops, sound_in_step(clip.path, corpora.sound_offset_s(clip)), track.present
+        found[name] = crops, synced_audio(clip.path, corpora.audio_offset_s(clip)), track.present
     return found
 
 

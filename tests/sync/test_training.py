@@ -10,15 +10,15 @@ from vast_cli.face import Topology
 from vast_cli.sync import LagSync
 from vast_cli.sync.network import LagSyncConfig, LagSyncNet
 from vast_cli.training.lagsync import train as training
-from vast_cli.training.lagsync.batches import Batches, altered_pictures, altered_sound, starts
+from vast_cli.training.lagsync.batches import LagSyncBatches, augment_audio, augment_mouths, run_starts
 from vast_cli.training.lagsync.contrast import LAGS, SPANS, LagContrast
-from vast_cli.training.lagsync.corpus import Talker, folds, mirror_order, moved
+from vast_cli.training.lagsync.corpus import LagSyncClip, delay_video, mirror_order, split_speakers
 from vast_cli.training.lagsync.figures import dev_figures
 
 SMALL = LagSyncConfig(channels=(4, 8, 8, 8), lip=16, hidden=24, dims=12)
 
 
-def talker(k: int, n: int = 160, kind: str = "talk") -> Talker:
+def talker(k: int, n: int = 160, kind: str = "talk") -> LagSyncClip:
     """A dark mouth that opens with the loudness of the sound."""
     random = np.random.default_rng(k)
     opened = np.convolve(random.random(n + 2) < 0.3, np.ones(3) / 3, "valid")[:n]
@@ -29,15 +29,15 @@ def talker(k: int, n: int = 160, kind: str = "talk") -> Talker:
     shape = np.zeros((n, 42, 2), np.float32)
     shape[:, :20, 1], shape[:, 20:40, 1] = -8 * opened[:, None], 8 * opened[:, None]
     sound = random.normal(-6, 0.3, (4 * n, 40)) + 4 * np.repeat(opened, 4)[:, None]
-    return Talker(
+    return LagSyncClip(
         name=f"{kind}/{k}.mp4",
         set=kind,
         speaker=f"{kind}{k}",
         crops=crops,
         shape=shape,
-        seen=np.ones(n, np.bool_),
-        fresh=np.arange(n) == 0,
-        sound=sound.astype(np.float32),
+        has_face=np.ones(n, np.bool_),
+        is_cut=np.arange(n) == 0,
+        audio=sound.astype(np.float32),
     )
 
 
@@ -45,7 +45,7 @@ def trainer(folder: Path, steps: int = 6) -> training.Trainer:
     torch.manual_seed(0)
     clips = [talker(k) for k in range(4)]
     return training.Trainer(
-        LagSyncNet(SMALL), Batches(clips[:3], size=3, seed=0), clips[3:], folder=folder, steps=steps
+        LagSyncNet(SMALL), LagSyncBatches(clips[:3], size=3, seed=0), clips[3:], folder=folder, steps=steps
     )
 
 
@@ -82,28 +82,28 @@ def test_a_broken_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: 
 
 def test_batches_depend_on_seed_and_step_only() -> None:
     clips = [talker(k) for k in range(3)]
-    one, two = Batches(clips, size=2, seed=1), Batches(clips, size=2, seed=1)
+    one, two = LagSyncBatches(clips, size=2, seed=1), LagSyncBatches(clips, size=2, seed=1)
     one.draw(0)
     for a, b in zip(vars(one.draw(5)).values(), vars(two.draw(5)).values(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(one.draw(5).pictures, one.draw(6).pictures)
+    assert not np.array_equal(one.draw(5).crops, one.draw(6).crops)
 
 
 def test_the_middle_lag_of_a_batch_is_the_sound_of_the_pictures() -> None:
-    batch = Batches([talker(0)], size=3, seed=0, alter=False).draw(0)
-    mouth = (batch.pictures < 100).mean(axis=(2, 3))  # how far it is open
+    batch = LagSyncBatches([talker(0)], size=3, seed=0, augment=False).draw(0)
+    mouth = (batch.crops < 100).mean(axis=(2, 3))  # how far it is open
     for run in range(3):
         opened = np.convolve(mouth[run], np.ones(5) / 5, "valid")
-        loud = batch.windows[run].mean(axis=(1, 2))
+        loud = batch.audio[run].mean(axis=(1, 2))
         fits = [np.corrcoef(opened, loud[o : o + len(opened)])[0, 1] for o in range(LAGS)]
         assert int(np.argmax(fits)) == 15
 
 
 def test_runs_avoid_lost_faces_and_cuts() -> None:
     clip = talker(0)
-    clip.seen[50] = False
-    clip.fresh[100] = True
-    for first in starts(clip):
+    clip.has_face[50] = False
+    clip.is_cut[100] = True
+    for first in run_starts(clip):
         assert not first <= 50 < first + 31
         assert not first < 100 < first + 31
 
@@ -111,10 +111,10 @@ def test_runs_avoid_lost_faces_and_cuts() -> None:
 def test_alterations_keep_time_and_stay_finite() -> None:
     clip, random = talker(0), np.random.default_rng(0)
     for _ in range(10):
-        pictures, shape = altered_pictures(clip.crops[:31], clip.shape[:31], random)
+        pictures, shape = augment_mouths(clip.crops[:31], clip.shape[:31], random)
         assert pictures.shape == (31, 96, 96) and np.isfinite(shape).all()
-        changed = altered_sound(clip.sound, random)
-        assert changed.shape == clip.sound.shape and np.isfinite(changed).all()
+        changed = augment_audio(clip.audio, random)
+        assert changed.shape == clip.audio.shape and np.isfinite(changed).all()
 
 
 def test_a_mirrored_shape_is_a_shape() -> None:
@@ -127,17 +127,17 @@ def test_a_mirrored_shape_is_a_shape() -> None:
 
 def test_a_moved_picture_is_late() -> None:
     clip = talker(0)
-    late = moved(clip, 3)
+    late = delay_video(clip, 3)
     assert late.n_frames == clip.n_frames - 3
     np.testing.assert_array_equal(late.crops[10], clip.crops[10])
-    np.testing.assert_array_equal(late.sound[40], clip.sound[52])
+    np.testing.assert_array_equal(late.audio[40], clip.audio[52])
 
 
 def test_folds_part_speakers() -> None:
     clips = [talker(k) for k in range(9)] + [talker(k, kind="grid_s1") for k in range(3)]
     held = []
     for k in range(4):
-        train, dev = folds(clips, 4, k)
+        train, dev = split_speakers(clips, 4, k)
         assert not {c.speaker for c in train} & {c.speaker for c in dev}
         assert len(train) + len(dev) == len(clips)
         held += [c.name for c in dev]

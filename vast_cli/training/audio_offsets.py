@@ -1,37 +1,37 @@
-"""How far each clip's sound is from its picture, measured at lip closures (P, B, M shut the lips).
+"""Measure how far each clip's audio is from its video, at lip closures (P, B, M shut the lips).
 
-For every clip with phone labels: the mean lip gap at the middles of its P, B, M, with the picture shifted by every
-offset in turn. The curve has one sharp minimum. GRID (studio recordings) says where it lies when in step.
-Clips with fewer closures take the offset of `../speech/video_sync.csv`, others the learned lag of the corpus, laid upon
-these offsets by a line (median rest 18 ms).
+For every clip with phone labels: the mean lip gap at the middles of its P, B, M, with the video shifted by every
+offset in turn. The curve has one sharp minimum. GRID (studio recordings) says where it lies in sync.
+Clips with fewer closures take the offset of `../speech/video_sync.csv`, others the learned lag of the corpus, fitted to
+these offsets by a line (median residual 18 ms).
 
-Result: `sound_offsets.csv` beside this file, which `corpora.sound_offset_s` reads.
+Result: `audio_offsets.csv` beside this file, which `corpora.audio_offset_s` reads.
 """
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vast_cli import records
 from vast_cli.core import files
-from vast_cli.core.arrays import Float64
+from vast_cli.core.arrays import Float32, Float64
 from vast_cli.core.errors import VastError
 from vast_cli.core.timebase import FPS
 from vast_cli.face.model import FaceModel
-from vast_cli.training.corpora import Clip, learned_lags, read_index
+from vast_cli.training.corpora import CorpusClip, learned_lags, read_index
 
-TABLE = Path(__file__).with_name("sound_offsets.csv")
-OFFSETS_MS = np.arange(-320, 321, 10)  # picture against sound
-AWAY_MS = 100  # the minimum must be deeper than everything further away from it
+TABLE = Path(__file__).with_name("audio_offsets.csv")
+OFFSETS_MS = np.arange(-320, 321, 10)  # of the video against the audio
+NEIGHBOURHOOD_MS = 100  # the minimum must be deeper than everything further away from it
 CLOSING = ("P", "B", "M")
 MIN_CLOSURES = 5
 MAX_GAP = 0.4  # of the mean lip gap, at the minimum
 MIN_DEPTH = 0.25  # below the least gap further away
-TABLE_IN_STEP_MS = -20.0  # of video_sync.csv, whose frames lie half a frame later
+TABLE_IN_SYNC_MS = -20.0  # of video_sync.csv, whose frames lie half a frame later
 MAX_PHONE_MS = 200  # longer labels are not closures
 
 
@@ -47,26 +47,26 @@ class Closures:
         """Where the gap is least: the vertex of the parabola around the minimum (+-20 ms)."""
         k = int(np.clip(np.argmin(self.curve), 2, len(self.curve) - 3))
         a, b, _ = np.polyfit(OFFSETS_MS[k - 2 : k + 3], self.curve[k - 2 : k + 3], 2)
-        step = -b / (2 * a) if a > 0 else float(OFFSETS_MS[k])
-        return float(np.clip(step, OFFSETS_MS[k] - 20, OFFSETS_MS[k] + 20))
+        vertex = -b / (2 * a) if a > 0 else float(OFFSETS_MS[k])
+        return float(np.clip(vertex, OFFSETS_MS[k] - 20, OFFSETS_MS[k] + 20))
 
     @property
     def clear(self) -> bool:
-        """Enough closures, deep, and nothing like it further away."""
+        """Enough closures, a deep minimum, and nothing like it further away."""
         least = self.curve.min()
-        away = np.abs(OFFSETS_MS - OFFSETS_MS[np.argmin(self.curve)]) > AWAY_MS
+        away = np.abs(OFFSETS_MS - OFFSETS_MS[np.argmin(self.curve)]) > NEIGHBOURHOOD_MS
         inside = 2 < int(np.argmin(self.curve)) < len(self.curve) - 3
         return bool(
             self.count >= MIN_CLOSURES and least <= MAX_GAP and self.curve[away].min() - least >= MIN_DEPTH and inside
         )
 
 
-def closures(gap: NDArray[np.float32], middles_ms: Float64) -> Closures | None:
+def closures(gap: Float32, middles_ms: Float64) -> Closures | None:
     """Mean lip gap around closures.
 
     Args:
         gap: [n], lip gap at 25 fps.
-        middles_ms: middles of P, B, M in the sound.
+        middles_ms: middles of P, B, M in the audio.
 
     Returns:
         None if no closure lies far enough from the ends.
@@ -85,12 +85,12 @@ def middles(labels: Path) -> dict[str, Float64]:
     classes = labels.with_name("classes.txt").read_text(encoding="utf-8").split()
     closing = [classes.index(c) for c in CLOSING]
     result = {}
-    with np.load(labels, allow_pickle=False) as z:
-        phones, starts, border = z["seg_phone"], z["seg_ms"].astype(np.float64), z["seg_ptr"]
-        for k, name in enumerate(z["utt"]):
-            start = starts[border[k] : border[k + 1]]
-            end = np.append(start[1:], z["length"][k] / 16)  # samples at 16 kHz to ms
-            chosen = np.isin(phones[border[k] : border[k + 1]], closing) & (end - start <= MAX_PHONE_MS)
+    with np.load(labels, allow_pickle=False) as table:
+        phones, starts, bounds = table["seg_phone"], table["seg_ms"].astype(np.float64), table["seg_ptr"]
+        for k, name in enumerate(table["utt"]):
+            start = starts[bounds[k] : bounds[k + 1]]
+            end = np.append(start[1:], table["length"][k] / 16)  # samples at 16 kHz to ms
+            chosen = np.isin(phones[bounds[k] : bounds[k + 1]], closing) & (end - start <= MAX_PHONE_MS)
             result[str(name)] = ((start + end) / 2)[chosen]
     return result
 
@@ -98,67 +98,89 @@ def middles(labels: Path) -> dict[str, Float64]:
 def measure(corpus: Path, tracks: Path, model: FaceModel) -> dict[str, Closures]:
     """Closures of every labelled clip that was tracked (`tracks/KEY.track`), by the clip's name."""
     labelled = middles(corpus.parent / "speech" / "video_labels.npz")
-    found = {}
+    measured = {}
     for clip in read_index(corpus):
         path = tracks / f"{clip.key}.track"
         if clip.name in labelled and path.is_file():
             track = records.load(records.FaceTrack, path, model_hash=model.hash)
-            seen = closures(model.lip_gap(track.identity, track.expression), labelled[clip.name])
-            if seen is not None:
-                found[clip.name] = seen
-    return found
+            result = closures(model.lip_gap(track.identity, track.expression), labelled[clip.name])
+            if result is not None:
+                measured[clip.name] = result
+    return measured
 
 
-def in_step_ms(found: dict[str, Closures]) -> float:
-    """Where closures of recordings known to be in step (GRID) have their minimum, all pooled."""
-    grid = [c for name, c in found.items() if name.startswith("grid")]
+def in_sync_ms(measured: dict[str, Closures]) -> float:
+    """Where closures of recordings known to be in sync (GRID) have their minimum, all pooled."""
+    grid = [c for name, c in measured.items() if name.startswith("grid")]
     if not grid:
-        raise VastError("vast_input_missing", "no GRID clip was measured: nothing says what is in step")
+        raise VastError("vast_input_missing", "no GRID clip was measured: the offset of clips in sync is not known")
     counts = np.array([c.count for c in grid], np.float64)
     return Closures(int(counts.sum()), np.average([c.curve for c in grid], axis=0, weights=counts)).best_ms
 
 
-def line(found: dict[str, Closures], lags: dict[str, int], zero_ms: float) -> tuple[float, float, float]:
-    """Lateness of the sound in ms as a line over the learned lag in frames: (slope, value at 0, median |rest|)."""
-    both = sorted(name for name, c in found.items() if c.clear and name in lags)
+def fit_line(measured: dict[str, Closures], lags: dict[str, int], zero_ms: float) -> tuple[float, float, float]:
+    """Lateness of the audio in ms as a line over the learned lag in frames: (slope, value at 0, median |residual|)."""
+    both = sorted(name for name, c in measured.items() if c.clear and name in lags)
     x = np.array([lags[name] for name in both], np.float64)
-    y = np.array([zero_ms - found[name].best_ms for name in both])
+    y = np.array([zero_ms - measured[name].best_ms for name in both])
     slope, value = np.polyfit(x, y, 1)
     return float(slope), float(value), float(np.median(np.abs(y - slope * x - value)))
+
+
+@dataclass(frozen=True)
+class OffsetEvidence:
+    """Everything that is known about the offsets of clips, the most reliable first."""
+
+    measured: dict[str, Closures]
+    zero_ms: float  # `best_ms` of clips in sync
+    table_ms: dict[str, float]  # clear rows of `video_sync.csv`
+    lags: dict[str, int]  # learned, frames
+    slope: float  # of the lateness over the learned lag
+    value: float  # lateness at a learned lag of 0
+
+    def row(self, name: str, twins: Sequence[str]) -> tuple[str, int, str, int] | None:
+        """Row of the table for a clip, None if nothing is known; `twins`: the clip and other cuts of its recording."""
+        clear = [twin for twin in twins if twin in self.measured and self.measured[twin].clear]
+        if name in clear:
+            best = self.measured[name]
+            return name, round(self.zero_ms - best.best_ms), "closures", best.count
+        if clear:
+            best = max((self.measured[twin] for twin in clear), key=lambda c: c.count)
+            return name, round(self.zero_ms - best.best_ms), "recording", best.count
+        for twin in twins:
+            if twin in self.table_ms:
+                return name, round(-(self.table_ms[twin] - TABLE_IN_SYNC_MS)), "table", 0
+        for twin in twins:
+            if twin in self.lags:
+                return name, round(self.slope * self.lags[twin] + self.value), "lag", 0
+        return None
 
 
 def write_table(corpus: Path, tracks: Path, model: FaceModel, *, output: Path = TABLE) -> dict[str, float]:
     """Measure all clips and write the table.
 
-    Columns: path, late_ms (of the sound), by (closures, recording, table, lag), closures (how many).
+    Columns: path, late_ms (of the audio), by (closures, recording, table, lag), closures (how many).
     """
-    found = measure(corpus, tracks, model)
+    measured = measure(corpus, tracks, model)
     lags = learned_lags(corpus)
+    zero = in_sync_ms(measured)
+    slope, value, residual = fit_line(measured, lags, zero)
     table = _clear_rows(corpus.parent / "speech" / "video_sync.csv")
-    zero = in_step_ms(found)
-    slope, value, rest = line(found, lags, zero)
+    evidence = OffsetEvidence(measured, zero, table, lags, slope, value)
     clips = [c for c in read_index(corpus) if c.has_audio and not c.set.startswith("grid")]
-    rows: list[tuple[str, int, str, int]] = []
+    rows = []
     for clip in clips:
         twins = [clip.name, *(c.name for c in clips if c is not clip and _same_recording(c, clip))]
-        clear = [name for name in twins if name in found and found[name].clear]
-        if clip.name in clear:
-            best = found[clip.name]
-            rows.append((clip.name, round(zero - best.best_ms), "closures", best.count))
-        elif clear:
-            best = max((found[name] for name in clear), key=lambda c: c.count)
-            rows.append((clip.name, round(zero - best.best_ms), "recording", best.count))
-        elif told := [name for name in twins if name in table]:
-            rows.append((clip.name, round(-(table[told[0]] - TABLE_IN_STEP_MS)), "table", 0))
-        elif lagged := [name for name in twins if name in lags]:
-            rows.append((clip.name, round(slope * lags[lagged[0]] + value), "lag", 0))
+        row = evidence.row(clip.name, twins)
+        if row is not None:
+            rows.append(row)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "late_ms", "by", "closures"))
     writer.writerows(rows)
     with files.atomic_write(output) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
-    return {"in_step_ms": zero, "slope": slope, "value": value, "rest_ms": rest, "clips": float(len(rows))}
+    return {"in_sync_ms": zero, "slope": slope, "value": value, "residual_ms": residual, "clips": float(len(rows))}
 
 
 def _clear_rows(table: Path) -> dict[str, float]:
@@ -169,7 +191,7 @@ def _clear_rows(table: Path) -> dict[str, float]:
         return {row["path"]: float(row["offset_ms"]) for row in csv.DictReader(file) if row["clear"] == "1"}
 
 
-def _same_recording(a: Clip, b: Clip) -> bool:
-    """Two cuts of one recording have the same sound at the same distance; avatar/obama is a copy of obama_long's."""
+def _same_recording(a: CorpusClip, b: CorpusClip) -> bool:
+    """Two cuts of one recording have the same audio at the same offset; avatar/obama is a copy of obama_long's."""
     obama = {"avatar/obama.mp4", "avatar/obama_long.mp4", "talk/obama_2.mp4"}
     return (a.speaker, a.source) == (b.speaker, b.source) or {a.name, b.name} <= obama

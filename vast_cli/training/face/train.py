@@ -5,7 +5,7 @@ face's rows are the PCA of w * D, the upper face's of (1 - w) * D, so their cova
 all meshes count too, which makes components symmetric.
 
 The frame of reference stays that of the base model: mean face, vertices of bone, weights of the lower face, identity
-prior (ICT-FaceKit's identity shapes). Only statistics of clips enter the weights, no picture and no single face.
+prior (ICT-FaceKit's identity shapes). Only statistics of clips enter the weights, no image and no single face.
 """
 
 import logging
@@ -15,33 +15,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vast_cli import records
-from vast_cli.core.arrays import Float64
+from vast_cli.core.arrays import Float32, Float64, Int64
 from vast_cli.core.errors import VastError
 from vast_cli.face import fit, smooth
 from vast_cli.face.model import FORMAT, VERSION, FaceModel
 from vast_cli.face.topology import Topology
-from vast_cli.face.track import LandmarkTrack, track_landmarks
-from vast_cli.training.corpora import Clip, read_index
+from vast_cli.face.track import LandmarkTrack
+from vast_cli.training.corpora import CorpusClip, read_index
+from vast_cli.training.tracks import cached_landmarks
 
 log = logging.getLogger(__name__)
 
 
-MIN_RUN = 12  # frames; shorter runs have no mean worth the name
-CLIP_FRAMES = 130.0  # a clip counts as this many frames at most
-SPEAKER_FRAMES = 1000.0  # a speaker counts as this many frames at most
-STRONG_THRESHOLD = 0.005  # %IOD, the paper's rule: how far 3 sd move a mouth vertex; here 0.029 or more, and 0
-IDENTITY_NOISE = 0.006  # IOD, per coordinate
-MANNER_FACTOR = 3.0  # of the covariance between a person's clips in S_e
-NEUTRAL_RANK = 96
-ANCHOR_FRAMES = 48  # a shorter run has too few frames for an anchor
-SPEAKER_CLIPS = 6.0  # differences between a speaker's clips count as this many at most
+@dataclass(frozen=True)
+class FaceModelSettings:
+    """How clips are weighted, which components are strong, and what the neutral operator assumes."""
+
+    min_run: int = 12  # frames; shorter runs have no mean worth the name
+    anchor_frames: int = 48  # a shorter run has too few frames for an anchor
+    clip_frames: float = 130.0  # a clip counts as this many frames at most
+    speaker_frames: float = 1000.0  # a speaker counts as this many frames at most
+    speaker_clips: float = 6.0  # differences between a speaker's clips count as this many at most
+    # %IOD, the paper's rule: how far 3 sd move a mouth vertex; here 0.029 or more, and 0
+    strong_threshold: float = 0.005
+    identity_noise: float = 0.006  # IOD, per coordinate
+    style_factor: float = 3.0  # of the covariance between a person's clips in S_e
+    neutral_rank: int = 96  # of the neutral operator
+
+
+DEFAULTS = FaceModelSettings()
 
 
 @dataclass
-class Speaker:
+class SpeakerStatistics:
     """Running sums over a speaker's clips."""
 
     products: Float64  # [1434, 1434]
@@ -52,8 +60,8 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class Basis:
-    """What is learned."""
+class LearnedBasis:
+    """Components and neutral operator."""
 
     rows: Float64  # [233, 1434]
     sd: Float64  # [233]
@@ -70,6 +78,7 @@ def train_face_model(
     landmarks_cache: Path,
     base: Path | None = None,
     weights: Path | None = None,
+    settings: FaceModelSettings = DEFAULTS,
 ) -> dict[str, Any]:
     """Learn a face model from the `train` clips of a corpus and write it to `output`.
 
@@ -77,9 +86,10 @@ def train_face_model(
         corpus: folder of `index.csv`.
         output: the weights file.
         seed: kept in the header; nothing here is random.
-        landmarks_cache: folder of `LandmarkTrack` files; clips that are not there yet are tracked into it.
+        landmarks_cache: folder of `LandmarkTrack` files; missing ones are tracked and written there.
         base: model that gives the frame of reference and the identity prior; the shipped one if not given.
         weights: folder of the tracker's networks.
+        settings: weights of clips and speakers, thresholds.
 
     Returns:
         What was used and how far the result is from the base model.
@@ -87,72 +97,63 @@ def train_face_model(
     model = FaceModel.load(base)
     topology = Topology.load(*(None if weights is None else weights / n for n in ("topology.npz", "index_sets.json")))
     clips = training_clips(read_index(corpus))
-    covariance, anchors = statistics(clips, model, landmarks_cache=landmarks_cache, weights=weights)
-    covariance = with_mirror(covariance, topology)
-    manner = with_mirror(manner_covariance(anchors), topology)
-    mouth = np.concatenate([topology.sets["lips_outer"], topology.sets["lips_inner"]])
-    basis = learn(covariance, manner, model, mouth=mouth)
+    speakers = collect_statistics(clips, model, landmarks_cache=landmarks_cache, weights=weights, settings=settings)
+    basis = learn_basis(
+        with_mirror(pooled_covariance(speakers, settings), topology),
+        with_mirror(style_covariance(speakers, settings), topology),
+        model,
+        mouth=np.concatenate([topology.sets["lips_outer"], topology.sets["lips_inner"]]),
+        settings=settings,
+    )
     report = {
-        "clips": sum(a.n_clips for a in anchors.values()),
-        "speakers": len(anchors),
-        "frames": sum(a.n_frames for a in anchors.values()),
-        **compare(basis, model),
+        "clips": sum(s.n_clips for s in speakers.values()),
+        "speakers": len(speakers),
+        "frames": sum(s.n_frames for s in speakers.values()),
+        **compare_with_base(basis, model),
     }
-    tensors = {
-        "v_bar": model.v_bar,
-        "basis": basis.rows.astype(np.float32),
-        "sd": basis.sd.astype(np.float32),
-        "identity_basis": model.identity_basis,
-        "identity_sd": model.identity_sd,
-        "mean_expression_left": basis.left.astype(np.float32),
-        "mean_expression_right": basis.right.astype(np.float32),
-        "w_rigid": model.w_rigid,
-        "w_mouth": model.w_mouth,
-    }
-    header = {
-        "n_strong": basis.n_strong,
-        "iod": model.iod,
-        "unit": "canonical",
-        "seed": seed,
-        "base": model.hash,
-        "training": report,
-    }
-    records.save_tensors(output, tensors, kind=FORMAT, version=VERSION, header=header)
+    _save(output, basis, model, seed=seed, report=report)
     return report
 
 
-def training_clips(clips: list[Clip]) -> list[Clip]:
+def _save(output: Path, basis: LearnedBasis, base: FaceModel, *, seed: int, report: dict[str, Any]) -> None:
+    tensors = {
+        "v_bar": base.v_bar,
+        "basis": basis.rows.astype(np.float32),
+        "sd": basis.sd.astype(np.float32),
+        "identity_basis": base.identity_basis,
+        "identity_sd": base.identity_sd,
+        "mean_expression_left": basis.left.astype(np.float32),
+        "mean_expression_right": basis.right.astype(np.float32),
+        "w_rigid": base.w_rigid,
+        "w_mouth": base.w_mouth,
+    }
+    header = {
+        "n_strong": basis.n_strong,
+        "iod": base.iod,
+        "unit": "canonical",
+        "seed": seed,
+        "base": base.hash,
+        "training": report,
+    }
+    records.save_tensors(output, tensors, kind=FORMAT, version=VERSION, header=header)
+
+
+def training_clips(clips: list[CorpusClip]) -> list[CorpusClip]:
     """`train` clips; of a recording that is in several sets, the avatar's copy is left out."""
     elsewhere = {c.source for c in clips if c.set != "avatar"}
     return [c for c in clips if c.split == "train" and not (c.set == "avatar" and c.source in elsewhere)]
 
 
-def cached_landmarks(clip: Clip, model: FaceModel, *, cache: Path, weights: Path | None = None) -> LandmarkTrack:
-    """Raw landmarks of a clip: from the cache, else tracked now and put there.
-
-    Raises:
-        VastError: `vast_no_face` and what reading the clip may raise.
-    """
-    path = cache / f"{clip.key}.npz"
-    if path.is_file():
-        return LandmarkTrack.load(path)
-    from vast_cli.media import VideoReader
-
-    with VideoReader(clip.path) as video:
-        track = track_landmarks(video, model, source=clip.path.name, weights=weights)
-    cache.mkdir(parents=True, exist_ok=True)
-    track.save(path)
-    return track
-
-
-def deviations(track: LandmarkTrack, model: FaceModel) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def deviations(
+    track: LandmarkTrack, model: FaceModel, *, min_run: int = DEFAULTS.min_run
+) -> Iterator[tuple[Float32, Float32]]:
     """For each run of valid frames: meshes around their mean, filtered (5/2) [n, 1434], and its anchor [478, 3]."""
     for run in fit.runs(track.points, track.flag, track.cut, model):
-        if len(run) < MIN_RUN:
+        if len(run) < min_run:
             continue
         points = track.points[run]
         target = model.v_bar
-        for _ in range(2):  # upon the clip's own mean: no neutral operator, so nothing learned before comes in
+        for _ in range(2):  # to the clip's own mean instead of a neutral mesh: nothing learned before enters
             meshes, _ = model.stabilise(points, target)
             target = meshes.mean(0)
         meshes, _ = model.stabilise(points, target)
@@ -160,44 +161,55 @@ def deviations(track: LandmarkTrack, model: FaceModel) -> Iterator[tuple[NDArray
         yield smooth.savgol(around, smooth.WEAK_WINDOW), model.anchor(meshes)
 
 
-def statistics(
-    clips: list[Clip], model: FaceModel, *, landmarks_cache: Path, weights: Path | None = None
-) -> tuple[Float64, dict[str, Speaker]]:
-    """Covariance [1434, 1434] of meshes around their clip's mean, and what is kept of each speaker.
+def collect_statistics(
+    clips: list[CorpusClip],
+    model: FaceModel,
+    *,
+    landmarks_cache: Path,
+    weights: Path | None = None,
+    settings: FaceModelSettings = DEFAULTS,
+) -> dict[str, SpeakerStatistics]:
+    """Sums over the clips of each speaker; long clips count as `clip_frames`.
 
-    Long clips and speakers with many clips count as `CLIP_FRAMES` and `SPEAKER_FRAMES` at most.
+    Raises:
+        VastError: `vast_input_missing` if no clip could be tracked.
     """
-    speakers: dict[str, Speaker] = {}
+    speakers: dict[str, SpeakerStatistics] = {}
     for clip in clips:
         try:
-            track = cached_landmarks(clip, model, cache=landmarks_cache, weights=weights)
+            track = cached_landmarks(clip, landmarks_cache, face=model, weights=weights)
         except VastError as error:
             log.warning("%s is left out: %s", clip.name, error.message)
             continue
-        parts = list(deviations(track, model))
+        parts = list(deviations(track, model, min_run=settings.min_run))
         n = sum(len(d) for d, _ in parts)
         if n == 0:
             continue
         # float32 products are exact enough (relative 1e-6) and four times as fast
         products = np.asarray(sum((d.T @ d).astype(np.float64) for d, _ in parts))
-        speaker = speakers.setdefault(clip.speaker, Speaker(np.zeros_like(products)))
+        speaker = speakers.setdefault(clip.speaker, SpeakerStatistics(np.zeros_like(products)))
         speaker.n_clips += 1
         speaker.n_frames += n
-        speaker.counted += min(n, CLIP_FRAMES)
-        speaker.products += products * (min(n, CLIP_FRAMES) / n)
+        speaker.counted += min(n, settings.clip_frames)
+        speaker.products += products * (min(n, settings.clip_frames) / n)
         longest, anchor = max(parts, key=lambda part: len(part[0]))
-        if len(longest) >= ANCHOR_FRAMES:
+        if len(longest) >= settings.anchor_frames:
             speaker.anchors.append(anchor.reshape(-1).astype(np.float64))
     if not speakers:
         raise VastError("vast_input_missing", "no clip of the corpus could be used")
-    shares = {name: min(1.0, SPEAKER_FRAMES / s.counted) for name, s in speakers.items()}
+    return speakers
+
+
+def pooled_covariance(speakers: dict[str, SpeakerStatistics], settings: FaceModelSettings = DEFAULTS) -> Float64:
+    """Covariance [1434, 1434] of meshes around their clip's mean; a speaker counts as `speaker_frames` at most."""
+    shares = {name: min(1.0, settings.speaker_frames / s.counted) for name, s in speakers.items()}
     total = sum(s.products * shares[name] for name, s in speakers.items())
     count = sum(s.counted * shares[name] for name, s in speakers.items())
-    return np.asarray(total / count), speakers
+    return np.asarray(total / count)
 
 
-def manner_covariance(speakers: dict[str, Speaker]) -> Float64:
-    """Covariance of the anchors of a speaker's clips around the speaker's mean: how manner differs in one person."""
+def style_covariance(speakers: dict[str, SpeakerStatistics], settings: FaceModelSettings = DEFAULTS) -> Float64:
+    """Covariance of the anchors of a speaker's clips around the speaker's mean: how style varies in one person."""
     total, count = 0.0, 0.0
     for speaker in speakers.values():
         freedom = len(speaker.anchors) - 1
@@ -205,7 +217,7 @@ def manner_covariance(speakers: dict[str, Speaker]) -> Float64:
             continue
         offsets = np.stack(speaker.anchors)
         offsets -= offsets.mean(0)
-        share = min(1.0, SPEAKER_CLIPS / freedom)
+        share = min(1.0, settings.speaker_clips / freedom)
         total = total + share * (offsets.T @ offsets)
         count += share * freedom
     if not count:
@@ -218,36 +230,45 @@ def with_mirror(covariance: Float64, topology: Topology) -> Float64:
     index = (3 * topology.mirror[:, None] + np.arange(3)).reshape(-1)
     sign = np.tile([-1.0, 1.0, 1.0], len(topology.mirror))
     mirrored = covariance[np.ix_(index, index)] * sign[:, None] * sign
-    return 0.5 * (covariance + mirrored)
+    result: Float64 = 0.5 * (covariance + mirrored)
+    return result
 
 
-def learn(covariance: Float64, manner: Float64, model: FaceModel, *, mouth: NDArray[np.int64]) -> Basis:
-    """Split PCA, the paper's rule (3.3) for what is speech-strongly-related, and the neutral operator.
+def learn_basis(
+    covariance: Float64,
+    between_clips: Float64,
+    model: FaceModel,
+    *,
+    mouth: Int64,
+    settings: FaceModelSettings = DEFAULTS,
+) -> LearnedBasis:
+    """Split PCA, the paper's rule (3.3) for speech-strongly-related components, and the neutral operator.
 
     Args:
         covariance: [1434, 1434], within clips, canonical units.
-        manner: [1434, 1434], between a person's clips.
+        between_clips: [1434, 1434], between a person's clips (`style_covariance`).
         model: gives the weights of the lower face and the identity prior.
         mouth: vertices whose motion decides what is strong.
+        settings: threshold of the rule, and of the neutral operator.
 
     Raises:
         VastError: `vast_record_invalid` if the rule does not give the paper's 85 and 148.
     """
     w = np.repeat(model.w_mouth.astype(np.float64), 3)
-    lower, lower_sd = principal(w[:, None] * covariance * w, records.N_STRONG)
-    upper, upper_sd = principal((1 - w)[:, None] * covariance * (1 - w), records.N_WEAK)
+    lower, lower_sd = principal_components(w[:, None] * covariance * w, records.N_STRONG)
+    upper, upper_sd = principal_components((1 - w)[:, None] * covariance * (1 - w), records.N_WEAK)
     rows, sd = np.concatenate([lower, upper]), np.concatenate([lower_sd, upper_sd])
-    strong = mouth_offset(rows, sd, mouth, iod=model.iod) > STRONG_THRESHOLD
+    strong = mouth_offset(rows, sd, mouth, iod=model.iod) > settings.strong_threshold
     n_strong = int(strong.sum())
     if n_strong != records.N_STRONG or not strong[:n_strong].all():
         raise VastError(
             "vast_record_invalid", f"the rule makes {n_strong} components strong, the paper has {records.N_STRONG}"
         )
-    left, right = neutral_operator(covariance + MANNER_FACTOR * manner, model)
-    return Basis(rows, sd, n_strong, left, right)
+    left, right = neutral_operator(covariance + settings.style_factor * between_clips, model, settings)
+    return LearnedBasis(rows, sd, n_strong, left, right)
 
 
-def principal(covariance: Float64, n: int) -> tuple[Float64, Float64]:
+def principal_components(covariance: Float64, n: int) -> tuple[Float64, Float64]:
     """First `n` principal components [n, d], largest entry positive, and standard deviations [n]."""
     values, vectors = np.linalg.eigh(covariance)
     rows = vectors[:, ::-1][:, :n].T
@@ -258,29 +279,31 @@ def principal(covariance: Float64, n: int) -> tuple[Float64, Float64]:
     return rows, np.sqrt(np.maximum(values[::-1][:n], 0))
 
 
-def mouth_offset(rows: Float64, sd: Float64, mouth: NDArray[np.int64], *, iod: float) -> Float64:
+def mouth_offset(rows: Float64, sd: Float64, mouth: Int64, *, iod: float) -> Float64:
     """[n], how far 3 standard deviations of each component move the mouth vertex that moves most, %IOD."""
     offsets = np.linalg.norm(rows.reshape(len(rows), -1, 3)[:, mouth], axis=2).max(1)
     result: Float64 = 100 * 3 * sd * offsets / iod
     return result
 
 
-def neutral_operator(expression: Float64, model: FaceModel) -> tuple[Float64, Float64]:
-    """Factors of G = S_e (S_i + S_e)^-1, the expression in what a clip's anchor differs from the mean face.
+def neutral_operator(
+    expression: Float64, model: FaceModel, settings: FaceModelSettings = DEFAULTS
+) -> tuple[Float64, Float64]:
+    """Factors of G = S_e (S_i + S_e)^-1, the expression in the difference of a clip's anchor and the mean face.
 
     S_e is the covariance within clips and between the clips of a person; without the latter (a first version had 2 x
     within clips) neutral meshes of an unseen actor's emotions lay 14 % further apart, compared with those of different
     persons. S_i is the covariance between identities: 80 components and a floor.
     """
     shapes = model.identity_basis.astype(np.float64) * model.identity_sd[:, None]
-    identity = shapes.T @ shapes + (IDENTITY_NOISE * model.iod) ** 2 * np.eye(len(expression))
+    identity = shapes.T @ shapes + (settings.identity_noise * model.iod) ** 2 * np.eye(len(expression))
     operator = np.linalg.solve(identity + expression, expression).T
     u, s, vt = np.linalg.svd(operator)
-    root = np.sqrt(s[:NEUTRAL_RANK])
-    return u[:, :NEUTRAL_RANK] * root, root[:, None] * vt[:NEUTRAL_RANK]
+    root = np.sqrt(s[: settings.neutral_rank])
+    return u[:, : settings.neutral_rank] * root, root[:, None] * vt[: settings.neutral_rank]
 
 
-def compare(basis: Basis, base: FaceModel) -> dict[str, float]:
+def compare_with_base(basis: LearnedBasis, base: FaceModel) -> dict[str, float]:
     """How much of the base model's components, weighted by their variance, lies in the span of the learned ones."""
     n = basis.n_strong
     shares = {}

@@ -19,7 +19,7 @@ from vast_cli.speech.acoustic import CLASSES
 from vast_cli.sync.audio import HOP, N_MELS, log_mel, normalise
 from vast_cli.sync.network import SOUNDS, LagSyncConfig, SoundTower
 from vast_cli.training.acoustic.corpus import IGNORE, MORE_SHARES, SHARES, Segments, segments_of, sounds, table_of
-from vast_cli.training.lagsync.batches import altered_sound
+from vast_cli.training.lagsync.batches import augment_audio
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class SoundBatches:
             part = slice(first, first + CROP)
             if first + CROP > len(speech.features):
                 continue
-            pieces.append(normalise(altered_sound(speech.features[part].astype(np.float32), rng))[index])
+            pieces.append(normalise(augment_audio(speech.features[part].astype(np.float32), rng))[index])
             labels.append(speech.labels[part][index[:, 1::2]])
         return np.concatenate(pieces), np.concatenate(labels).astype(np.int64)
 

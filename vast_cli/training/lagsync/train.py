@@ -19,9 +19,16 @@ from vast_cli.core import devices, files
 from vast_cli.sync.lagsync import LagSync, save_lagsync
 from vast_cli.sync.network import LagSyncConfig, LagSyncNet
 from vast_cli.training.lagsync.audio import pretrain_sound, read_speech
-from vast_cli.training.lagsync.batches import Batch, Batches
+from vast_cli.training.lagsync.batches import LagSyncBatch, LagSyncBatches
 from vast_cli.training.lagsync.contrast import LagContrast
-from vast_cli.training.lagsync.corpus import SHAPE_POINTS, Talker, folds, load_talkers, seconds, training_clips
+from vast_cli.training.lagsync.corpus import (
+    SHAPE_POINTS,
+    LagSyncClip,
+    load_clips,
+    split_speakers,
+    total_seconds,
+    training_clips,
+)
 from vast_cli.training.lagsync.figures import dev_figures
 
 log = logging.getLogger(__name__)
@@ -39,7 +46,7 @@ class Trainer:
     """The loop: optimiser, average, checkpoint, log, early stop."""
 
     def __init__(
-        self, network: LagSyncNet, batches: Batches, dev: Sequence[Talker], *, folder: Path, steps: int
+        self, network: LagSyncNet, batches: LagSyncBatches, dev: Sequence[LagSyncClip], *, folder: Path, steps: int
     ) -> None:
         self.network, self.batches, self.dev, self.folder, self.steps = network, batches, dev, folder, steps
         self.contrast = LagContrast()
@@ -98,18 +105,18 @@ class Trainer:
         for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
             mean.copy_(now)
 
-    def _losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _losses(self, batch: LagSyncBatch) -> tuple[torch.Tensor, torch.Tensor]:
         network = self.network
-        b, n = batch.pictures.shape[:2]
+        b, n = batch.crops.shape[:2]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            lips = network.mouth.picture(torch.from_numpy(batch.pictures.reshape(b * n, 96, 96)).float())
+            lips = network.mouth.picture(torch.from_numpy(batch.crops.reshape(b * n, 96, 96)).float())
             told = self.shape(lips).float()
             mouth = network.mouth.embed(lips.float().reshape(b, n, -1))
-            sound = network.sound(torch.from_numpy(batch.windows).flatten(0, 1))
+            sound = network.sound(torch.from_numpy(batch.audio).flatten(0, 1))
         shape = F.smooth_l1_loss(told, torch.from_numpy(batch.shape).reshape(b * n, -1))
         sound = sound.reshape(b, -1, sound.shape[-1])
-        same = torch.from_numpy(batch.same)
-        return self.contrast(mouth, sound, torch.from_numpy(batch.heard), same), shape
+        same = torch.from_numpy(batch.same_clip)
+        return self.contrast(mouth, sound, torch.from_numpy(batch.audio_exists), same), shape
 
     def _check(self, losses: np.ndarray, settings: str, wall_s: float) -> None:
         figures = dev_figures(LagSync(self.average, ""), self.dev) if self.dev else {"figure": float(-losses[0])}
@@ -190,16 +197,16 @@ def train_lagsync(
     """
     torch.set_num_threads(threads)
     folder = work / "lagsync"
-    clips = training_clips(corpus)[:max_clips]
-    talkers = load_talkers(clips, folder / "crops", landmarks=work / "landmarks")
-    train, dev = folds(talkers, FOLDS, held_out)
-    log.info("%.1f minutes to train on, %.1f minutes held out", seconds(train) / 60, seconds(dev) / 60)
+    rows = training_clips(corpus)[:max_clips]
+    clips = load_clips(rows, folder / "crops", landmarks=work / "landmarks")
+    train, dev = split_speakers(clips, FOLDS, held_out)
+    log.info("%.1f minutes to train on, %.1f minutes held out", total_seconds(train) / 60, total_seconds(dev) / 60)
     sound, known = sound_start(speech, more, config, folder, steps=sound_steps, seed=seed)
     torch.manual_seed(seed)
     network = LagSyncNet(config)
     if sound is not None:
         network.sound.load_state_dict(sound)
-    trainer = Trainer(network, Batches(train, size=batch, seed=seed), dev, folder=folder, steps=steps)
+    trainer = Trainer(network, LagSyncBatches(train, size=batch, seed=seed), dev, folder=folder, steps=steps)
     header = {
         "steps": steps,
         "seed": seed,

@@ -1,6 +1,6 @@
-"""Write `weights/index.json` anew: the hash of every file that ships.
+"""Write `weights/index.json`: the hash of every file that ships.
 
-python -m vast_cli.training.publish weights
+python -m vast_cli.training.weights_index weights
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vast_cli.core import files
 
-DATA = "Apache-2.0; trained partly on clips for research only or of unclear rights, see its card"
+MIXED_LICENCE = "Apache-2.0; trained partly on clips for research only or of unclear rights, see its card"
 
 # name -> file, kind, licence, card
 SHIPPED: dict[str, tuple[str, str, str, str]] = {
@@ -25,19 +25,19 @@ SHIPPED: dict[str, tuple[str, str, str, str]] = {
     "topology": ("topology.npz", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "index_sets": ("index_sets.json", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "face_model": ("face_model.safetensors", "model", "Apache-2.0 AND MIT", "face_model.card.md"),
-    "acoustic": ("acoustic.safetensors", "network", DATA, "acoustic.card.md"),
-    "style": ("style.safetensors", "network", DATA, "style.card.md"),
-    "lagsync": ("lagsync.safetensors", "network", DATA, "lagsync.card.md"),
+    "acoustic": ("acoustic.safetensors", "network", MIXED_LICENCE, "acoustic.card.md"),
+    "style": ("style.safetensors", "network", MIXED_LICENCE, "style.card.md"),
+    "lagsync": ("lagsync.safetensors", "network", MIXED_LICENCE, "lagsync.card.md"),
 }
 
 
 def write_index(folder: Path) -> None:
-    """Hash what ships in `folder` and write its index; avatars are found by their folders."""
+    """Hash the shipped files in `folder` and write its index; avatars are those in `folder/avatars`."""
     shipped = dict(SHIPPED)
     for path in sorted(folder.glob("avatars/*/avatar.safetensors")):
         name = path.parent.name
-        place = f"avatars/{name}"
-        shipped[f"avatar/{name}"] = (f"{place}/avatar.safetensors", "avatar", "see its card", f"{place}/card.md")
+        bundle = f"avatars/{name}"
+        shipped[f"avatar/{name}"] = (f"{bundle}/avatar.safetensors", "avatar", "see its card", f"{bundle}/card.md")
     rows = {
         name: {"file": file, "sha256": files.sha256(folder / file), "kind": kind, "licence": licence, "card": card}
         for name, (file, kind, licence, card) in shipped.items()

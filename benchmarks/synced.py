@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from vast_cli.media.ffmpeg import find_ffmpeg, run
-from vast_cli.training.corpora import Clip, sound_offset_s
+from vast_cli.training.corpora import CorpusClip, audio_offset_s
 
 
-def put_in_step(clip: Clip, folder: Path) -> Path:
+def put_in_sync(clip: CorpusClip, folder: Path) -> Path:
     """A copy of `clip`, pictures untouched, sound moved by the measured offset; the clip itself if that is 0."""
-    late = sound_offset_s(clip)
+    late = audio_offset_s(clip)
     if not late:
         return clip.path
     target = folder / f"{clip.key}.mp4"
