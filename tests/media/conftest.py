@@ -20,8 +20,8 @@ def ff() -> Callable[..., None]:
 
     def run(*args: Any, stdin: bytes | None = None) -> None:
         command = [find_ffmpeg(), "-hide_banner", "-loglevel", "error", "-y", *map(str, args)]
-        done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        result = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+        assert result.returncode == 0, result.stderr.decode(errors="replace")
 
     return run
 
@@ -34,7 +34,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def numbered(ff: Callable[..., None], clips: Path) -> Make:
-    """Make a clip whose picture i shows i as 8 stripes, bright for a 1 and dark for a 0, the lowest bit at the left."""
+    """Make a clip whose frame i shows i as 8 stripes, bright for a 1 and dark for a 0, the lowest bit at the left."""
 
     def make(
         name: str, *options: Any, n: int = 50, rate: Any = 25, size: str = "64x48", before: tuple[Any, ...] = ()
@@ -56,7 +56,7 @@ def numbered(ff: Callable[..., None], clips: Path) -> Make:
 
 @pytest.fixture(scope="session")
 def tone(ff: Callable[..., None], clips: Path) -> Make:
-    """Make a sound of exactly `n` samples: a tone that rises, different at every instant."""
+    """Make audio of exactly `n` samples: a tone that rises, different at every instant."""
 
     def make(name: str, *options: Any, n: int, rate: int = 48_000, channels: int = 1) -> Path:
         path = clips / name
@@ -71,12 +71,12 @@ def tone(ff: Callable[..., None], clips: Path) -> Make:
 
 
 def level_of(frame: NDArray[np.uint8]) -> int:
-    """The number of a picture made by `numbered` (below 256)."""
+    """The number that a frame of `numbered` shows (below 256)."""
     middle = ((np.arange(8) + 0.5) * frame.shape[1] / 8).astype(int)
     return int(((frame[len(frame) // 2, middle, 1] > 120) << np.arange(8)).sum())
 
 
 @pytest.fixture(scope="session")
 def number_of() -> Callable[[NDArray[np.uint8]], int]:
-    """Tell which picture of `numbered` a picture is."""
+    """Read which frame of `numbered` a frame is."""
     return level_of

@@ -1,4 +1,4 @@
-"""Any sound in: mono 16 kHz, right start, right length, whatever the container."""
+"""Audio is read as mono 16 kHz with the right start and length from any container."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ from vast_cli.core.errors import VastError
 from vast_cli.media import load_audio, read_audio
 
 
-def length_law(n: int, rate: int) -> int:
+def expected_length(n: int, rate: int) -> int:
     return int(Fraction(n * 16_000, rate) + Fraction(1, 2))
 
 
@@ -22,7 +22,7 @@ def tone_at_16k(n: int) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * (200 + 150 * time) * time)
 
 
-# format, options, rate, largest error of the samples (lossy ones change them, none may move them)
+# format, options, rate, largest error of the samples (lossy codecs change them, none may move them)
 FORMATS = [
     ("s16.wav", ("-c:a", "pcm_s16le"), 48_000, 0.002),
     ("s24.wav", ("-c:a", "pcm_s24le"), 44_100, 0.002),
@@ -47,7 +47,7 @@ FORMATS = [
 def test_formats_keep_start_and_length(tone, name, options, rate, error):
     n = round(1.337 * rate)
     got = load_audio(tone(name, *options, n=n, rate=rate))
-    assert len(got) == length_law(n, rate)
+    assert len(got) == expected_length(n, rate)
     assert got.dtype == np.float32
     want = tone_at_16k(len(got))
     inner = slice(1000, -400)  # lossy encoders are at their worst at the edges
@@ -58,18 +58,18 @@ def test_formats_keep_start_and_length(tone, name, options, rate, error):
 
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(1, 20_000), rate=st.sampled_from([8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000]))
-def test_length_law(tmp_path_factory, n, rate):
-    path = tmp_path_factory.mktemp("law") / "x.wav"
+def test_the_length_is_the_duration_at_16_khz_rounded(tmp_path_factory, n, rate):
+    path = tmp_path_factory.mktemp("length") / "x.wav"
     wavfile.write(path, rate, np.full(n, 1000, np.int16))
     reader = read_audio(path, block_s=0.1)
-    if length_law(n, rate) == 0:
+    if expected_length(n, rate) == 0:
         with pytest.raises(VastError, match="no sample"):
             list(reader)
     else:
-        assert sum(map(len, reader)) == reader.n_samples == length_law(n, rate)
+        assert sum(map(len, reader)) == reader.n_samples == expected_length(n, rate)
 
 
-def test_blocks_are_the_whole(tone):
+def test_blocks_concatenate_to_the_whole(tone):
     path = tone("blocks.wav", n=44_100 * 3 + 17, rate=44_100)
     blocks = list(read_audio(path, block_s=0.25))
     assert {len(block) for block in blocks[:-1]} == {4000}
@@ -83,13 +83,13 @@ def test_many_channels_keep_the_level(tone, channels):
     assert np.abs(got - tone_at_16k(16_000)).max() < 0.01
 
 
-def test_one_sided_stereo_is_half(tmp_path: Path):
+def test_a_single_stereo_channel_counts_half(tmp_path: Path):
     path = tmp_path / "left.wav"
     wavfile.write(path, 16_000, np.stack([np.full(1600, 0.5, np.float32), np.zeros(1600, np.float32)], 1))
     assert np.allclose(load_audio(path), 0.25, atol=1e-4)
 
 
-def test_what_is_not_a_number(tmp_path: Path):
+def test_values_that_are_not_numbers_become_finite(tmp_path: Path):
     wave = np.zeros(16_000, np.float32)
     wave[100:200], wave[300], wave[400], wave[500] = np.nan, np.inf, -np.inf, 1e30
     path = tmp_path / "nan.wav"
@@ -99,7 +99,7 @@ def test_what_is_not_a_number(tmp_path: Path):
     assert np.abs(got).max() < 1.5
 
 
-def test_clicks_stay_where_they_are(tmp_path: Path):
+def test_clicks_keep_their_time(tmp_path: Path):
     wave = np.zeros(48_000 * 20, np.float32)
     at = np.array([0.5, 10.0, 19.5])
     for second in at:
@@ -112,7 +112,7 @@ def test_clicks_stay_where_they_are(tmp_path: Path):
         assert abs(int(np.argmax(np.abs(got[start - 800 : start + 800]))) - 800) <= 16
 
 
-def test_sound_of_a_video(numbered, tone, ff, clips):
+def test_audio_of_a_video_is_read(numbered, tone, ff, clips):
     path = clips / "av.mp4"
     ff("-i", numbered("plain.mp4", n=30), "-i", tone("alone48.wav", n=57_600), "-c:v", "copy", "-c:a", "aac", path)
     got = load_audio(path)
@@ -120,12 +120,12 @@ def test_sound_of_a_video(numbered, tone, ff, clips):
     assert np.abs(got - tone_at_16k(19_200))[200:-400].max() < 0.05
 
 
-def test_start_is_aligned_with_the_picture(numbered, tone, ff, clips):
-    # sound half a second after the picture, and before it
-    video, sound = numbered("plain.mp4", n=30), tone("alone48.wav", n=57_600)
-    late, early = clips / "sound-late.mkv", clips / "sound-early.mkv"
-    ff("-i", video, "-itsoffset", 0.5, "-i", sound, "-c:v", "copy", "-c:a", "pcm_s16le", late)
-    ff("-itsoffset", 0.5, "-i", video, "-i", sound, "-c:v", "copy", "-c:a", "pcm_s16le", early)
+def test_the_start_is_aligned_with_the_frames(numbered, tone, ff, clips):
+    # audio half a second after the video, and before it
+    video, audio = numbered("plain.mp4", n=30), tone("alone48.wav", n=57_600)
+    late, early = clips / "audio-late.mkv", clips / "audio-early.mkv"
+    ff("-i", video, "-itsoffset", 0.5, "-i", audio, "-c:v", "copy", "-c:a", "pcm_s16le", late)
+    ff("-itsoffset", 0.5, "-i", video, "-i", audio, "-c:v", "copy", "-c:a", "pcm_s16le", early)
     assert len(load_audio(late)) == 19_200
     got = load_audio(late, start_s=0.0)
     assert len(got) == 19_200 + 8000
@@ -135,7 +135,7 @@ def test_start_is_aligned_with_the_picture(numbered, tone, ff, clips):
     assert np.abs(got - tone_at_16k(19_200)[8000:])[10:].max() < 0.01
 
 
-def test_gap_in_the_timestamps_becomes_silence(tone, ff, clips):
+def test_a_gap_in_the_timestamps_becomes_silence(tone, ff, clips):
     path = clips / "gap.mkv"
     cut = r"aselect='not(between(t,0.4,0.7))'"
     ff("-i", tone("alone48.wav", n=57_600), "-af", cut, "-c:a", "pcm_s16le", path)
@@ -147,7 +147,7 @@ def test_gap_in_the_timestamps_becomes_silence(tone, ff, clips):
     assert np.abs(got[7500:10_500]).max() < 0.01
 
 
-def test_cut_off_file_gives_what_it_has(tone, clips):
+def test_a_cut_off_file_is_read_to_where_it_ends(tone, clips):
     whole = tone("whole.flac", n=480_000)
     cut = clips / "cut.flac"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -158,14 +158,14 @@ def test_cut_off_file_gives_what_it_has(tone, clips):
     assert np.abs(got - tone_at_16k(len(got)))[:-400].max() < 0.01
 
 
-def test_no_sound(numbered):
+def test_a_video_without_audio_is_refused(numbered):
     with pytest.raises(VastError) as caught:
         load_audio(numbered("plain.mp4", n=30))
     assert caught.value.code == "vast_no_audio"
 
 
 @pytest.mark.parametrize(("data", "code"), [(b"hello\n" * 100, "vast_bad_media"), (None, "vast_input_missing")])
-def test_what_is_no_sound(tmp_path: Path, data, code):
+def test_files_that_hold_no_audio_are_refused(tmp_path: Path, data, code):
     path = tmp_path / "x.wav"
     if data is not None:
         path.write_bytes(data)
@@ -174,7 +174,7 @@ def test_what_is_no_sound(tmp_path: Path, data, code):
     assert caught.value.code == code
 
 
-def test_no_sample(tmp_path: Path):
+def test_audio_without_samples_is_refused(tmp_path: Path):
     path = tmp_path / "none.wav"
     wavfile.write(path, 16_000, np.zeros(0, np.int16))
     with pytest.raises(VastError) as caught:

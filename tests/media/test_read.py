@@ -1,4 +1,4 @@
-"""Any video in: 25 pictures a second by timestamp, upright, right colours, broken files."""
+"""Videos are read at 25 frames a second by timestamp, upright, in the right colours, from broken files, too."""
 
 import tracemalloc
 from fractions import Fraction
@@ -14,7 +14,7 @@ RATES = [12, 15, "24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 6
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_every_rate_gives_the_nearest_picture(numbered, number_of, rate):
+def test_every_rate_gives_the_nearest_frame(numbered, number_of, rate):
     step = 1 / Fraction(rate)
     path = numbered(f"rate-{str(rate).replace('/', '_')}.mp4", n=60, rate=rate, size="32x32")
     with VideoReader(path) as reader:
@@ -24,18 +24,18 @@ def test_every_rate_gives_the_nearest_picture(numbered, number_of, rate):
     assert not reader.truncated
     for k, number in enumerate(got):
         best = min(abs(i * step - Fraction(k, 25)) for i in range(60))
-        assert abs(number * step - Fraction(k, 25)) == best, f"picture {k} shows {number}"
+        assert abs(number * step - Fraction(k, 25)) == best, f"frame {k} shows {number}"
 
 
 @pytest.mark.parametrize("name", ["whole.mp4", "whole.mkv", "whole.avi", "whole.webm", "whole.ts", "whole.mov"])
-def test_25_fps_comes_out_picture_for_picture(numbered, number_of, name):
+def test_25_fps_comes_out_frame_for_frame(numbered, number_of, name):
     codec = {"webm": ("-c:v", "libvpx-vp9", "-deadline", "realtime"), "avi": ("-c:v", "mpeg4", "-q:v", "1")}
     path = numbered(name, *codec.get(name[-4:].strip("."), ()), n=73)
     assert [number_of(frame) for frame in VideoReader(path)] == list(range(73))
 
 
-def test_variable_rate(numbered, number_of):
-    # 20 pictures at 10 a second, then 40 at 50 a second
+def test_a_variable_rate_gives_the_nearest_frame(numbered, number_of):
+    # 20 frames at 10 a second, then 40 at 50 a second
     slow = numbered(
         "vfr.mkv",
         "-vf",
@@ -52,9 +52,9 @@ def test_variable_rate(numbered, number_of):
         assert abs(times[number] - k / 25) <= min(abs(t - k / 25) for t in times) + 0.002, k
 
 
-def test_trembling_timestamps_lose_no_picture(numbered, number_of):
+def test_jittering_timestamps_lose_no_frame(numbered, number_of):
     path = numbered(
-        "tremble.mkv",
+        "jitter.mkv",
         "-vf",
         r"settb=1/1000,setpts=round((N/25+0.015*mod(N\,2))/TB)",
         "-fps_mode",
@@ -65,7 +65,7 @@ def test_trembling_timestamps_lose_no_picture(numbered, number_of):
     assert [number_of(frame) for frame in VideoReader(path)] == list(range(50))
 
 
-def test_late_first_picture_is_picture_zero(numbered, number_of, ff, clips):
+def test_a_late_first_frame_is_frame_zero(numbered, number_of, ff, clips):
     path = clips / "late.mkv"
     ff("-itsoffset", "1.5", "-i", numbered("plain.mp4", n=30), "-f", "lavfi", "-i", "sine=d=3", "-c:v", "copy", path)
     reader = VideoReader(path)
@@ -74,7 +74,7 @@ def test_late_first_picture_is_picture_zero(numbered, number_of, ff, clips):
 
 
 @pytest.mark.parametrize(("angle", "turns"), [(90, 1), (180, 2), (270, 3)])
-def test_rotation_metadata(ff, clips, angle, turns):
+def test_rotated_videos_are_turned_upright(ff, clips, angle, turns):
     plain, turned = clips / "turn-base.mp4", clips / f"turn-{angle}.mp4"
     ff("-f", "lavfi", "-i", "testsrc=s=96x64:d=0.2:r=25", "-pix_fmt", "yuv420p", "-crf", 5, plain)
     ff("-display_rotation", angle, "-i", plain, "-c", "copy", turned)
@@ -87,7 +87,7 @@ def test_rotation_metadata(ff, clips, angle, turns):
     assert (info.width, info.height, info.rotation) == (want.shape[1], want.shape[0], 360 - angle)
 
 
-def test_mirrored_metadata(ff, clips):
+def test_mirrored_videos_are_mirrored_back(ff, clips):
     plain, turned = clips / "flip-base.mp4", clips / "flip.mp4"
     ff("-f", "lavfi", "-i", "testsrc=s=96x64:d=0.2:r=25", "-pix_fmt", "yuv420p", "-crf", 5, plain)
     ff("-display_hflip", "-i", plain, "-c", "copy", turned)
@@ -101,14 +101,14 @@ def test_anamorphic_pixels_become_square(numbered):
     assert next(iter(reader)).shape == (36, 64, 3)
 
 
-def test_max_side_only_shrinks(numbered):
+def test_max_side_never_enlarges(numbered):
     path = numbered("plain.mp4", n=30)
     small, same = VideoReader(path, max_side=32), VideoReader(path, max_side=500)
     assert next(iter(small)).shape == (24, 32, 3)
     assert next(iter(same)).shape == (48, 64, 3)
 
 
-def test_odd_sizes(numbered, number_of):
+def test_odd_sizes_are_kept(numbered, number_of):
     path = numbered("odd.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv444p", n=5, size="51x37")
     frames = list(VideoReader(path))
     assert frames[0].shape == (37, 51, 3)
@@ -129,10 +129,10 @@ CHART = np.repeat(np.repeat(COLORS[None], 64, 0), 16, 1)  # [64, 128, 3]
         ("bt709", "pc", True),
         ("smpte170m", "tv", True),
         ("smpte170m", "pc", True),
-        ("smpte170m", "tv", False),  # what an untagged small picture is taken for
+        ("smpte170m", "tv", False),  # what an untagged small frame counts as
     ],
 )
-def test_matrix_and_range(ff, clips, matrix, color_range, tagged):
+def test_colours_follow_matrix_and_range(ff, clips, matrix, color_range, tagged):
     path = clips / f"chart-{matrix}-{color_range}-{tagged}.mkv"
     scale = f"scale=in_range=pc:out_color_matrix={matrix}:out_range={color_range}:flags=accurate_rnd,format=yuv444p"
     scale += (
@@ -146,7 +146,7 @@ def test_matrix_and_range(ff, clips, matrix, color_range, tagged):
     assert np.abs(got.astype(int) - COLORS).max() <= 2
 
 
-def test_ten_bits(ff, clips):
+def test_ten_bits_keep_their_colours(ff, clips):
     path = clips / "deep.mp4"
     scale = "scale=in_range=pc:out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format=yuv420p10le"
     raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "128x64", "-r", 25, "-i", "pipe:")
@@ -172,7 +172,7 @@ def test_ten_bits(ff, clips):
 
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
 def test_hdr_is_tone_mapped(ff, clips, transfer):
-    # greys and colours of SDR, put into an HDR container with SDR white at 203 nits, must come back below the shoulder
+    # greys and colours of SDR, coded as HDR with SDR white at 203 nits, must come back below the shoulder
     path = clips / f"hdr-{transfer}.mkv"
     chart = np.zeros((64, 128, 3), np.uint8)
     levels = np.array(
@@ -215,10 +215,10 @@ def test_hdr_is_tone_mapped(ff, clips, transfer):
     got = next(iter(VideoReader(path)))[32, 8::16].astype(int)
     below = levels.max(axis=1) / 255 < 0.5 ** (1 / 2.4)  # the knee lies at half of SDR white, in linear light
     assert np.abs(got[below] - levels[below]).max() <= 3
-    assert 200 < got[-1].mean() < 235, "white bends to make room for what is brighter"
+    assert 200 < got[-1].mean() < 235, "white is lowered to make room for what is brighter"
 
 
-def test_broken_tail(numbered, number_of, clips):
+def test_a_cut_off_file_is_read_to_where_it_ends(numbered, number_of, clips):
     whole = numbered("tail.mp4", "-movflags", "+faststart", "-g", 10, "-bf", 0, n=90, size="320x240")
     cut = clips / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
@@ -231,7 +231,7 @@ def test_broken_tail(numbered, number_of, clips):
     assert not whole_reader.truncated
 
 
-def test_broken_middle_keeps_time(numbered, number_of, clips):
+def test_a_broken_middle_keeps_time(numbered, number_of, clips):
     whole = numbered("middle.mp4", "-g", 5, "-bf", 0, "-c:v", "mpeg4", "-q:v", 2, n=90, size="320x240")
     data = bytearray(whole.read_bytes())
     middle = len(data) // 2
@@ -243,7 +243,7 @@ def test_broken_middle_keeps_time(numbered, number_of, clips):
     assert got[:20] == list(range(20)) and got[-5:] == list(range(85, 90))
 
 
-def test_reader_may_be_iterated_again_and_left_early(numbered):
+def test_a_reader_can_be_iterated_again_and_left_early(numbered):
     with VideoReader(numbered("plain.mp4", n=30)) as reader:
         next(iter(reader))
         assert len(list(reader)) == len(list(reader)) == 30
@@ -272,24 +272,24 @@ def test_memory_does_not_grow_with_length(numbered):
         ("missing.mp4", None, "vast_input_missing"),
     ],
 )
-def test_what_is_no_video(tmp_path: Path, name, data, code):
+def test_files_that_hold_no_video_are_refused(tmp_path: Path, name, data, code):
     path = tmp_path / name
     if data is not None:
         path.write_bytes(data)
-    for use in (probe, VideoReader):
+    for read in (probe, VideoReader):
         with pytest.raises(VastError) as caught:
-            use(path)
+            read(path)
         assert caught.value.code == code
         assert name in caught.value.message
 
 
-def test_sound_alone_is_no_video(tone):
+def test_audio_alone_is_no_video(tone):
     with pytest.raises(VastError) as caught:
         VideoReader(tone("alone.wav", n=4800))
     assert caught.value.code == "vast_bad_media"
 
 
-def test_too_large(ff, clips):
+def test_frames_that_are_too_large_are_refused(ff, clips):
     path = clips / "large.mkv"
     ff("-f", "lavfi", "-i", "color=s=8704x16:d=0.04:r=25", "-c:v", "ffv1", path)
     with pytest.raises(VastError) as caught:
@@ -297,7 +297,7 @@ def test_too_large(ff, clips):
     assert caught.value.code == "vast_media_too_large"
 
 
-def test_absurd_times_are_bounded(numbered, ff, clips):
+def test_absurd_timestamps_are_refused(numbered, ff, clips):
     path = clips / "days.mkv"
     ff("-i", numbered("plain.mp4", n=30), "-c", "copy", "-bsf:v", "setts=ts=N*40*3600*6000", path)
     with pytest.raises(VastError) as caught:
@@ -309,13 +309,13 @@ def test_absurd_times_are_bounded(numbered, ff, clips):
 @pytest.mark.parametrize(
     "name", ["with blank.mp4", "quote'\".mp4", "100%d.mp4", "-dash.mp4", "مرحبا.mp4", "a" * 200 + ".mp4", "a:b.mp4"]
 )
-def test_names(numbered, monkeypatch, tmp_path: Path, name):
+def test_names_of_files_do_not_matter(numbered, monkeypatch, tmp_path: Path, name):
     (tmp_path / name).write_bytes(numbered("plain.mp4", n=30).read_bytes())
     monkeypatch.chdir(tmp_path)
     assert len(list(VideoReader(Path(name)))) == 30
 
 
-def test_probe_tells_what_is_in_it(ff, clips):
+def test_probe_reports_what_a_file_holds(ff, clips):
     path = clips / "both.mp4"
     ff(
         "-f",

@@ -1,4 +1,4 @@
-"""What comes out: every picture, right colours, sound untouched and in step, or nothing at all."""
+"""Written videos hold every frame, the right colours, audio unchanged and in sync, or there is no file at all."""
 
 import hashlib
 import os
@@ -58,7 +58,7 @@ def ends(path: Path) -> tuple[float, float]:
         return float(video.duration * video.time_base), float(audio.duration * audio.time_base)
 
 
-def test_every_picture_in_order(tmp_path: Path, number_of):
+def test_every_frame_is_written_in_order(tmp_path: Path, number_of):
     out = tmp_path / "out.mp4"
     render(out, n_frames=130, crf=10)
     assert [number_of(frame) for frame in VideoReader(out)] == list(range(130))
@@ -74,7 +74,7 @@ CHART = np.repeat(np.repeat(COLORS[None], 64, 0), 16, 1)
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_colors_are_bt709_and_say_so(tmp_path: Path, ff, codec):
+def test_colours_are_bt709_and_tagged_so(tmp_path: Path, ff, codec):
     out = tmp_path / "chart.mp4"
     with VideoWriter(out, width=128, height=64, crf=1, codec=codec, preset="fast") as writer:
         for _ in range(3):
@@ -101,8 +101,8 @@ def test_colors_are_bt709_and_say_so(tmp_path: Path, ff, codec):
         "rgb24",
         raw,
     )
-    seen = np.frombuffer(raw.read_bytes(), np.uint8).reshape(-1, 64, 128, 3)[0, 32, 8::16]
-    assert np.abs(seen.astype(int) - COLORS).max() <= 4
+    decoded = np.frombuffer(raw.read_bytes(), np.uint8).reshape(-1, 64, 128, 3)[0, 32, 8::16]
+    assert np.abs(decoded.astype(int) - COLORS).max() <= 4
 
 
 @pytest.mark.parametrize(("width", "height"), [(63, 47), (64, 47), (63, 48), (1, 1)])
@@ -114,7 +114,7 @@ def test_odd_sizes_keep_every_pixel(tmp_path: Path, width, height):
             writer.write(frame)
     got = next(iter(VideoReader(out)))
     assert got.shape == (height + height % 2, width + width % 2, 3)
-    assert np.abs(got.astype(int) - 200).max() <= 2, "the added row and column are no border"
+    assert np.abs(got.astype(int) - 200).max() <= 2, "the added row and column are copies"
 
 
 COPIED = [
@@ -133,7 +133,7 @@ ENCODED = [
 
 
 @pytest.mark.parametrize(("name", "options"), COPIED)
-def test_sound_is_copied_bit_for_bit(tmp_path: Path, tone, name, options):
+def test_audio_is_copied_bit_for_bit(tmp_path: Path, tone, name, options):
     source = tone(f"source.{name}", *options, n=70_013, channels=2)
     writer = render(tmp_path / "out.mp4", source)
     assert writer.soundtrack is not None and writer.soundtrack.copied
@@ -142,7 +142,7 @@ def test_sound_is_copied_bit_for_bit(tmp_path: Path, tone, name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODED)
-def test_other_sound_becomes_aac_in_step(tmp_path: Path, tone, name, options):
+def test_other_audio_becomes_aac_in_sync(tmp_path: Path, tone, name, options):
     source = tone(f"other.{name}", *options, n=70_013, channels=2)
     out = tmp_path / "out.mp4"
     writer = render(out, source)
@@ -155,15 +155,15 @@ def test_other_sound_becomes_aac_in_step(tmp_path: Path, tone, name, options):
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
-def test_own_sample_rate_is_kept(tmp_path: Path, tone, rate):
+def test_the_sample_rate_of_the_source_is_kept(tmp_path: Path, tone, rate):
     out = tmp_path / "out.mp4"
     render(out, tone(f"rate-{rate}.wav", n=round(0.777 * rate), rate=rate))
     assert probe(out).sample_rate == rate
-    video, sound = ends(out)
-    assert abs(video - sound) <= 0.0201
+    video, audio = ends(out)
+    assert abs(video - audio) <= 0.0201
 
 
-def test_odd_sample_rate_and_many_channels(tmp_path: Path, tone):
+def test_high_rates_and_many_channels_become_48_khz_stereo(tmp_path: Path, tone):
     out = tmp_path / "out.mp4"
     render(out, tone("surround.wav", "-c:a", "pcm_s16le", n=192_000, rate=192_000, channels=6))
     info = probe(out)
@@ -176,8 +176,8 @@ def test_odd_sample_rate_and_many_channels(tmp_path: Path, tone):
     rate=st.sampled_from([8000, 16000, 22050, 44100, 48000]),
     kind=st.sampled_from(["wav", "m4a", "mp3"]),
 )
-def test_picture_and_sound_end_together(tmp_path_factory, ff, duration, rate, kind):
-    folder = tmp_path_factory.mktemp("law")
+def test_video_and_audio_end_together(tmp_path_factory, ff, duration, rate, kind):
+    folder = tmp_path_factory.mktemp("ends")
     n = round(duration * rate)
     wavfile.write(folder / "a.wav", rate, (np.arange(n) % 100 * 50).astype(np.int16))
     source = folder / f"a.{kind}"
@@ -185,9 +185,9 @@ def test_picture_and_sound_end_together(tmp_path_factory, ff, duration, rate, ki
         ff("-i", folder / "a.wav", source)
     out = folder / "o.mp4"
     writer = render(out, source)
-    video, sound = ends(out)
-    assert abs(video - sound) <= 0.0205
-    assert sound == pytest.approx(n / rate, abs=0.005), "the sound is not cut"
+    video, audio = ends(out)
+    assert abs(video - audio) <= 0.0205
+    assert audio == pytest.approx(n / rate, abs=0.005), "the audio is not cut"
     assert len(list(VideoReader(out))) == writer.frames_written == timebase.video_frames(read_length(source))
 
 
@@ -196,10 +196,10 @@ def read_length(path: Path) -> int:
     return sum(len(block) for block in reader)
 
 
-def test_late_sound_of_a_video_starts_with_the_first_picture(tmp_path: Path, numbered, tone, ff, clips):
-    source = clips / "late-sound.mp4"
-    sound = tone("late48.wav", n=57_600)
-    ff("-i", numbered("plain50.mp4", n=50), "-itsoffset", 0.4, "-i", sound, "-c:v", "copy", "-c:a", "aac", source)
+def test_late_audio_of_a_video_starts_with_the_first_frame(tmp_path: Path, numbered, tone, ff, clips):
+    source = clips / "late-audio.mp4"
+    audio = tone("late48.wav", n=57_600)
+    ff("-i", numbered("plain50.mp4", n=50), "-itsoffset", 0.4, "-i", audio, "-c:v", "copy", "-c:a", "aac", source)
     out = tmp_path / "out.mp4"
     writer = render(out, source)
     assert writer.soundtrack is not None and writer.soundtrack.copied
@@ -209,25 +209,25 @@ def test_late_sound_of_a_video_starts_with_the_first_picture(tmp_path: Path, num
 
 
 def test_metadata_passes_through(tmp_path: Path):
-    said = {
+    tags = {
         "comment": "made by 'vast' = synthetic; \"x\" %d \\ ü",
         "synthetic": "true",
         "vast_seed": "7",
         "title": "-y",
     }
-    render(tmp_path / "out.mp4", n_frames=5, metadata=said)
+    render(tmp_path / "out.mp4", n_frames=5, metadata=tags)
     with av.open(str(tmp_path / "out.mp4")) as container:
-        assert {key: container.metadata.get(key) for key in said} == said
+        assert {key: container.metadata.get(key) for key in tags} == tags
 
 
-def test_index_is_in_front(tmp_path: Path):
+def test_the_index_comes_first(tmp_path: Path):
     render(tmp_path / "out.mp4", n_frames=50)
     data = (tmp_path / "out.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_same_input_same_bytes(tmp_path: Path, tone, codec):
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, tone, codec):
     source = tone("bytes.wav", n=70_013)
     noise = np.random.default_rng(1).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8)
     for name in ("a.mp4", "b.mp4"):
@@ -242,7 +242,7 @@ def test_same_input_same_bytes(tmp_path: Path, tone, codec):
 @pytest.mark.parametrize(
     "error", [RuntimeError("mine"), OSError(28, "not the disk of the output"), KeyboardInterrupt()]
 )
-def test_an_exception_leaves_nothing_and_stays_itself(tmp_path: Path, tone, error):
+def test_an_exception_leaves_no_file_and_is_not_replaced(tmp_path: Path, tone, error):
     source = tone("bytes.wav", n=70_013)
     with (
         pytest.raises(type(error)) as caught,
@@ -256,7 +256,7 @@ def test_an_exception_leaves_nothing_and_stays_itself(tmp_path: Path, tone, erro
     assert process is not None and not process.is_running
 
 
-def test_existing_output_is_kept(tmp_path: Path):
+def test_an_existing_output_is_kept(tmp_path: Path):
     out = tmp_path / "o.mp4"
     out.write_bytes(b"mine")
     with pytest.raises(VastError) as caught, VideoWriter(out, width=64, height=48):
@@ -269,7 +269,7 @@ def test_existing_output_is_kept(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_killed_encoder_is_told(tmp_path: Path):
+def test_a_killed_encoder_is_reported(tmp_path: Path):
     with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", width=640, height=480) as writer:
         os.kill(writer._process.pid, signal.SIGKILL)
         for _ in range(200):
@@ -278,7 +278,7 @@ def test_killed_encoder_is_told(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_option_is_told_with_ffmpegs_words(tmp_path: Path):
+def test_a_wrong_option_is_reported_in_ffmpegs_words(tmp_path: Path):
     with (
         pytest.raises(VastError) as caught,
         VideoWriter(tmp_path / "o.mp4", width=64, height=48, preset="nonsense") as writer,
@@ -315,7 +315,7 @@ def fake_ffmpeg(folder: Path, body: str) -> Path:
         ("sys.stdin.buffer.read()", "vast_encode_failed"),
     ],
 )
-def test_faults_of_the_encoder(tmp_path: Path, monkeypatch, body, code):
+def test_faults_of_the_encoder_are_reported(tmp_path: Path, monkeypatch, body, code):
     out = tmp_path / "out"
     out.mkdir()
     monkeypatch.setenv("FFMPEG_PATH", str(fake_ffmpeg(tmp_path, body)))
@@ -326,7 +326,7 @@ def test_faults_of_the_encoder(tmp_path: Path, monkeypatch, body, code):
     assert list(out.iterdir()) == []
 
 
-def test_success_with_missing_pictures_is_none(tmp_path: Path, monkeypatch):
+def test_an_encoder_that_loses_frames_is_noticed(tmp_path: Path, monkeypatch):
     real = find_ffmpeg()
     body = "import subprocess\ndata = sys.stdin.buffer.read()\n"
     body += f"subprocess.run([{real!r}, *sys.argv[1:]], input=data[: len(data) // 2], check=True)"
@@ -335,11 +335,11 @@ def test_success_with_missing_pictures_is_none(tmp_path: Path, monkeypatch):
         for _ in range(50):
             writer.write(GREY)
     assert caught.value.code == "vast_encode_failed"
-    assert "25 pictures" in caught.value.message
+    assert "25 frames" in caught.value.message
     assert not (tmp_path / "o.mp4").exists()
 
 
-def test_too_few_pictures(tmp_path: Path, tone):
+def test_too_few_frames_are_refused(tmp_path: Path, tone):
     with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", width=64, height=48, n_frames=9) as writer:
         writer.write(GREY)
     assert caught.value.code == "vast_encode_failed"
@@ -352,14 +352,14 @@ def test_too_few_pictures(tmp_path: Path, tone):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_ffmpeg(tmp_path: Path, monkeypatch):
+def test_a_missing_ffmpeg_is_reported(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("FFMPEG_PATH", str(tmp_path / "nowhere"))
     with pytest.raises(VastError) as caught:
         find_ffmpeg()
     assert caught.value.code == "vast_no_ffmpeg"
 
 
-def test_the_last_words_are_in_the_message():
+def test_the_last_line_of_ffmpeg_is_in_the_message():
     error = failure(["first", "Unknown encoder 'libx264'"], 8, target=Path("o.mp4"))
     assert error.code == "vast_encode_failed"
     assert "Unknown encoder" in error.message and "o.mp4" in error.message
@@ -368,15 +368,15 @@ def test_the_last_words_are_in_the_message():
 @pytest.mark.parametrize(
     "name", ["with blank.mp4", "quote'\".mp4", "100%d.mp4", "-dash.mp4", "مرحبا.mp4", "a" * 200 + ".mp4", "a:b.mp4"]
 )
-def test_names(tmp_path: Path, monkeypatch, tone, name):
+def test_names_of_files_do_not_matter(tmp_path: Path, monkeypatch, tone, name):
     monkeypatch.chdir(tmp_path)
-    sound = Path(name.replace(".mp4", ".mp3"))
-    sound.write_bytes(tone("names.mp3", n=48_000).read_bytes())
-    render(Path(name), sound)
+    audio = Path(name.replace(".mp4", ".mp3"))
+    audio.write_bytes(tone("names.mp3", n=48_000).read_bytes())
+    render(Path(name), audio)
     assert len(list(VideoReader(Path(name)))) == 25
 
 
-def test_output_must_be_an_mp4(tmp_path: Path):
+def test_the_output_must_be_an_mp4(tmp_path: Path):
     with pytest.raises(VastError) as caught:
         VideoWriter(tmp_path / "o.avi", width=64, height=48)
     assert caught.value.code == "vast_option_invalid"
@@ -411,8 +411,8 @@ def test_png_and_contact_sheet(tmp_path: Path):
     red = np.zeros((10, 20, 3), np.uint8)
     red[..., 0] = 255
     write_png(tmp_path / "ü.png", red)
-    seen = cv2.imdecode(np.fromfile(tmp_path / "ü.png", np.uint8), cv2.IMREAD_COLOR)
-    assert np.array_equal(seen[..., ::-1], red)
+    decoded = cv2.imdecode(np.fromfile(tmp_path / "ü.png", np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(decoded[..., ::-1], red)
     sheet = contact_sheet([red] * 5, 3)
     assert sheet.shape == (24, 68, 3) and sheet.dtype == np.uint8
     assert np.array_equal(sheet[14:24, 24:44], red)

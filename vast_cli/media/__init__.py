@@ -1,4 +1,4 @@
-"""Any video or sound in (by timestamp, upright, 25 fps, 16 kHz); pictures and sound out, whole or not at all."""
+"""Reads any video or audio (by timestamp, upright, 25 fps, 16 kHz); writes videos and images, whole or not at all."""
 
 from vast_cli.media.audio import AudioReader, load_audio, read_audio
 from vast_cli.media.audio_track import Soundtrack

@@ -1,11 +1,9 @@
-"""Any sound as mono 16 kHz, streamed in blocks, aligned to the sample at its start and exact in length."""
+"""Any audio as mono 16 kHz, streamed in blocks, aligned to the sample at its start and exact in length."""
 
-import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -13,16 +11,15 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from vast_cli.core import timebase
 from vast_cli.core.errors import VastError
 from vast_cli.core.timebase import SAMPLE_RATE
-from vast_cli.media.probe import MAX_DURATION_S, audio_stream, check_duration, duration_of, open_media
+from vast_cli.media.decode import SLACK_S, StreamDecoder
+from vast_cli.media.probe import MAX_DURATION_S, audio_stream, check_duration, duration_of, endless, open_media
 
-log = logging.getLogger(__name__)
-
-GAP = Fraction(1, 20)  # s; timestamps of some containers tremble, and encoders' lie, by less
+GAP = Fraction(1, 20)  # s; timestamps of some containers jitter, and those of encoders are wrong, by less
 MAX_GAP = Fraction(600)  # s; a larger step is a reset clock
-MAX_PADDING = 8192  # source samples; an encoder's last frame holds no more silence than this
-SLACK_S = 0.25  # a file that ends this much before its header says was cut off
+MAX_PADDING = 8192  # source samples; the last frame of an encoder holds no more silence than this
 MARGIN = 64  # samples held back until the exact length is known
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz
 # Weights of a mono mix (ITU-R BS.775): front 0.71, centre 1, surround 0.5, no subwoofer; then their sum is made 1
@@ -31,7 +28,7 @@ _SURROUND = {"BL", "BR", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TB
 
 
 class AudioReader:
-    """Stream sound as float32 mono at 16 kHz, [n] values in [-1, 1] (the resampler may overshoot a little).
+    """Stream audio as float32 mono at 16 kHz, [n] values in [-1, 1] (the resampler may overshoot a little).
 
     Priming samples and edit lists are honoured: sample 0 is the first one a player would play. The length is the
     duration times 16000, rounded. Gaps in the timestamps become silence, values that are not numbers become 0.
@@ -39,10 +36,10 @@ class AudioReader:
     May be iterated more than once; each pass opens the file anew.
 
     Args:
-        path: any sound, or a video with sound.
-        block_s: seconds of sound in a block; the last one is shorter.
-        start_s: container time at which sample 0 lies (`VideoReader.start_s` to align with a picture); the first sample
-            of the sound if not given. Silence is put in front, or sound cut away, as needed.
+        path: any audio, or a video with audio.
+        block_s: seconds of audio in a block; the last one is shorter.
+        start_s: container time at which sample 0 lies (`VideoReader.start_s` to align with the frames); the first
+            audio sample if not given. Silence is added in front, or audio cut off, as needed.
 
     Attributes:
         source_rate: Hz of the file.
@@ -60,7 +57,7 @@ class AudioReader:
 
     def __init__(self, path: Path, *, block_s: float = 10.0, start_s: float | None = None) -> None:
         self.path = path
-        self.block = max(round(block_s * SAMPLE_RATE), 1)
+        self.block = max(timebase.sample_near(block_s), 1)
         self.start_s = start_s
         self.n_samples = 0
         self.truncated = False
@@ -75,41 +72,39 @@ class AudioReader:
         self.truncated = False
         resampler = _Resampler()
         waiting: list[NDArray[np.float32]] = []
-        n_waiting = given = 0
+        n_waiting = n_yielded = 0
         with open_media(self.path) as container:
             stream = _need_audio(container, self.path)
-            for source, rate in self._placed(container, stream):
+            for source, rate in self._aligned(container, stream):
                 if resampler.total > MAX_DURATION_S:
-                    raise VastError(
-                        "vast_media_too_large", f"`{self.path}` runs on beyond {MAX_DURATION_S / 3600:.0f} h"
-                    )
+                    raise endless(self.path)
                 for piece in resampler.push(source, rate=rate):
                     waiting.append(piece)
                     n_waiting += len(piece)
                 while n_waiting >= self.block + MARGIN:
                     joined = np.concatenate(waiting)
                     yield joined[: self.block].copy()
-                    given += self.block
+                    n_yielded += self.block
                     waiting, n_waiting = [joined[self.block :]], len(joined) - self.block
         waiting += resampler.push(None, rate=0)
-        self.n_samples = int(resampler.total * SAMPLE_RATE + Fraction(1, 2))
+        self.n_samples = int(timebase.to_samples(resampler.total) + Fraction(1, 2))
         self.duration_s = float(resampler.total)
         if self.n_samples == 0:
-            raise VastError("vast_audio_too_short", f"`{self.path}` holds no sample of sound")
-        left = self.n_samples - given
+            raise VastError("vast_audio_too_short", f"`{self.path}` holds no sample of audio")
+        left = self.n_samples - n_yielded
         tail = np.concatenate([*waiting, np.zeros(MARGIN, np.float32)])
         tail = np.pad(tail, (0, max(left - len(tail), 0)))[:left]
         for start in range(0, left, self.block):
             yield tail[start : start + self.block].copy()
 
-    def _placed(self, container: InputContainer, stream: AudioStream) -> Iterator[tuple[NDArray[np.float32], int]]:
-        """Mono source samples with their rate; gaps filled, start moved, encoder's padding cut off."""
+    def _aligned(self, container: InputContainer, stream: AudioStream) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Mono source samples with their rate: gaps filled, start aligned, encoder padding cut off."""
         limit = _edit_end(container, stream)
-        held: list[tuple[NDArray[np.float32], int]] = []  # what may turn out to be padding
+        held: list[tuple[NDArray[np.float32], int]] = []  # may turn out to be padding
         n_held = 0
         first: Fraction | None = None
-        end = Fraction(0)  # where the sound so far ends, in the container's time
-        skip = Fraction(0)  # seconds still to be cut away at the start
+        end = Fraction(0)  # where the audio so far ends, in container time
+        skip = Fraction(0)  # seconds still to be cut off at the start
         for samples, rate, stamp in self._decoded(container, stream):
             if first is None:
                 first = end = stamp if stamp is not None else Fraction(0)
@@ -123,7 +118,7 @@ class AudioReader:
                 held.append((np.zeros(round(step * rate), np.float32), rate))
                 n_held += len(held[-1][0])
             elif -MAX_GAP <= step < -GAP:
-                samples = samples[round(-step * rate) :]  # the same time twice: the first stays
+                samples = samples[round(-step * rate) :]  # the same time twice: keep the first
             elif stamp is not None and abs(step) > MAX_GAP:
                 end = stamp
             end += Fraction(len(samples), rate) + (step if GAP < step <= MAX_GAP else 0)
@@ -153,54 +148,39 @@ class AudioReader:
     def _decoded(
         self, container: InputContainer, stream: AudioStream
     ) -> Iterator[tuple[NDArray[np.float32], int, Fraction | None]]:
-        """(mono samples, rate, timestamp in s) of whatever can be decoded."""
+        """(mono samples, rate, timestamp in s) of everything that can be decoded."""
         to_float: dict[tuple[str, str, int], AudioResampler] = {}
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as error:
-                log.debug("`%s` breaks off: %s", self.path, error)
-                self.truncated = True
-                packet = None
-            try:
-                frames = packet.decode() if packet is not None else stream.codec_context.decode(None)
-            except av.EOFError:
-                frames = []
-            except av.FFmpegError as error:
-                log.debug("a packet of `%s` is broken: %s", self.path, error)
-                frames = []
-            for frame in frames:
-                if not isinstance(frame, AudioFrame) or frame.samples == 0:
-                    continue
-                rate = frame.sample_rate
-                if not MIN_RATE <= rate <= MAX_RATE:
-                    raise VastError("vast_bad_media", f"`{self.path}` claims a sample rate of {rate} Hz")
-                stamp = frame.pts * frame.time_base if frame.pts is not None and frame.time_base else None
-                key = (frame.format.name, frame.layout.name, rate)
-                if key not in to_float:
-                    to_float[key] = AudioResampler(format="flt", layout=frame.layout, rate=rate)
-                names = [channel.name for channel in frame.layout.channels]
-                frame.pts = None
-                for part in to_float[key].resample(frame):
-                    # packed, because PyAV 18 reads beyond its planes at more than 8 channels
-                    samples = part.to_ndarray().astype(np.float32, copy=False).reshape(-1, len(names)).T
-                    yield mix_to_mono(samples, names), rate, stamp
-                    stamp = None
-            if packet is None or (packet.dts is None and packet.size == 0):  # the flushing packet is the last
-                break
+        decoder = StreamDecoder(container, stream, self.path)
+        for frame in decoder:
+            if not isinstance(frame, AudioFrame) or frame.samples == 0:
+                continue
+            rate = frame.sample_rate
+            if not MIN_RATE <= rate <= MAX_RATE:
+                raise VastError("vast_bad_media", f"`{self.path}` claims a sample rate of {rate} Hz")
+            stamp = frame.pts * frame.time_base if frame.pts is not None and frame.time_base else None
+            key = (frame.format.name, frame.layout.name, rate)
+            if key not in to_float:
+                to_float[key] = AudioResampler(format="flt", layout=frame.layout, rate=rate)
+            names = [channel.name for channel in frame.layout.channels]
+            frame.pts = None
+            for part in to_float[key].resample(frame):
+                # packed, because PyAV 18 reads beyond its planes with more than 8 channels
+                samples = part.to_ndarray().astype(np.float32, copy=False).reshape(-1, len(names)).T
+                yield mix_to_mono(samples, names), rate, stamp
+                stamp = None
+        self.truncated = self.truncated or decoder.broke_off
 
 
 class _Resampler:
-    """To 16 kHz; measured on impulses it moves nothing in time, at 8 - 96 kHz, to 0.002 samples."""
+    """To 16 kHz without a shift in time: 0.002 samples at most, measured on impulses at 8 - 96 kHz."""
 
     def __init__(self) -> None:
-        self.total = Fraction(0)  # seconds taken in
+        self.total = Fraction(0)  # seconds of input
         self._rate = 0
         self._engine: AudioResampler | None = None
 
     def push(self, samples: NDArray[np.float32] | None, *, rate: int) -> list[NDArray[np.float32]]:
-        """Take mono samples at `rate`, or None at the end; give what is ready."""
+        """Take mono samples at `rate`, or None at the end; return what is ready."""
         out: list[AudioFrame | None] = []
         if self._engine is not None and (samples is None or rate != self._rate):
             out += self._engine.resample(None)
@@ -216,14 +196,14 @@ class _Resampler:
 
 
 def mix_to_mono(samples: NDArray[np.float32], names: list[str]) -> NDArray[np.float32]:
-    """Mix [C, n] to [n]; a voice that is in all channels keeps its level. What is not a number becomes 0.
+    """Mix [C, n] to [n]; a voice in all channels keeps its level, values that are not numbers become 0.
 
     Args:
         samples: one row a channel.
-        names: ffmpeg's names of the channels; if any is unknown all count alike.
+        names: ffmpeg's names of the channels; if any is unknown, all have the same weight.
     """
     clean = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
-    np.clip(clean, -1, 1, out=clean)  # as a player would
+    np.clip(clean, -1, 1, out=clean)  # as players do
     if len(clean) == 1:
         return np.array(clean[0])
     weights = [_WEIGHTS.get(name, 0.5 if name in _SURROUND else -1.0) for name in names]
@@ -235,7 +215,7 @@ def mix_to_mono(samples: NDArray[np.float32], names: list[str]) -> NDArray[np.fl
 
 
 def _edit_end(container: InputContainer, stream: AudioStream) -> Fraction | None:
-    """Where the header of an MP4 says that the sound ends; the decoder does not cut off the last frame's padding."""
+    """Where the audio ends by an MP4's header; the decoder does not cut off the padding of the last frame."""
     if "mp4" not in container.format.name or not stream.duration or stream.time_base is None:
         return None
     return (stream.duration + (stream.start_time or 0)) * stream.time_base
@@ -245,16 +225,16 @@ def _need_audio(container: InputContainer, path: Path) -> AudioStream:
     stream = audio_stream(container)
     if stream is None:
         if not container.streams.video:
-            raise VastError("vast_bad_media", f"`{path}` holds no sound that can be decoded")
-        raise VastError("vast_no_audio", f"`{path}` has no sound")
+            raise VastError("vast_bad_media", f"`{path}` holds no audio that can be decoded")
+        raise VastError("vast_no_audio", f"`{path}` has no audio")
     return stream
 
 
 def read_audio(path: Path, *, block_s: float = 10.0, start_s: float | None = None) -> AudioReader:
-    """Sound of `path` in blocks of `block_s` seconds; see `AudioReader`."""
+    """Audio of `path` in blocks of `block_s` seconds; see `AudioReader`."""
     return AudioReader(path, block_s=block_s, start_s=start_s)
 
 
 def load_audio(path: Path, *, start_s: float | None = None) -> NDArray[np.float32]:
-    """All sound of `path`: float32 [n_samples], mono, 16 kHz (230 MB an hour)."""
+    """All audio of `path`: float32 [n_samples], mono, 16 kHz (230 MB an hour)."""
     return np.concatenate(list(read_audio(path, start_s=start_s)))

@@ -1,7 +1,7 @@
-"""Decoded pictures to RGB: matrix and range as tagged, wide gamut and HDR brought to ordinary bt709.
+"""Decoded frames to RGB: matrix and range as tagged, wide gamut and HDR brought to ordinary bt709.
 
-Values of the result are bt709-coded and full range, the convention for every picture in vast; `VideoWriter` goes the
-same way back.
+Values of the result are bt709-coded and full range, the convention for every frame in vast; `VideoWriter` converts
+back.
 """
 
 import cv2
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from vast_cli.media.probe import HLG, PQ, Orientation
 
 WHITE_NITS = 203.0  # diffuse white of HDR (ITU-R BT.2408), becomes SDR's 1.0 before the shoulder
-PEAK_NITS = 1000.0  # what is taken for the brightest; metadata that say otherwise are too often wrong
-KNEE = 0.5  # share of SDR white below which nothing is changed: skin stays as it was
+PEAK_NITS = 1000.0  # assumed brightest value; metadata that say otherwise are too often wrong
+KNEE = 0.5  # share of SDR white below which nothing changes: skin stays as it was
 SDR_GAMMA = 2.4  # display curve of bt709 (ITU-R BT.1886)
-HD_HEIGHT = 720  # untagged pictures of this height and above are bt709, smaller ones bt601, as players take them
+HD_HEIGHT = 720  # untagged frames of this height and above are bt709, smaller ones bt601, as in players
 
-# swscale's numbers of the matrices of H.273; PyAV 17, the oldest we take, lacks names for some
+# swscale's numbers of the matrices of H.273; PyAV 17, the oldest we support, lacks names for some
 BT601, BT709, BT2020 = 5, 1, 9
 _MATRICES = {1: BT709, 4: 4, 5: BT601, 6: BT601, 7: 7, 9: BT2020, 10: BT2020}
 _TO_BT709: dict[int, NDArray[np.float32]] = {  # linear light; keys are primaries of H.273
@@ -31,21 +31,21 @@ _SAME_SIZE, _SMALLER = 0x4 | _EXACT, 0x20 | _EXACT  # BICUBIC and AREA
 
 
 class Converter:
-    """Decoded pictures of one video to upright RGB.
+    """Decoded frames of one video to upright RGB.
 
     Args:
         width: of the upright result.
         height: of the upright result.
-        turn: how a picture is brought upright.
+        turn: how a frame is turned upright.
     """
 
     def __init__(self, *, width: int, height: int, turn: Orientation) -> None:
         self._stored = (height, width) if turn.transpose else (width, height)
         self._turn = turn
-        self._engine = VideoReformatter()  # kept: a new one for every picture costs as much again as its work
+        self._engine = VideoReformatter()  # reused: a new one for every frame doubles the time
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """One picture, [height, width, 3]."""
+        """One frame, [height, width, 3]."""
         transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
         deep = transfer in (PQ, HLG) or primaries in _TO_BT709
         shrinks = self._stored[0] < frame.width or self._stored[1] < frame.height
@@ -78,12 +78,12 @@ class Converter:
 def to_sdr(image: NDArray[np.uint16], *, transfer: int, primaries: int) -> NDArray[np.uint8]:
     """HDR or wide gamut to bt709.
 
-    To linear light by a table, to bt709's primaries by a matrix, and for HDR a shoulder on the largest of R, G, B, so
-    that hue stays; what lies outside the gamut is clipped.
+    To linear light by a table, to bt709's primaries by a matrix, and for HDR a shoulder on the largest of R, G, B,
+    which keeps the hue; values outside the gamut are clipped.
 
     Args:
         image: [H, W, 3], coded values, full range 0 - 65535.
-        transfer: code of H.273; PQ and HLG are HDR, everything else is taken as a display gamma of 2.4.
+        transfer: code of H.273; PQ and HLG are HDR, everything else counts as a display gamma of 2.4.
         primaries: code of H.273.
     """
     light = _linear_table(transfer)[image]

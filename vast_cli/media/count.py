@@ -1,4 +1,4 @@
-"""Decode a video to its end, for the sake of counting."""
+"""Count the frames of a video by decoding all of it."""
 
 import itertools
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import av
 
 from vast_cli.core.errors import VastError
-from vast_cli.core.timebase import FPS
+from vast_cli.core.timebase import FRAME_S
 from vast_cli.media.probe import bad_media, open_media, video_stream
 
 TOLERANCE_S = 0.001
 
 
 def count_frames(path: Path) -> tuple[int, int]:
-    """Frames that decode, and how many of them do not follow the one before after exactly 1/25 s.
+    """Count the frames that decode, and how many of them do not come exactly 1/25 s after the one before.
 
     Raises:
         VastError: `vast_input_missing`, `vast_bad_media`.
@@ -32,5 +32,5 @@ def count_frames(path: Path) -> tuple[int, int]:
         except av.FFmpegError as error:
             if not n:
                 raise VastError("vast_bad_media", f"`{path}` does not decode") from error
-    irregular = sum(abs(b - a - 1 / FPS) > TOLERANCE_S for a, b in itertools.pairwise(times))
+    irregular = sum(abs(b - a - FRAME_S) > TOLERANCE_S for a, b in itertools.pairwise(times))
     return n, irregular + n - len(times)

@@ -171,7 +171,7 @@ def failure(lines: Sequence[str], status: int, *, target: Path) -> VastError:
     text = "\n".join(lines).lower()
     if "no space left on device" in text or "disk quota exceeded" in text or "not enough space" in text:
         return VastError("vast_disk_full", f"no space left while writing `{target}`")
-    reason = lines[-1] if lines else "it said nothing"
+    reason = lines[-1] if lines else "no message"
     return VastError("vast_encode_failed", f"ffmpeg ended with status {status} while writing `{target}`: {reason}")
 
 

@@ -1,8 +1,8 @@
-"""Finished segments and the source's sound to one MP4 by copying packets: no picture is encoded again.
+"""Join finished segments and the source's audio to one MP4 by copying packets: no frame is encoded again.
 
-ffmpeg's concat demuxer keeps every time stamp: on a border the stamps go on by 1/25 s with any number of B-frames, for
-segments of one picture and more, in H.264 and H.265 (`tests/media/test_join.py`). The list it reads is ours and names
-whole paths: it resolves relative ones as URLs, and a folder called `a#b` would send it to another file.
+ffmpeg's concat demuxer keeps every timestamp: at a border timestamps go on by 1/25 s with any number of B-frames, for
+segments of one frame and more, in H.264 and H.265 (`tests/media/test_join.py`). The list it reads is ours and names
+absolute paths: it resolves relative ones as URLs, and a folder called `a#b` would send it to another file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,23 @@ from vast_cli.core.files import part_path, write_error
 from vast_cli.media.audio_track import Soundtrack
 from vast_cli.media.ffmpeg import FORMATS, PROTOCOLS, command, run, safe_path
 from vast_cli.media.probe import open_media, video_stream
-from vast_cli.media.staged import Staged
+from vast_cli.media.staged import StagedVideo
 from vast_cli.media.write import FINISH_S
 
-TAGS = {"hevc": "hvc1"}  # as `VideoWriter` tags them; players of one maker refuse ffmpeg's own choice
+TAGS = {"hevc": "hvc1"}  # as `VideoWriter` writes them; players of one maker refuse ffmpeg's default
 
 
 class VideoJoiner:
     """Join video-only segments made by `VideoWriter`, with the guarantees of `VideoWriter` itself.
 
-    A context manager: entering reserves the output and makes its sound, so that neither can fail after hours of work;
-    then the segments may be made; `join` once, last.
+    A context manager: entering reserves the output and writes its audio, so that neither can fail after hours of work;
+    then make the segments; call `join` once, last.
 
     Args:
         path: `.mp4`, `.m4v` or `.mov`.
-        audio: file whose sound goes in; silent if None.
-        n_frames: pictures of all segments together.
-        n_samples: length of the sound at 16 kHz as `read_audio` counted it; counted here if not given.
+        audio: file whose audio goes in; silent if None.
+        n_frames: of all segments together.
+        n_samples: length of the audio at 16 kHz as `read_audio` counted it; counted here if not given.
         overwrite: replace an existing file.
         metadata: written into the file, any keys.
 
@@ -54,12 +54,12 @@ class VideoJoiner:
         self.path = path
         self.n_frames = n_frames
         self.metadata = dict(metadata or {})
-        self._staged = Staged(path, audio=audio, n_frames=n_frames, n_samples=n_samples, overwrite=overwrite)
+        self._staged = StagedVideo(path, audio=audio, n_frames=n_frames, n_samples=n_samples, overwrite=overwrite)
         self._joined = False
 
     @property
     def soundtrack(self) -> Soundtrack | None:
-        """How the sound goes in; None without sound."""
+        """How the audio goes in; None without audio."""
         return self._staged.soundtrack
 
     def __enter__(self) -> "VideoJoiner":
@@ -67,24 +67,24 @@ class VideoJoiner:
         return self
 
     def join(self, segments: Sequence[Path]) -> None:
-        """Write the output; it has its name when the context is left.
+        """Write the output; leaving the context gives it its name.
 
         Args:
-            segments: in order, of one codec and size, each from a `VideoWriter` without sound.
+            segments: in order, of one codec and size, each from a `VideoWriter` without audio.
 
         Raises:
             VastError: `vast_input_missing`, `vast_encode_failed`, `vast_disk_full`, `vast_timeout`.
         """
         codec = _common_codec(segments, target=self.path)
-        listed = part_path(segments[0].with_name("list.ffconcat"))
+        list_path = part_path(segments[0].with_name("list.ffconcat"))
         try:
             try:
-                listed.write_text(_listing(segments), encoding="utf-8")
+                list_path.write_text(_listing(segments), encoding="utf-8")
             except OSError as error:
-                raise write_error(error, listed) from error
-            given = {"format": "concat", "safe": 0, "auto_convert": 0}
+                raise write_error(error, list_path) from error
+            concat = {"format": "concat", "safe": 0, "auto_convert": 0}
             allowed = {"format_whitelist": f"concat,{FORMATS}", "protocol_whitelist": PROTOCOLS}
-            streams = [ffmpeg.input(safe_path(listed), **given, **allowed).video]
+            streams = [ffmpeg.input(safe_path(list_path), **concat, **allowed).video]
             if self.soundtrack is not None:
                 streams.append(ffmpeg.input(safe_path(self.soundtrack.path), protocol_whitelist=PROTOCOLS).audio)
             options = self._staged.muxing() | {"c:v": "copy", "map_metadata:s:v": "0:s:v"}
@@ -92,7 +92,7 @@ class VideoJoiner:
             output = ffmpeg.output(*streams, safe_path(self._staged.part), **options)
             run(command(output, metadata=self.metadata), target=self.path, timeout_s=FINISH_S)
         finally:
-            listed.unlink(missing_ok=True)
+            list_path.unlink(missing_ok=True)
         self._joined = True
 
     def __exit__(
@@ -102,7 +102,7 @@ class VideoJoiner:
             self._staged.abandon()
             return
         try:
-            assert self._joined, "leave a VideoJoiner after `join` or by an exception"
+            assert self._joined, "call `join` before leaving a VideoJoiner"
             self._staged.finish(self.n_frames)
         except BaseException:
             self._staged.abandon()
@@ -122,23 +122,23 @@ def _quoted(path: Path) -> str:
 
 
 def _common_codec(segments: Sequence[Path], *, target: Path) -> str:
-    """The codec of all segments; each must be a video of ours, else a list of other files could pass for one.
+    """The codec of all segments; each must be an MP4, because ffmpeg would also open a list of other files.
 
     Raises:
         VastError: `vast_input_missing`, `vast_encode_failed`.
     """
-    found = set()
+    formats = set()
     for path in segments:
         try:
             with open_media(path) as container:
                 video = video_stream(container)
                 if video is not None and container.format.name.startswith("mov"):
                     context = video.codec_context
-                    found.add((context.name, context.width, context.height, context.extradata))
+                    formats.add((context.name, context.width, context.height, context.extradata))
                     continue
         except av.FFmpegError:
             pass
-        raise VastError("vast_encode_failed", f"segment `{path}` of `{target}` is no video")
-    if len(found) != 1:
+        raise VastError("vast_encode_failed", f"segment `{path}` of `{target}` is not a video")
+    if len(formats) != 1:
         raise VastError("vast_encode_failed", f"the segments of `{target}` were not encoded alike")
-    return next(iter(found))[0]
+    return next(iter(formats))[0]

@@ -1,4 +1,4 @@
-"""What a media file holds, from its headers and its first picture; and the one way to open a file for decoding."""
+"""What a media file holds, from its headers and its first frame; the only way to open a file for decoding."""
 
 import math
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ MAX_SIDE = 8192  # px
 MAX_HOURS = 24
 MAX_DURATION_S = MAX_HOURS * 3600.0
 MAX_STREAMS = 100
-MAX_ASPECT = 4  # of one sample; anything beyond is a broken header
+MAX_ASPECT = 4  # of one pixel; anything beyond is a broken header
 PQ, HLG = 16, 18  # transfer characteristics, ITU-T H.273
 MICROSECOND = Fraction(1, 1_000_000)
 
 
 class Orientation(NamedTuple):
-    """How a decoded picture is turned upright: transpose, then mirror left-right, then mirror up-down."""
+    """How a decoded frame is turned upright: transpose, then mirror left-right, then mirror up-down."""
 
     transpose: bool
     mirror_x: bool
@@ -40,20 +40,20 @@ UPRIGHT = Orientation(transpose=False, mirror_x=False, mirror_y=False)
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What is in a media file. Sizes are those of the upright picture with square pixels, as `VideoReader` gives it.
+    """What is in a media file. Sizes are those of the upright frame with square pixels, as `VideoReader` yields it.
 
-    Codes of colour are those of ITU-T H.273 (1 is bt709, 2 is unspecified; matrix 5 and 6 are bt601, 9 is bt2020;
+    Colour codes are those of ITU-T H.273 (1 is bt709, 2 is unspecified; matrix 5 and 6 are bt601, 9 is bt2020;
     transfer 16 is PQ, 18 is HLG; range 1 is limited, 2 is full, 0 is unspecified).
     """
 
     path: Path
     container: str
-    duration_s: float  # of the picture if there is one, else of the sound; 0 if the file does not say
+    duration_s: float  # of the video if there is one, else of the audio; 0 if the file does not say
     has_video: bool
     has_audio: bool
     width: int
     height: int
-    rotation: int  # degrees clockwise that bring the stored picture upright
+    rotation: int  # degrees clockwise that turn the stored frame upright
     fps: float  # mean rate, 0 if unknown
     video_codec: str | None
     pixel_format: str | None
@@ -67,7 +67,7 @@ class MediaInfo:
 
     @property
     def is_hdr(self) -> bool:
-        """Whether the picture needs tone mapping."""
+        """Whether frames need tone mapping."""
         return self.color_transfer in (PQ, HLG)
 
 
@@ -95,7 +95,7 @@ def bad_media(path: Path, error: Exception | None = None) -> VastError:
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """The first stream of moving pictures; cover art is none."""
+    """The first video stream; cover art is none."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None:
             return stream
@@ -103,7 +103,7 @@ def video_stream(container: InputContainer) -> VideoStream | None:
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:
-    """The first sound stream with a decoder."""
+    """The first audio stream with a decoder."""
     for stream in container.streams.audio:
         if stream.codec_context is not None and stream.codec_context.sample_rate > 0:
             return stream
@@ -111,14 +111,14 @@ def audio_stream(container: InputContainer) -> AudioStream | None:
 
 
 def check_bounds(path: Path, stream: VideoStream) -> None:
-    """Refuse pictures beyond the bounds before memory is taken for them.
+    """Refuse frames beyond the bounds before memory is allocated for them.
 
     Raises:
         VastError: `vast_media_too_large`, `vast_bad_media`.
     """
     width, height = stream.codec_context.width, stream.codec_context.height
     if width <= 0 or height <= 0:
-        raise VastError("vast_bad_media", f"`{path}` does not say how large its picture is")
+        raise VastError("vast_bad_media", f"`{path}` does not say how large its frames are")
     if max(width, height) > MAX_SIDE:
         message = f"`{path}` is {width} x {height}; the limit is {MAX_SIDE} pixels a side"
         raise VastError("vast_media_too_large", message, hint="scale it down first")
@@ -135,8 +135,13 @@ def check_duration(path: Path, duration_s: float) -> None:
         raise VastError("vast_media_too_large", message, hint="cut it first")
 
 
+def endless(path: Path) -> VastError:
+    """The error for a file that decodes on and on, whatever its header says."""
+    return VastError("vast_media_too_large", f"`{path}` runs on beyond {MAX_HOURS} h")
+
+
 def duration_of(container: InputContainer, stream: VideoStream | AudioStream) -> float:
-    """Duration of a stream in seconds as its headers say; 0 if they do not."""
+    """Duration of a stream in seconds by its headers; 0 if they do not say."""
     if stream.duration is not None and stream.time_base is not None:
         return max(float(stream.duration * stream.time_base), 0.0)
     return max(float(container.duration * MICROSECOND), 0.0) if container.duration is not None else 0.0
@@ -151,17 +156,17 @@ def rate_of(stream: VideoStream) -> Fraction:
 
 
 def sample_aspect(stream: VideoStream) -> float:
-    """Width over height of one stored sample; 1 if unknown or absurd."""
+    """Width over height of one stored pixel; 1 if unknown or absurd."""
     ratio = float(stream.codec_context.sample_aspect_ratio or 0)
     return ratio if 1 / MAX_ASPECT <= ratio <= MAX_ASPECT else 1.0
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """How `frame` is brought upright, from its display matrix; angles between are rounded to quarter turns."""
+    """How to turn `frame` upright, from its display matrix; other angles are rounded to quarter turns."""
     side_data: Any = frame.side_data  # typed as a mapping, iterates over its values
     for data in side_data:
         if data.type == SideDataType.DISPLAYMATRIX and data.buffer_size >= 36:
-            # (x, y) of the stored picture goes to (a x + c y, b x + d y), 16.16 fixed point
+            # (x, y) of the stored frame goes to (a x + c y, b x + d y), 16.16 fixed point
             matrix = np.frombuffer(bytes(data), dtype="<i4", count=9)
             a, b, c, d = int(matrix[0]), int(matrix[1]), int(matrix[3]), int(matrix[4])
             if abs(b) > abs(a):
@@ -177,7 +182,7 @@ def _degrees(turn: Orientation) -> int:
 
 
 def upright_size(width: int, height: int, *, aspect: float, transpose: bool) -> tuple[int, int]:
-    """Width and height of the upright picture with square pixels; the side that has to change grows."""
+    """Width and height of the upright frame with square pixels; the side that has to change grows."""
     if aspect > 1:
         width = round(width * aspect)
     elif aspect < 1:
@@ -186,18 +191,43 @@ def upright_size(width: int, height: int, *, aspect: float, transpose: bool) -> 
 
 
 def fit_size(width: int, height: int, *, max_side: int | None) -> tuple[int, int]:
-    """The size scaled down so that no side is above `max_side`."""
+    """The size scaled down so that no side is longer than `max_side`."""
     scale = min(1.0, (max_side or max(width, height)) / max(width, height))
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    """The first picture that decodes, or None."""
+class FirstFrame(NamedTuple):
+    """The first frame of a video and how it is shown."""
+
+    frame: VideoFrame
+    turn: Orientation
+    width: int  # upright, square pixels
+    height: int
+
+
+def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> FirstFrame:
+    """Decode the first frame of a video.
+
+    Raises:
+        VastError: `vast_bad_media` if none decodes.
+    """
+    try:
+        frame = _first_decodable(container, stream)
+    except av.FFmpegError as error:
+        raise bad_media(path, error) from error
+    if frame is None:
+        raise VastError("vast_bad_media", f"no frame of `{path}` can be decoded")
+    turn = orientation(frame)
+    size = upright_size(frame.width, frame.height, aspect=sample_aspect(stream), transpose=turn.transpose)
+    return FirstFrame(frame, turn, *size)
+
+
+def _first_decodable(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.FFmpegError:
-            continue  # a broken picture before the first whole one
+            continue  # a broken frame before the first whole one
         for frame in frames:
             if isinstance(frame, VideoFrame):
                 return frame
@@ -205,7 +235,7 @@ def first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame | 
 
 
 def probe(path: Path) -> MediaInfo:
-    """Look into a media file; its first picture is decoded, so that what is reported can be read.
+    """Read what a media file holds; its first frame is decoded, so that files that cannot be read are refused.
 
     Raises:
         VastError: `vast_input_missing`, `vast_input_unreadable`, `vast_bad_media`, `vast_media_too_large`.
@@ -213,7 +243,7 @@ def probe(path: Path) -> MediaInfo:
     with open_media(path) as container:
         video, audio = video_stream(container), audio_stream(container)
         if video is None and audio is None:
-            raise VastError("vast_bad_media", f"`{path}` holds neither picture nor sound")
+            raise VastError("vast_bad_media", f"`{path}` holds neither video nor audio")
         main: VideoStream | AudioStream | None = video or audio
         assert main is not None
         duration_s = duration_of(container, main)
@@ -223,16 +253,8 @@ def probe(path: Path) -> MediaInfo:
         color_range = 0
         if video is not None:
             check_bounds(path, video)
-            try:
-                frame = first_frame(container, video)
-            except av.FFmpegError as error:
-                raise bad_media(path, error) from error
-            if frame is None:
-                raise VastError("vast_bad_media", f"no picture of `{path}` can be decoded")
-            turn = orientation(frame)
+            frame, turn, width, height = first_frame(container, video, path)
             rotation = _degrees(turn)
-            aspect = sample_aspect(video)
-            width, height = upright_size(frame.width, frame.height, aspect=aspect, transpose=turn.transpose)
             primaries, transfer = frame.color_primaries, frame.color_trc
             matrix, color_range = frame.colorspace, frame.color_range
         return MediaInfo(

@@ -1,12 +1,10 @@
-"""Any video as upright RGB pictures at exactly 25 a second, resampled by timestamp, in constant memory."""
+"""Any video as upright RGB frames at exactly 25 a second, resampled by timestamp, in constant memory."""
 
-import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -16,51 +14,45 @@ from numpy.typing import NDArray
 from vast_cli.core.errors import VastError
 from vast_cli.core.timebase import FPS
 from vast_cli.media.color import Converter
+from vast_cli.media.decode import SLACK_S, StreamDecoder
 from vast_cli.media.probe import (
     MAX_DURATION_S,
     MAX_SIDE,
-    Orientation,
-    bad_media,
     check_bounds,
     check_duration,
     duration_of,
+    endless,
     first_frame,
     fit_size,
     open_media,
-    orientation,
     rate_of,
-    sample_aspect,
-    upright_size,
     video_stream,
 )
 
-log = logging.getLogger(__name__)
-
-JUMP_BACK = Fraction(1)  # s; a clock that falls by more was reset (joined streams), by less it only stumbled
-SLACK_S = 0.25  # a file that ends this much before its header says was cut off
-DEFAULT_RATE = Fraction(25)  # of files that neither count nor date their pictures
+JUMP_BACK = Fraction(1)  # s; a clock that falls by more was reset (joined streams), by less it only jitters
+DEFAULT_RATE = Fraction(FPS)  # of files that have neither a frame rate nor timestamps
 
 
 class VideoReader:
     """Stream a video as RGB uint8 [height, width, 3] at exactly `fps`.
 
-    Picture k is the one *nearest in time* to the instant k / fps after the first picture's timestamp (of two equally
-    near the earlier). Nearest, not last shown: it forgives timestamps that tremble by less than half a frame, and it is
-    unbiased, where last-shown lags by half a source frame. The number of pictures is the duration times `fps`, rounded;
-    a source at 25 fps comes out picture for picture.
+    Frame k is the source frame *nearest in time* to the instant k / fps after the first one's timestamp (of two equally
+    near the earlier). Nearest, not last shown: it tolerates timestamps that jitter by less than half a frame, and it is
+    unbiased, where last-shown lags by half a source frame. The number of frames is the duration times `fps`, rounded;
+    a source at 25 fps comes out frame for frame.
 
     May be iterated more than once; each pass opens the file anew.
 
     Args:
         path: any video.
-        fps: pictures a second.
+        fps: frames a second.
         max_side: scale down so that no side is longer.
 
     Attributes:
-        width: of the pictures, upright, square pixels.
+        width: of the frames, upright, square pixels.
         height: likewise.
-        start_s: container time of the first picture; `read_audio(path, start_s=...)` gives the sound from there on.
-        duration_s: as the header says, 0 if it does not.
+        start_s: container time of the first frame; `read_audio(path, start_s=...)` reads the audio from there on.
+        duration_s: by the header, 0 if it does not say.
         n_frames: estimate from the header; exact after a pass.
         truncated: after a pass, whether the file broke off or could not be decoded to its end.
 
@@ -75,17 +67,8 @@ class VideoReader:
         self._open: list[InputContainer] = []
         with open_media(path) as container:
             stream = _need_video(container, path)
-            try:
-                frame = first_frame(container, stream)
-            except av.FFmpegError as error:
-                raise bad_media(path, error) from error
-            if frame is None:
-                raise VastError("vast_bad_media", f"no picture of `{path}` can be decoded")
-            self._turn: Orientation = orientation(frame)
-            upright = upright_size(
-                frame.width, frame.height, aspect=sample_aspect(stream), transpose=self._turn.transpose
-            )
-            self.width, self.height = fit_size(*upright, max_side=min(max_side or MAX_SIDE, MAX_SIDE))
+            frame, self._turn, width, height = first_frame(container, stream, path)
+            self.width, self.height = fit_size(width, height, max_side=min(max_side or MAX_SIDE, MAX_SIDE))
             self.start_s = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else 0.0
             self.duration_s = duration_of(container, stream)
             check_duration(path, self.duration_s)
@@ -100,7 +83,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Close what passes have left open."""
+        """Close what unfinished passes left open."""
         while self._open:
             self._open.pop().close()
 
@@ -119,7 +102,7 @@ class VideoReader:
                     shown = frame
                     yield image
                 else:
-                    yield image.copy()  # whoever got the first may have drawn on it
+                    yield image.copy()  # the caller may have drawn on the first
                 count += 1
         finally:
             if container in self._open:
@@ -128,7 +111,7 @@ class VideoReader:
         self.n_frames = count
 
     def _timed(self, container: InputContainer) -> Iterator[tuple[Fraction, Fraction, VideoFrame]]:
-        """(time after the first picture, duration, picture) with rising times."""
+        """(time after the first frame, duration, frame) with rising times."""
         stream = _need_video(container, self.path)
         period = 1 / (rate_of(stream) or DEFAULT_RATE)
         header_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
@@ -137,7 +120,7 @@ class VideoReader:
         end = Fraction(0)
         for frame in self._decoded(container, stream):
             if max(frame.width, frame.height) > MAX_SIDE:
-                raise VastError("vast_media_too_large", f"a picture of `{self.path}` is {frame.width} x {frame.height}")
+                raise VastError("vast_media_too_large", f"a frame of `{self.path}` is {frame.width} x {frame.height}")
             base_time = frame.time_base or stream.time_base
             stamp = frame.pts * base_time if frame.pts is not None and base_time else None
             if stamp is None:
@@ -147,7 +130,7 @@ class VideoReader:
             time = stamp - base
             if last is not None and time <= last:
                 if last - time < JUMP_BACK:
-                    continue  # out of order or twice the same: there is no instant left for it
+                    continue  # out of order or a repeat: no instant is left for it
                 base, time = stamp - last - period, last + period
             span = frame.duration * base_time if frame.duration and base_time else period
             last, end = time, time + span
@@ -156,51 +139,33 @@ class VideoReader:
             self.truncated = True
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        """Whatever can be decoded; packets that cannot are left out."""
+        """Every frame that can be decoded."""
         stream.thread_type = "AUTO"
-        broken_last = False
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as error:
-                log.debug("`%s` breaks off: %s", self.path, error)
-                self.truncated = True
-                packet = None
-            try:
-                frames = packet.decode() if packet is not None else stream.codec_context.decode(None)
-                broken_last = broken_last and not frames
-            except av.EOFError:
-                frames = []
-            except av.FFmpegError as error:
-                log.debug("a packet of `%s` is broken: %s", self.path, error)
-                frames, broken_last = [], True
-            for frame in frames:
-                if isinstance(frame, VideoFrame):
-                    yield frame
-            if packet is None or (packet.dts is None and packet.size == 0):  # the flushing packet is the last
-                break
-        self.truncated = self.truncated or broken_last
+        decoder = StreamDecoder(container, stream, self.path)
+        for frame in decoder:
+            if isinstance(frame, VideoFrame):
+                yield frame
+        self.truncated = self.truncated or decoder.broke_off or decoder.last_broken
 
 
 def _need_video(container: InputContainer, path: Path) -> VideoStream:
     stream = video_stream(container)
     if stream is None:
-        raise VastError("vast_bad_media", f"`{path}` holds no moving picture", hint="give a video")
+        raise VastError("vast_bad_media", f"`{path}` holds no video", hint="give a video file")
     check_bounds(path, stream)
     stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
     return stream
 
 
 def _nearest(timed: Iterator[tuple[Fraction, Fraction, VideoFrame]], *, fps: int, path: Path) -> Iterator[VideoFrame]:
-    """Pictures at the instants k / fps; round(duration * fps) of them, at least one if there is any."""
-    held: VideoFrame | None = None  # picture before, with its time and end
+    """Frames at the instants k / fps: round(duration * fps) of them, at least one if there is any."""
+    held: VideoFrame | None = None  # the frame before, with its time and end
     held_time = end = Fraction(0)
-    pending: VideoFrame | None = None  # not given out until we know that it lies inside the duration
-    count = 0  # given out and pending
+    pending: VideoFrame | None = None  # not yielded until we know that it lies within the duration
+    count = 0  # yielded and pending
     for time, span, frame in timed:
         if float(time) > MAX_DURATION_S:
-            raise VastError("vast_media_too_large", f"`{path}` runs on beyond {MAX_DURATION_S / 3600:.0f} h")
+            raise endless(path)
         while held is not None and 2 * count <= (held_time + time) * fps:
             if pending is not None:
                 yield pending

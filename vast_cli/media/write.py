@@ -1,4 +1,4 @@
-"""Pictures and sound to an MP4 that is whole, checked and in sync, or to nothing at all."""
+"""Frames and audio to an MP4 that is whole, checked and in sync, or to nothing at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ from vast_cli.core.timebase import FPS
 from vast_cli.media.audio_track import Soundtrack
 from vast_cli.media.ffmpeg import PROTOCOLS, FfmpegProcess, command, safe_path
 from vast_cli.media.probe import MAX_SIDE
-from vast_cli.media.staged import Staged
+from vast_cli.media.staged import StagedVideo
 
 Codec = Literal["h264", "h265"]
-THREADS = 4  # fixed, never the number of cores: the same pictures give the same bytes on every machine
-FINISH_S = 900.0  # the encoder's last pictures, and moving the index of a large file to its front
+THREADS = 4  # fixed, never the number of cores: the same frames give the same bytes on every machine
+FINISH_S = 900.0  # the encoder's last frames, and moving the index of a large file to its front
 _BT709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "color_range": "tv"}
 _CODECS: dict[str, dict[str, Any]] = {
     "h264": {"c:v": "libx264", "threads:v": THREADS},
@@ -31,20 +31,20 @@ _CODECS: dict[str, dict[str, Any]] = {
 
 
 class VideoWriter:
-    """Stream RGB pictures at 25 fps into an H.264 (or H.265) MP4, with the source's sound.
+    """Stream RGB frames at 25 fps into an H.264 (or H.265) MP4, with the source's audio.
 
-    A context manager. Leaving it in peace ends the encoder, checks the part file (decodes, every picture there, picture
-    and sound end within half a frame of each other), and gives it its name. Leaving it by any exception kills the
-    encoder and leaves nothing behind. Pictures are bt709, limited range, and tagged so. Odd sizes grow by one row or
-    column, a copy of their last, because 4:2:0 needs even ones. The same input gives the same bytes.
+    A context manager. Leaving it without an exception ends the encoder, checks the part file (it decodes, every frame
+    is there, video and audio end within half a frame of each other), and gives it its name. Leaving it by any exception
+    kills the encoder and leaves nothing behind. Frames are bt709, limited range, and tagged so. Odd sizes grow by one
+    row or column, a copy of the last, because 4:2:0 needs even ones. The same input gives the same bytes.
 
     Args:
         path: `.mp4`, `.m4v` or `.mov`.
-        width: of the pictures.
-        height: of the pictures.
-        audio: file whose sound goes in: copied where MP4 takes it, else AAC at its own rate. Silent if None.
-        n_frames: pictures that will come; checked at the end if given.
-        n_samples: length of the sound at 16 kHz as `read_audio` counted it; counted here if not given.
+        width: of the frames.
+        height: of the frames.
+        audio: file whose audio goes in: copied where MP4 takes it, else AAC at its own rate. Silent if None.
+        n_frames: frames that will come; checked at the end if given.
+        n_samples: length of the audio at 16 kHz as `read_audio` counted it; counted here if not given.
         overwrite: replace an existing file.
         crf: quality of the encoder, lower is better.
         preset: speed of the encoder.
@@ -52,7 +52,7 @@ class VideoWriter:
         metadata: written into the file, any keys.
 
     Attributes:
-        frames_written: pictures so far.
+        frames_written: so far.
 
     Raises:
         VastError: `vast_output_exists`, `vast_output_unwritable`, `vast_option_invalid`, `vast_no_ffmpeg`,
@@ -75,7 +75,7 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-            raise VastError("vast_option_invalid", f"a picture of {width} x {height}; the limit is {MAX_SIDE} a side")
+            raise VastError("vast_option_invalid", f"frames of {width} x {height}; the limit is {MAX_SIDE} a side")
         check_codec(codec)
         self.path = path
         self.width, self.height = width, height
@@ -83,12 +83,12 @@ class VideoWriter:
         self.metadata = dict(metadata or {})
         self.frames_written = 0
         self._pad = ((0, height % 2), (0, width % 2), (0, 0))
-        self._staged = Staged(path, audio=audio, n_frames=n_frames, n_samples=n_samples, overwrite=overwrite)
+        self._staged = StagedVideo(path, audio=audio, n_frames=n_frames, n_samples=n_samples, overwrite=overwrite)
         self._process: FfmpegProcess | None = None
 
     @property
     def soundtrack(self) -> Soundtrack | None:
-        """How the sound went in, after entering; None without sound."""
+        """How the audio went in, after entering; None without audio."""
         return self._staged.soundtrack
 
     def __enter__(self) -> "VideoWriter":
@@ -102,9 +102,9 @@ class VideoWriter:
 
     def _command(self, part: Path) -> list[str]:
         width, height = self.width + self.width % 2, self.height + self.height % 2
-        given = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "r": FPS}
-        frames = ffmpeg.input("pipe:", **given, protocol_whitelist="pipe").video
-        # tags alone change nothing in the values: without `out_color_matrix` swscale would make bt601
+        raw = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "r": FPS}
+        frames = ffmpeg.input("pipe:", **raw, protocol_whitelist="pipe").video
+        # tags alone do not change values: without `out_color_matrix` swscale would make bt601
         exact = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
         frames = frames.filter("scale", in_range="full", out_range="tv", out_color_matrix="bt709", flags=exact)
         frames = frames.filter("format", "yuv420p")
@@ -116,7 +116,7 @@ class VideoWriter:
         return command(ffmpeg.output(*streams, safe_path(part), **options), metadata=self.metadata)
 
     def write(self, frame: NDArray[np.uint8]) -> None:
-        """Add a picture, [height, width, 3] RGB.
+        """Add a frame, [height, width, 3] RGB.
 
         Raises:
             VastError: `vast_encode_failed`, `vast_disk_full`.
@@ -138,7 +138,7 @@ class VideoWriter:
             return
         try:
             if self.frames_written == 0:
-                raise VastError("vast_encode_failed", f"no picture came for `{self.path}`")
+                raise VastError("vast_encode_failed", f"no frame came for `{self.path}`")
             self._process.finish(timeout_s=FINISH_S)
             self._staged.finish(self.frames_written)
         except BaseException:
@@ -152,7 +152,7 @@ class VideoWriter:
 
 
 def check_codec(name: str) -> None:
-    """Refuse a codec that there is not.
+    """Refuse an unknown codec.
 
     Raises:
         VastError: `vast_option_invalid`.

@@ -60,8 +60,8 @@ def _draw(video: Path) -> bytes:
     import cv2
     import numpy as np
 
-    from vast_cli.media.moments import pictures_at
+    from vast_cli.media.thumbnails import thumbnails
 
-    strip = np.concatenate(pictures_at(video, SHARES, height=HEIGHT), axis=1)
+    strip = np.concatenate(thumbnails(video, SHARES, height=HEIGHT), axis=1)
     _, data = cv2.imencode(".jpg", strip[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return bytes(data)

@@ -79,7 +79,7 @@ class Command:
         except OSError as error:
             raise VastError("vast_option_invalid", f"`{program}` does not start: {error}") from error
         if result.status:
-            reason = (result.stderr.strip().splitlines() or ["it said nothing"])[-1][:MAX_SHOWN]
+            reason = (result.stderr.strip().splitlines() or ["no message"])[-1][:MAX_SHOWN]
             message = f"`{program}` ended with status {result.status} on `{video}`: {reason}"
             raise VastError("vast_worker_died", message, hint="try it alone on this video")
         lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
