@@ -1,8 +1,9 @@
-"""Comparisons: every picture in its place and time, nothing cut off, sound in step; sets tested pair by pair."""
+"""Comparisons: every frame in its place and time, nothing cut off, audio in step; sets compared clip by clip."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from vast_cli.cli import app as application
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import timestamp
 from vast_cli.core.timebase import SAMPLE_RATE
-from vast_cli.evaluate.compare import compare_sets, compare_videos, grid, read_scores, waveform
-from vast_cli.evaluate.compare.scores import read_document
+from vast_cli.evaluate.compare import ComparisonSettings, compare_sets, compare_videos, layout, read_scores, waveform
+from vast_cli.evaluate.compare.scores import read_evaluation
 
 Run = Callable[..., None]
 RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 230)
@@ -22,7 +23,7 @@ RED, GREEN, BLUE = (230, 20, 20), (20, 200, 20), (20, 20, 230)
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Run) -> Path:
-    """red: 2 s with a tone from 1.0 to 1.2 s; green: 1.2 s at 30 fps, portrait, mute; blue: 2 s, sound from 0.5 s."""
+    """red: 2 s with a tone from 1.0 to 1.2 s; green: 1.2 s at 30 fps, portrait, silent; blue: 2 s, audio from 0.5 s."""
     folder = tmp_path_factory.mktemp("clips")
     encode = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
     tone = "aevalsrc='0.5*sin(2000*t)*between(t,1.0,1.2)':s=44100:d=2"
@@ -40,77 +41,80 @@ def frames_of(path: Path) -> list[np.ndarray]:
         return list(reader)
 
 
-def centre(frame: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
+def centre_colour(frame: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
     y, x = top + height // 2, left + width // 2
     return frame[y - 5 : y + 5, x - 5 : x + 5].reshape(-1, 3).mean(0)
 
 
-def test_videos_stand_side_by_side_and_the_short_one_is_dimmed(clips: Path, tmp_path: Path) -> None:
+def test_videos_stand_side_by_side_and_the_shorter_one_is_dimmed(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.mp4"
-    told: list[tuple[str, int, int | None]] = []
-    made = compare_videos(
-        [clips / "red.mp4", clips / "green.mp4"], out, height=128, progress=lambda *step: told.append(step)
+    events: list[tuple[str, int, int | None]] = []
+    comparison = compare_videos(
+        [clips / "red.mp4", clips / "green.mp4"],
+        out,
+        ComparisonSettings(height=128),
+        progress=lambda *event: events.append(event),
     )
     frames = frames_of(out)
-    assert len(frames) == made.n_frames == 50 and frames[0].shape == (made.height, made.width, 3)
-    widths = grid.column_widths([160 / 120, 90 / 160], height=128, columns=None)
-    places = grid.make_grid(2, widths, height=128, lines=0, strip=False)
-    red = [centre(frame, *places.place(0), 128, widths[0]) for frame in frames]
-    green = [centre(frame, *places.place(1), 128, widths[1]) for frame in frames]
+    assert len(frames) == comparison.n_frames == 50 and frames[0].shape == (comparison.height, comparison.width, 3)
+    widths = layout.column_widths([160 / 120, 90 / 160], height=128, columns=None)
+    grid = layout.make_grid(2, widths, height=128, n_lines=0, strip=False)
+    red = [centre_colour(frame, *grid.cell_corner(0), 128, widths[0]) for frame in frames]
+    green = [centre_colour(frame, *grid.cell_corner(1), 128, widths[1]) for frame in frames]
     assert np.abs(np.array(red) - RED).max() < 12
     assert np.abs(np.array(green[:30]) - GREEN).max() < 12  # 1.2 s
     assert np.abs(np.array(green[31:]) - np.array(GREEN) * 0.4).max() < 12
-    assert [note for note in made.notes if "green" in note and "0.80 s" in note and "dimmed" in note]
-    assert not [note for note in made.notes if "red" in note]
-    assert told[-1] == ("compare", 50, 50)
+    assert [note for note in comparison.notes if "green" in note and "0.80 s" in note and "dimmed" in note]
+    assert not [note for note in comparison.notes if "red" in note]
+    assert events[-1] == ("compare", 50, 50)
 
 
-def test_sound_is_in_step_and_as_long_as_the_picture(clips: Path, tmp_path: Path) -> None:
+def test_audio_is_in_step_and_as_long_as_the_video(clips: Path, tmp_path: Path) -> None:
     pair = [clips / "green.mp4", clips / "red.mp4"]
-    compare_videos(pair, tmp_path / "auto.mp4", height=64)  # the first that has sound
-    sound = media.load_audio(tmp_path / "auto.mp4")
-    loud = np.flatnonzero(np.abs(sound) > 0.25) / SAMPLE_RATE
-    assert abs(len(sound) - 2 * SAMPLE_RATE) <= 16
+    compare_videos(pair, tmp_path / "auto.mp4", ComparisonSettings(height=64))  # the first with audio
+    audio = media.load_audio(tmp_path / "auto.mp4")
+    loud = np.flatnonzero(np.abs(audio) > 0.25) / SAMPLE_RATE
+    assert abs(len(audio) - 2 * SAMPLE_RATE) <= 16
     assert loud[0] == pytest.approx(1.0, abs=0.005) and loud[-1] == pytest.approx(1.2, abs=0.005)
-    compare_videos(pair, tmp_path / "none.mp4", height=64, audio="none")
+    compare_videos(pair, tmp_path / "none.mp4", ComparisonSettings(height=64, audio="none"))
     assert not media.probe(tmp_path / "none.mp4").has_audio
 
 
-def test_late_and_short_sound_is_padded_on_both_sides(clips: Path, tmp_path: Path) -> None:
-    made = compare_videos(
-        [clips / "red.mp4", clips / "blue.mov"], tmp_path / "c.mp4", height=64, audio="1", show_waveform=True
-    )
-    sound = media.load_audio(tmp_path / "c.mp4")
-    loud = np.flatnonzero(np.abs(sound) > 0.25) / SAMPLE_RATE
+def test_late_and_short_audio_is_padded_on_both_sides(clips: Path, tmp_path: Path) -> None:
+    settings = ComparisonSettings(height=64, audio="1", show_waveform=True)
+    comparison = compare_videos([clips / "red.mp4", clips / "blue.mov"], tmp_path / "c.mp4", settings)
+    audio = media.load_audio(tmp_path / "c.mp4")
+    loud = np.flatnonzero(np.abs(audio) > 0.25) / SAMPLE_RATE
     assert loud[0] == pytest.approx(0.5, abs=0.01) and loud[-1] == pytest.approx(1.0, abs=0.01)
-    assert abs(len(sound) - 2 * SAMPLE_RATE) <= 16
-    assert [note for note in made.notes if note.startswith("the sound ends 1.00 s")]
+    assert abs(len(audio) - 2 * SAMPLE_RATE) <= 16
+    assert [note for note in comparison.notes if note.startswith("the audio ends 1.00 s")]
 
 
-def test_a_longer_sound_makes_the_comparison_longer(clips: Path, tmp_path: Path, ffmpeg: Run) -> None:
+def test_longer_audio_makes_the_comparison_longer(clips: Path, tmp_path: Path, ffmpeg: Run) -> None:
     ffmpeg("-f", "lavfi", "-i", "aevalsrc='0.3*sin(2000*t)':s=22050:d=2.6", tmp_path / "a.wav")
-    made = compare_videos([clips / "red.mp4"] * 2, tmp_path / "c.mp4", height=64, audio=str(tmp_path / "a.wav"))
-    assert made.n_frames == 65 and len(made.notes) == 2
+    settings = ComparisonSettings(height=64, audio=str(tmp_path / "a.wav"))
+    comparison = compare_videos([clips / "red.mp4"] * 2, tmp_path / "c.mp4", settings)
+    assert comparison.n_frames == 65 and len(comparison.notes) == 2
     assert len(media.load_audio(tmp_path / "c.mp4")) == pytest.approx(2.6 * SAMPLE_RATE, abs=16)
 
 
 def test_playhead_moves_over_the_waveform(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.mp4"
-    compare_videos([clips / "red.mp4"] * 2, out, height=96, show_waveform=True)
+    compare_videos([clips / "red.mp4"] * 2, out, ComparisonSettings(height=96, show_waveform=True))
     frames = frames_of(out)
     strip = frames[0].shape[0] - 72
-    wanted = np.array(waveform.PLAYHEAD)
+    colour = np.array(waveform.PLAYHEAD_COLOUR)
 
-    def head(frame: np.ndarray) -> float:
-        row = np.abs(frame[strip + 40 : strip + 48].astype(int) - wanted).max(-1).mean(0)
+    def playhead(frame: np.ndarray) -> float:
+        row = np.abs(frame[strip + 40 : strip + 48].astype(int) - colour).max(-1).mean(0)
         return float(row.argmin())
 
-    found = np.array([head(frame) for frame in frames])
-    ideal = waveform.MARGIN + np.arange(50) / 50 * (frames[0].shape[1] - 2 * waveform.MARGIN)
-    assert np.abs(found - ideal).max() <= 4
+    positions = np.array([playhead(frame) for frame in frames])
+    expected = waveform.MARGIN + np.arange(50) / 50 * (frames[0].shape[1] - 2 * waveform.MARGIN)
+    assert np.abs(positions - expected).max() <= 4
 
 
-def test_nothing_is_left_behind_and_nothing_overwritten(
+def test_an_interrupted_comparison_leaves_nothing_and_overwrites_nothing(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "c.mp4"
@@ -121,14 +125,15 @@ def test_nothing_is_left_behind_and_nothing_overwritten(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare_videos([clips / "red.mp4", clips / "blue.mov"], out, height=64, audio="1", progress=interrupt)
+        videos, settings = [clips / "red.mp4", clips / "blue.mov"], ComparisonSettings(height=64, audio="1")
+        compare_videos(videos, out, settings, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
     out.write_bytes(b"mine")
     with pytest.raises(VastError) as caught:
-        compare_videos([clips / "red.mp4"] * 2, out, height=64)
+        compare_videos([clips / "red.mp4"] * 2, out, ComparisonSettings(height=64))
     assert caught.value.code == "vast_output_exists" and out.read_bytes() == b"mine"
     with pytest.raises(VastError):
-        compare_videos([out, clips / "red.mp4"], out, height=64, overwrite=True)
+        compare_videos([out, clips / "red.mp4"], out, ComparisonSettings(height=64), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["c.mp4"]
 
 
@@ -143,61 +148,64 @@ def test_nothing_is_left_behind_and_nothing_overwritten(
         ({"columns": 0}, "vast_option_invalid"),
     ],
 )
-def test_bad_options_are_told(clips: Path, tmp_path: Path, change: dict[str, object], code: str) -> None:
+def test_bad_options_are_refused(clips: Path, tmp_path: Path, change: dict[str, Any], code: str) -> None:
+    settings = ComparisonSettings(**({"height": 64} | change))
     with pytest.raises(VastError) as caught:
-        compare_videos([clips / "green.mp4", clips / "red.mp4"], tmp_path / "c.mp4", **({"height": 64} | change))  # type: ignore[arg-type]
+        compare_videos([clips / "green.mp4", clips / "red.mp4"], tmp_path / "c.mp4", settings)
     assert caught.value.code == code and list(tmp_path.iterdir()) == []
 
 
-def test_grid_keeps_cells_apart_and_names_inside() -> None:
-    widths = grid.column_widths([1, 16 / 9, 9 / 16, 4, 1], height=200, columns=None)
+def test_grid_keeps_cells_apart_and_labels_inside() -> None:
+    widths = layout.column_widths([1, 16 / 9, 9 / 16, 4, 1], height=200, columns=None)
     assert len(widths) == 3 and max(widths) == round(200 * 16 / 9) and min(widths) == 150
-    places = grid.make_grid(5, widths, height=200, lines=2, strip=True)
-    corners = [(*places.place(k), places.cell_width(k)) for k in range(5)]
+    grid = layout.make_grid(5, widths, height=200, n_lines=2, strip=True)
+    corners = [(*grid.cell_corner(k), grid.cell_width(k)) for k in range(5)]
     for k, (left, top, width) in enumerate(corners):
-        assert left + width <= places.width and top + 200 + places.caption <= places.height - places.strip
+        assert left + width <= grid.width and top + 200 + grid.caption_height <= grid.height - grid.strip_height
         for other_left, other_top, other_width in corners[:k]:
             apart = left >= other_left + other_width or other_left >= left + width
-            assert apart or abs(top - other_top) >= 200 + places.caption
-    picture = grid.draw_caption(places, 2, "a very long label " * 9, ["ssim_mouth 0.9"])
-    assert picture.shape == (places.caption, 150, 3)
-    assert (picture[:, :3] == grid.GROUND).all() and (picture[:, -3:] == grid.GROUND).all()
-    lines = grid.score_lines({"ssim_mouth": 0.91234, "lmd": None, "lag": -2.0}, width=4000, size=14)
+            assert apart or abs(top - other_top) >= 200 + grid.caption_height
+    caption = layout.draw_caption(grid, 2, "a very long label " * 9, ["ssim_mouth 0.9"])
+    assert caption.shape == (grid.caption_height, 150, 3)
+    assert (caption[:, :3] == layout.BACKGROUND).all() and (caption[:, -3:] == layout.BACKGROUND).all()
+    lines = layout.score_lines({"ssim_mouth": 0.91234, "lmd": None, "lag": -2.0}, width=4000, size=14)
     assert lines == ["ssim_mouth 0.912  ·  lmd –  ·  lag -2"]
-    assert len(grid.score_lines({"ssim_mouth": 0.9, "lmd_mouth": 1.0}, width=150, size=14)) == 2
+    assert len(layout.score_lines({"ssim_mouth": 0.9, "lmd_mouth": 1.0}, width=150, size=14)) == 2
 
 
-def test_envelope_is_that_of_the_whole_sound_whatever_the_blocks() -> None:
-    sound = np.random.default_rng(0).normal(size=10_001).astype(np.float32)
-    whole = waveform.envelope([sound], n_samples=10_001, columns=97)
-    blocks = waveform.envelope(np.array_split(sound, 23), n_samples=10_001, columns=97)
-    assert (whole == blocks).all() and whole.min() == sound.min() and whole.max() == sound.max()
+def test_envelope_does_not_depend_on_the_blocks() -> None:
+    audio = np.random.default_rng(0).normal(size=10_001).astype(np.float32)
+    whole = waveform.envelope([audio], n_samples=10_001, columns=97)
+    blocks = waveform.envelope(np.array_split(audio, 23), n_samples=10_001, columns=97)
+    assert (whole == blocks).all() and whole.min() == audio.min() and whole.max() == audio.max()
     assert timestamp(3.2) == "0:03.2" and timestamp(59.96) == "1:00.0" and timestamp(3723) == "1:02:03"
 
 
 # --- scores and sets ------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, clips: list[dict[str, object]], better: dict[str, str] | None = None) -> Path:
-    measures = {name: {"better": way} for name, way in (better or {}).items()}
+def write_evaluation(path: Path, clips: list[dict[str, object]], better: dict[str, str] | None = None) -> Path:
+    measures = {name: {"better": direction} for name, direction in (better or {}).items()}
     path.write_text(json.dumps({"schema": "vast.evaluate/1", "measures": measures, "clips": clips}))
     return path
 
 
 def clip(output: str, **values: float | None) -> dict[str, object]:
-    told = {name: {"value": value, "reason": "no_face" if value is None else None} for name, value in values.items()}
-    return {"output": output, "measures": told}
+    measures = {
+        name: {"value": value, "reason": "no_face" if value is None else None} for name, value in values.items()
+    }
+    return {"output": output, "measures": measures}
 
 
 def test_scores_are_matched_by_path_then_by_stem(tmp_path: Path) -> None:
-    document = write(
+    document = write_evaluation(
         tmp_path / "e.json",
         [clip("a/x.mp4", lmd=1.0, odd=5.0), clip("b/x.mp4", lmd=2.0), clip("far/y.mp4", lmd=None, ssim_mouth=0.5)],
     )
-    found = read_scores([document], [Path("b/x.mp4"), Path("y.mov")])
-    assert found == [{"ssim_mouth": None}, {"ssim_mouth": 0.5}]  # of the listed, what any video has
+    scores = read_scores([document], [Path("b/x.mp4"), Path("y.mov")])
+    assert scores == [{"ssim_mouth": None}, {"ssim_mouth": 0.5}]  # the default measures that any video has
     assert read_scores([document], [Path("a/x.mp4"), Path("y.mov")], shown=["lmd"]) == [{"lmd": 1.0}, {"lmd": None}]
-    # figures of one folder's clip never stand under another's of the same name
+    # scores of one folder's clip never stand under another's of the same name
     assert read_scores([document], [Path("b/x.mp4"), Path("truth/x.mp4")], shown=["lmd"]) == [{"lmd": 2.0}, {}]
     assert read_scores([document], [Path("1/y.mp4"), Path("b/x.mp4"), Path("2/y.mp4")], shown=["lmd"])[::2] == [{}, {}]
     for videos, shown in (([Path("x.mp4")], None), ([Path("z.mp4")], None), ([Path("y.mp4")], ["wer"])):
@@ -206,18 +214,20 @@ def test_scores_are_matched_by_path_then_by_stem(tmp_path: Path) -> None:
         assert caught.value.code == "vast_option_invalid"
 
 
-def test_what_is_no_number_is_null(tmp_path: Path) -> None:
-    document = read_document(write(tmp_path / "e.json", [clip("x.mp4", a=float("nan"), b=float("inf"), c=True, d=0.0)]))
+def test_values_that_are_no_number_are_null(tmp_path: Path) -> None:
+    document = read_evaluation(
+        write_evaluation(tmp_path / "e.json", [clip("x.mp4", a=float("nan"), b=float("inf"), c=True, d=0.0)])
+    )
     assert document.clips[0].values == {"a": None, "b": None, "c": None, "d": 0.0}
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"clips": 3}', '{"clips": [{"output": "x"}]}', '{"clips": [7]}', "[" * 9000]
 )
-def test_other_files_are_no_evaluation(tmp_path: Path, text: str) -> None:
+def test_files_that_are_no_evaluation_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "e.json").write_text(text)
     with pytest.raises(VastError) as caught:
-        read_document(tmp_path / "e.json")
+        read_evaluation(tmp_path / "e.json")
     assert caught.value.code == "vast_record_invalid"
 
 
@@ -230,34 +240,34 @@ def two_sets(folder: Path, *, n: int = 12, shift: float = 0.5) -> tuple[Path, Pa
     ]
     worse: list[float | None] = [None, *(base + shift + noise[1])[1:]]
     b = [clip(f"b/{k}.mp4", lmd=worse[k], same=base[k], lip_gain=gain[k] - 0.4, lost=1.0) for k in range(n)]
-    return write(folder / "a.json", a, {"same": "higher"}), write(folder / "b.json", b)
+    return write_evaluation(folder / "a.json", a, {"same": "higher"}), write_evaluation(folder / "b.json", b)
 
 
 def test_sets_are_compared_clip_by_clip(tmp_path: Path) -> None:
-    made = compare_sets(*two_sets(tmp_path), measures=["all"])
-    found = {one.name: one for one in made.measures}
-    assert len(made.common) == 12 and made.only_a == ["only"] and made.only_b == []
-    lmd = found["lmd"]
+    comparison = compare_sets(*two_sets(tmp_path), measures=["all"])
+    measures = {one.name: one for one in comparison.measures}
+    assert len(comparison.common) == 12 and comparison.only_a == ["only"] and comparison.only_b == []
+    lmd = measures["lmd"]
     assert lmd.n == 11 and lmd.better == "a" and lmd.difference == pytest.approx(-0.5, abs=0.1)  # a null never counts
     assert lmd.ci95 is not None and lmd.ci95[1] < 0 and lmd.p is not None and lmd.p_holm is not None
     assert lmd.p_holm >= lmd.p
     assert lmd.a is not None and lmd.b is not None and lmd.b - lmd.a == pytest.approx(-lmd.difference)
-    gain = found["lip_gain"]  # 1 is best, more is not
+    gain = measures["lip_gain"]  # 1 is best, more is not
     assert gain.better == "a" and gain.difference is not None and gain.difference < 0
-    assert found["same"].difference == 0 and found["same"].better is None
-    assert (found["lost"].difference, found["lost"].n, found["lost"].better) == (None, 0, None)
-    json.dumps(made.document(), allow_nan=False)
+    assert measures["same"].difference == 0 and measures["same"].better is None
+    assert (measures["lost"].difference, measures["lost"].n, measures["lost"].better) == (None, 0, None)
+    json.dumps(comparison.document(), allow_nan=False)
 
 
-def test_usual_measures_are_compared_unless_told_otherwise(tmp_path: Path) -> None:
+def test_default_measures_are_compared_unless_others_are_named(tmp_path: Path) -> None:
     assert [one.name for one in compare_sets(*two_sets(tmp_path)).measures] == ["lip_gain"]
     with pytest.raises(VastError) as caught:
         compare_sets(*two_sets(tmp_path), measures=["wer"])
     assert caught.value.code == "vast_option_invalid"
 
 
-def test_near_the_truth_is_measured_from_each_clips_own_truth(tmp_path: Path) -> None:
-    def sharp(value: float, truth: float | None) -> dict[str, object]:
+def test_distance_to_the_truth_is_taken_from_each_clips_own_truth(tmp_path: Path) -> None:
+    def cpbd(value: float, truth: float | None) -> dict[str, object]:
         return {"value": value, "controls": {"truth": truth, "reencoded": 9.0}}
 
     def document(name: str, off: float, truth: float | None) -> Path:
@@ -265,23 +275,23 @@ def test_near_the_truth_is_measured_from_each_clips_own_truth(tmp_path: Path) ->
             {
                 "id": str(k),
                 "output": f"{k}.mp4",
-                "measures": {"cpbd": sharp(0.3 + 0.01 * k + off, truth and truth + 0.01 * k)},
+                "measures": {"cpbd": cpbd(0.3 + 0.01 * k + off, truth and truth + 0.01 * k)},
             }
             for k in range(8)
         ]
-        return write(tmp_path / f"{name}.json", clips)
+        return write_evaluation(tmp_path / f"{name}.json", clips)
 
     one = compare_sets(document("a", 0.01, 0.3), document("b", 0.1, 0.3), measures=["cpbd"]).measures[0]
     assert one.better == "a" and one.difference == pytest.approx(-0.09)  # sharper is not better
     blind = compare_sets(document("a", 0.01, 0.3), document("c", 0.1, None), measures=["cpbd"]).measures[0]
-    assert blind.better == "b" and blind.n == 8  # one truth is missing: both are held against the re-encoded one
+    assert blind.better == "b" and blind.n == 8  # one truth is missing: both are compared with the re-encoded one
 
 
-def test_few_clips_and_unclear_differences_name_no_winner(tmp_path: Path) -> None:
+def test_few_clips_and_undecided_differences_name_no_winner(tmp_path: Path) -> None:
     few = compare_sets(*two_sets(tmp_path, n=4), measures=["lmd"]).measures[0]
     assert few.n == 3 and few.ci95 is None and few.better is None and few.reason == "too_few_clips"
-    unclear = compare_sets(*two_sets(tmp_path, shift=0.0), measures=["lmd"]).measures[0]
-    assert unclear.better is None
+    undecided = compare_sets(*two_sets(tmp_path, shift=0.0), measures=["lmd"]).measures[0]
+    assert undecided.better is None
 
 
 def test_swapping_the_sets_swaps_the_winner(tmp_path: Path) -> None:
@@ -306,7 +316,7 @@ def vast_compare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, st
     return call
 
 
-def test_command_prints_the_table_or_the_document(
+def test_command_prints_a_table_or_the_document(
     tmp_path: Path, vast_compare: Callable[..., tuple[int, str, str]]
 ) -> None:
     a, b = two_sets(tmp_path)
@@ -321,13 +331,13 @@ def test_command_prints_the_table_or_the_document(
     assert status == 78 and "vast evaluate" in json.loads(out)["error"]["hint"]
 
 
-def test_command_makes_the_video(
+def test_command_writes_the_video(
     clips: Path, tmp_path: Path, vast_compare: Callable[..., tuple[int, str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    document = write(tmp_path / "e.json", [clip("red.mp4", lmd=1.0), clip("green.mp4", lmd=None)])
+    document = write_evaluation(tmp_path / "e.json", [clip("red.mp4", lmd=1.0), clip("green.mp4", lmd=None)])
     out = tmp_path / "c.mp4"
     videos = (clips / "red.mp4", clips / "green.mp4")
-    status, said, told = vast_compare(
+    status, out_text, err_text = vast_compare(
         *videos,
         "--labels",
         "ours é,日本",
@@ -341,20 +351,20 @@ def test_command_makes_the_video(
         out,
         "-q",
     )
-    assert (status, said.strip(), told) == (0, str(out), "")
-    assert "".join(capfd.readouterr()) == ""  # moviepy says nothing of its own
+    assert (status, out_text.strip(), err_text) == (0, str(out), "")
+    assert "".join(capfd.readouterr()) == ""  # moviepy prints nothing of its own
     assert media.probe(out).has_audio
-    status, said, _ = vast_compare(*videos, "--labels", "one,two,three", "-o", tmp_path / "d.mp4")
+    status, _, _ = vast_compare(*videos, "--labels", "one,two,three", "-o", tmp_path / "d.mp4")
     assert status == 78 and sorted(path.name for path in tmp_path.iterdir()) == ["c.mp4", "e.json"]
 
 
-def test_scores_measured_here_and_now(prompt: Path, tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
+def test_measure_scores_evaluates_the_videos(prompt: Path, tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
     from vast_cli.evaluate.compare import measure_scores
 
-    clip, soft = tmp_path / "clip.mp4", tmp_path / "soft.mp4"
+    clip, blurred = tmp_path / "clip.mp4", tmp_path / "blurred.mp4"
     ffmpeg("-i", prompt, "-t", "1.2", "-c:v", "libx264", "-crf", "5", "-c:a", "aac", clip)
-    ffmpeg("-i", clip, "-vf", "gblur=sigma=2", "-c:v", "libx264", "-crf", "5", "-c:a", "copy", soft)
-    sharp, blurred = measure_scores([clip, soft], reference=clip, shown=["ssim_mouth", "sync_conf"])
-    assert sharp["ssim_mouth"] == pytest.approx(1)
-    assert sharp["sync_conf"] is None
-    assert blurred["ssim_mouth"] is not None and blurred["ssim_mouth"] < 0.97
+    ffmpeg("-i", clip, "-vf", "gblur=sigma=2", "-c:v", "libx264", "-crf", "5", "-c:a", "copy", blurred)
+    of_clip, of_blurred = measure_scores([clip, blurred], reference=clip, shown=["ssim_mouth", "sync_conf"])
+    assert of_clip["ssim_mouth"] == pytest.approx(1)
+    assert of_clip["sync_conf"] is None
+    assert of_blurred["ssim_mouth"] is not None and of_blurred["ssim_mouth"] < 0.97

@@ -1,4 +1,4 @@
-"""Which sound a comparison has, brought to its length: in step with its own picture, silent where it has ended."""
+"""Chooses the audio of a comparison and fits it: in step with its own video, padded with silence to full length."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,32 +14,32 @@ from vast_cli.core.timebase import FPS, SAMPLE_RATE
 from vast_cli.media.ffmpeg import FORMATS, PROTOCOLS, command, run, safe_path
 from vast_cli.media.probe import MICROSECOND, audio_stream, open_media
 
-HALF_FRAME = SAMPLE_RATE // (2 * FPS)
+HALF_FRAME = SAMPLE_RATE // (2 * FPS)  # samples
 TIMEOUT_S = 120.0
 AUTO, NONE = "auto", "none"
 
 
 @dataclass(frozen=True)
-class Sound:
-    """The sound to play."""
+class AudioTrack:
+    """The audio that a comparison plays."""
 
     path: Path
-    start_s: float | None  # container time of the picture it belongs to; None for a sound of its own
-    n_samples: int  # at 16 kHz, from that picture on
+    start_s: float | None  # container time of the frame it belongs to; None for an audio file of its own
+    n_samples: int  # at 16 kHz, from that frame on
 
     @property
     def n_frames(self) -> int:
-        """Video frames that it needs."""
+        """Video frames that it covers."""
         return max(round(self.n_samples * FPS / SAMPLE_RATE), 1)
 
 
-def choose_sound(option: str, videos: Sequence[Path], starts_s: Sequence[float]) -> Sound | None:
-    """The sound that `--audio` names.
+def choose_audio(option: str, videos: Sequence[Path], starts_s: Sequence[float]) -> AudioTrack | None:
+    """The audio that `--audio` names.
 
     Args:
-        option: `auto` (the first video that has sound), `none`, the number of a video from 0, or a file.
+        option: `auto` (the first video with audio), `none`, the number of a video from 0, or a file.
         videos: of the comparison.
-        starts_s: container time of the first picture of each.
+        starts_s: container time of the first frame of each.
 
     Raises:
         VastError: `vast_option_invalid`, `vast_input_missing`, `vast_no_audio`, `vast_bad_media`.
@@ -48,61 +48,58 @@ def choose_sound(option: str, videos: Sequence[Path], starts_s: Sequence[float])
         return None
     if option == AUTO:
         number = next((k for k, video in enumerate(videos) if media.probe(video).has_audio), None)
-        return None if number is None else _of_video(videos[number], starts_s[number])
+        return None if number is None else _read_track(videos[number], starts_s[number])
     if option.isdecimal() and not Path(option).exists():
         if int(option) >= len(videos):
             raise VastError(
                 "vast_option_invalid",
                 f"`--audio {option}`, but there are {len(videos)} videos",
-                hint="videos are counted from 0; or name a sound file, or `none`",
+                hint="videos are counted from 0; or name an audio file, or `none`",
             )
-        return _of_video(videos[int(option)], starts_s[int(option)])
+        return _read_track(videos[int(option)], starts_s[int(option)])
     path = Path(option)
     files.check_input(path)
-    return Sound(path, None, _length(path, None))
+    return _read_track(path, None)
 
 
-def _of_video(video: Path, start_s: float) -> Sound:
-    return Sound(video, start_s, _length(video, start_s))
-
-
-def _length(path: Path, start_s: float | None) -> int:
-    return sum(len(block) for block in media.read_audio(path, start_s=start_s))
+def _read_track(path: Path, start_s: float | None) -> AudioTrack:
+    return AudioTrack(path, start_s, sum(len(block) for block in media.read_audio(path, start_s=start_s)))
 
 
 @contextmanager
-def fitted(sound: Sound, *, n_frames: int, target: Path) -> Iterator[tuple[Path, int]]:
-    """A file that holds exactly the sound of `n_frames`, and its length at 16 kHz: the source itself where it fits,
-    else a copy without loss beside `target`, gone afterwards.
+def fit_audio(track: AudioTrack, *, n_frames: int, target: Path) -> Iterator[tuple[Path, int]]:
+    """Yield a file that holds exactly the audio of `n_frames`, and its length in samples at 16 kHz.
+
+    This is the source itself where it fits, otherwise a lossless temporary copy beside `target`.
 
     Raises:
         VastError: `vast_encode_failed`, `vast_disk_full`, `vast_timeout`.
     """
-    wanted = n_frames * SAMPLE_RATE // FPS
-    delay_s = _delay_s(sound)
-    if abs(delay_s) < 0.001 and abs(sound.n_samples - wanted) < HALF_FRAME:
-        yield sound.path, sound.n_samples
+    n_samples = n_frames * SAMPLE_RATE // FPS
+    delay_s = _delay_s(track)
+    if abs(delay_s) < 0.001 and abs(track.n_samples - n_samples) < HALF_FRAME:
+        yield track.path, track.n_samples
         return
     part = files.part_path(target.with_suffix(".flac"))
-    source = ffmpeg.input(safe_path(sound.path), format_whitelist=FORMATS, protocol_whitelist=PROTOCOLS).audio
-    # sound before its picture goes, a late start and what is missing at the end become silence
-    placed = source.filter("asetpts", f"PTS-({delay_s:.6f})/TB")
-    placed = placed.filter("aresample", **{"async": 1, "min_hard_comp": 0.05, "first_pts": 0})
+    source = ffmpeg.input(safe_path(track.path), format_whitelist=FORMATS, protocol_whitelist=PROTOCOLS).audio
+    # cuts off audio before the first frame; a late start and a missing end become silence
+    aligned = source.filter("asetpts", f"PTS-({delay_s:.6f})/TB")
+    aligned = aligned.filter("aresample", **{"async": 1, "min_hard_comp": 0.05, "first_pts": 0})
     length_s = n_frames / FPS
-    placed = placed.filter("apad", whole_dur=length_s).filter("atrim", end=length_s)
-    graph = ffmpeg.output(placed, safe_path(part), format="flac", map_metadata=-1, fflags="+bitexact")
+    padded = aligned.filter("apad", whole_dur=length_s).filter("atrim", end=length_s)
+    graph = ffmpeg.output(padded, safe_path(part), format="flac", map_metadata=-1, fflags="+bitexact")
     try:
         run(command(graph), target=target, timeout_s=TIMEOUT_S + length_s)
-        yield part, wanted
+        yield part, n_samples
     finally:
         part.unlink(missing_ok=True)
 
 
-def _delay_s(sound: Sound) -> float:
-    """Seconds from where ffmpeg sets the clock of the file to 0 until the moment that must be 0."""
-    with open_media(sound.path) as container:
+def _delay_s(track: AudioTrack) -> float:
+    """Seconds between ffmpeg's zero of the file and the moment that must become zero."""
+    with open_media(track.path) as container:
         zero_s = float(container.start_time * MICROSECOND) if container.start_time else 0.0
         stream = audio_stream(container)
-        assert stream is not None  # its length was taken
+        assert stream is not None  # `_read_track` has read it
         first_s = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-    return (first_s if sound.start_s is None else sound.start_s) - zero_s
+    return (first_s if track.start_s is None else track.start_s) - zero_s

@@ -1,4 +1,4 @@
-"""Documents of `vast evaluate --json`: read, and matched with the videos they speak of."""
+"""Reads documents of `vast evaluate --json` and matches their clips with videos."""
 
 import json
 import math
@@ -11,18 +11,18 @@ from vast_cli.core import files
 from vast_cli.core.errors import VastError
 from vast_cli.core.progress import Progress, silent
 
-# what is shown under a video unless told otherwise, the first that were measured
-SHOWN = (
+# measures shown by default, in this order
+DEFAULT_MEASURES = (
     "ssim_mouth", "lmd_mouth", "lmd_mouth_corr", "lip_gain", "cpbd_ratio", "lagsync_lag", "lagsync_margin",
     "lip_audio_lag", "dvt_x", "identity_dist",
 )  # fmt: skip
-N_SHOWN = 8
+N_SHOWN = 8  # of them, under a video
 MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One clip of a document."""
+class EvaluatedClip:
+    """One clip of an evaluation."""
 
     id: str
     output: Path
@@ -32,12 +32,12 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Document:
-    """What `vast evaluate --json` wrote."""
+class Evaluation:
+    """A document of `vast evaluate --json`."""
 
     path: Path
-    clips: list[Clip]
-    better: dict[str, str]  # measure -> which way is good, where the document says so
+    clips: list[EvaluatedClip]
+    better: dict[str, str]  # measure -> good direction, where the document has one
 
     @property
     def measures(self) -> list[str]:
@@ -45,7 +45,7 @@ class Document:
         return list(dict.fromkeys(name for clip in self.clips for name in clip.values))
 
 
-def read_document(path: Path) -> Document:
+def read_evaluation(path: Path) -> Evaluation:
     """Read an evaluation.
 
     Raises:
@@ -53,15 +53,15 @@ def read_document(path: Path) -> Document:
     """
     files.check_input(path)
     if path.stat().st_size > MAX_BYTES:
-        raise VastError("vast_record_invalid", f"`{path}` is larger than any evaluation")
+        raise VastError("vast_record_invalid", f"`{path}` is too large for an evaluation")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or not isinstance(found.get("clips"), list):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or not isinstance(document.get("clips"), list):
             raise TypeError("it has no list `clips`")
-        clips = [_clip(clip) for clip in found["clips"]]
+        clips = [_parse_clip(clip) for clip in document["clips"]]
         better = {
             str(name): str(entry["better"])
-            for name, entry in dict(found.get("measures") or {}).items()
+            for name, entry in dict(document.get("measures") or {}).items()
             if isinstance(entry, Mapping) and entry.get("better")
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -70,14 +70,14 @@ def read_document(path: Path) -> Document:
             f"`{path}` is no evaluation: {error}",
             hint="`vast evaluate ... --json > FILE` writes one",
         ) from error
-    return Document(path, clips, better)
+    return Evaluation(path, clips, better)
 
 
-def _clip(clip: Mapping[str, Any]) -> Clip:
+def _parse_clip(clip: Mapping[str, Any]) -> EvaluatedClip:
     output = Path(str(clip["output"]))
     measures = clip["measures"]
     speaker = clip.get("speaker")
-    return Clip(
+    return EvaluatedClip(
         id=str(clip.get("id") or output.stem),
         output=output,
         speaker=None if speaker is None else str(speaker),
@@ -90,7 +90,7 @@ def _clip(clip: Mapping[str, Any]) -> Clip:
 
 
 def _number(value: object) -> float | None:
-    """A finite number; None for null and for what is none."""
+    """A finite number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
@@ -99,31 +99,32 @@ def _number(value: object) -> float | None:
 def read_scores(
     documents: Sequence[Path], videos: Sequence[Path], *, shown: Sequence[str] | None = None
 ) -> list[dict[str, float | None]]:
-    """Scores of videos out of evaluations, the same measures in the same order for all.
+    """Scores of videos from evaluations, the same measures in the same order for all.
 
-    A clip belongs to the video that its output is, else to the only one of its stem: two folders often hold clips of
-    the same names, and the figures of one must never stand under the other.
+    A clip belongs to the video with the path of its output, else to the only video with its stem: two folders often
+    hold clips of the same names, and the scores of one must never be shown under the other.
 
     Args:
         documents: files of `vast evaluate --json`.
         videos: of the comparison.
-        shown: measures to show; the first `N_SHOWN` of `SHOWN` that any video has if not given.
+        shown: measures to show; by default the first `N_SHOWN` of `DEFAULT_MEASURES` that any video has.
 
     Returns:
-        One dict a video; empty for a video that no document has.
+        One dict a video; empty for a video that no document mentions.
 
     Raises:
-        VastError: `vast_record_invalid`, `vast_option_invalid` if no video or not one such measure is known.
+        VastError: `vast_record_invalid`, `vast_option_invalid` if no document mentions any of the videos or has such
+            a measure.
     """
-    clips = [clip for path in documents for clip in read_document(path).clips]
-    found = _matched(clips, videos)
-    if not any(found):
+    clips = [clip for path in documents for clip in read_evaluation(path).clips]
+    matched = _match_clips(clips, videos)
+    if not any(matched):
         raise VastError(
             "vast_option_invalid",
-            f"{', '.join(f'`{path}`' for path in documents)} speaks of none of the videos",
-            hint="evaluate them, or name them as they were evaluated",
+            f"{', '.join(f'`{path}`' for path in documents)} mentions none of the videos",
+            hint="evaluate them, or give the same paths as in the evaluation",
         )
-    return _chosen(found, shown)
+    return _choose_measures(matched, shown)
 
 
 def measure_scores(
@@ -134,17 +135,17 @@ def measure_scores(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[dict[str, float | None]]:
-    """Evaluate the videos here and now; as `read_scores` otherwise.
+    """Evaluate the videos now; otherwise as `read_scores`.
 
     Args:
         videos: of the comparison.
-        reference: the true video that all of them are held against.
+        reference: the true video that all of them are compared with.
         shown: measures to show.
         seed: of the evaluation.
-        progress: told of the videos.
+        progress: called with the number of videos done.
 
     Raises:
-        VastError: of videos that cannot be read; `vast_option_invalid` of an unknown measure.
+        VastError: that of a video that cannot be evaluated; `vast_option_invalid` for an unknown measure.
     """
     from vast_cli.evaluate import engine
     from vast_cli.evaluate.observation.clip import Pair
@@ -154,33 +155,35 @@ def measure_scores(
     for clip in document["clips"]:
         if clip["error"]:
             raise VastError(clip["error"]["code"], clip["error"]["message"], hint=clip["error"]["hint"])
-    return _chosen([_clip(clip) for clip in document["clips"]], shown)
+    return _choose_measures([_parse_clip(clip) for clip in document["clips"]], shown)
 
 
-def _chosen(found: Sequence[Clip | None], shown: Sequence[str] | None) -> list[dict[str, float | None]]:
-    """The measures to show of each video."""
-    values = [clip.values for clip in found if clip is not None]
-    known = {name for one in values for name in one}
+def _choose_measures(
+    matched: Sequence[EvaluatedClip | None], shown: Sequence[str] | None
+) -> list[dict[str, float | None]]:
+    """Values of the measures to show of each video."""
+    values = [clip.values for clip in matched if clip is not None]
+    known = {name for of_clip in values for name in of_clip}
     if shown is None:
-        measured = {name for one in values for name, value in one.items() if value is not None}
-        listed = [name for name in SHOWN if name in measured]
+        measured = {name for of_clip in values for name, value in of_clip.items() if value is not None}
+        listed = [name for name in DEFAULT_MEASURES if name in measured]
         shown = (listed or [name for name in values[0] if name in measured])[:N_SHOWN]
     for name in shown:
         if name not in known:
             raise VastError("vast_option_invalid", f"no measure `{name}`", hint=f"there are {', '.join(sorted(known))}")
-    return [{} if clip is None else {name: clip.values.get(name) for name in shown} for clip in found]
+    return [{} if clip is None else {name: clip.values.get(name) for name in shown} for clip in matched]
 
 
-def _matched(clips: Sequence[Clip], videos: Sequence[Path]) -> list[Clip | None]:
-    """The clip of each video: by path first, then what is left by stem where that can mean only one."""
-    found: list[Clip | None] = []
+def _match_clips(clips: Sequence[EvaluatedClip], videos: Sequence[Path]) -> list[EvaluatedClip | None]:
+    """The clip of each video: by path first, the rest by stem where the stem is unique on both sides."""
+    matched: list[EvaluatedClip | None] = []
     for video in videos:
         same = [clip for clip in clips if clip.output.absolute() == video.absolute()]
-        found.append(same[-1] if same else None)
-    taken = {id(clip) for clip in found}
+        matched.append(same[-1] if same else None)
+    taken = {id(clip) for clip in matched}
     for k, video in enumerate(videos):
-        alike = [clip for clip in clips if clip.output.stem == video.stem and id(clip) not in taken]
+        same_stem = [clip for clip in clips if clip.output.stem == video.stem and id(clip) not in taken]
         rivals = [other for other in videos if other.stem == video.stem]
-        if found[k] is None and len(alike) == 1 and len(rivals) == 1:
-            found[k] = alike[0]
-    return found
+        if matched[k] is None and len(same_stem) == 1 and len(rivals) == 1:
+            matched[k] = same_stem[0]
+    return matched

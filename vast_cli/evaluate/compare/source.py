@@ -1,4 +1,4 @@
-"""One video of a comparison as pictures that fit its cell, for as long as the comparison lasts."""
+"""One video of a comparison as frames that fit its cell, for as long as the comparison lasts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,41 +12,41 @@ from vast_cli.core.arrays import Image
 from vast_cli.core.progress import Progress, silent
 
 DIMMED = 0.4  # of the brightness, once a video has ended
-FORGIVEN = 2  # frames that a video may lack at its end without being dimmed
+TOLERANCE = 2  # frames that a video may be shorter without being dimmed
 
 
-class Source:
-    """A video read once from its start, one picture at a time, scaled into a cell and padded.
+class ComparisonSource:
+    """A video, read once from its start, one frame at a time, scaled into a cell and padded.
 
     Args:
         path: any video.
         height: of the cell.
         width: of the cell.
-        ground: colour around a picture of another shape.
+        background: colour around frames of another shape.
 
     Attributes:
-        n_frames: at 25 a second, exact after `count`.
-        lasts: frames of the whole comparison; a video that lacks no more than `FORGIVEN` of them is not dimmed.
-        start_s: container time of the first picture.
+        n_frames: at 25 a second, exact after `count_frames`.
+        n_shown: frames of the whole comparison; a video that is up to `TOLERANCE` frames shorter is not dimmed.
+        start_s: container time of the first frame.
     """
 
-    def __init__(self, path: Path, *, height: int, width: int, ground: tuple[int, int, int]) -> None:
+    def __init__(self, path: Path, *, height: int, width: int, background: tuple[int, int, int]) -> None:
         self.path = path
-        self._cell = np.full((height, width, 3), ground, np.uint8)
+        self._empty_cell = np.full((height, width, 3), background, np.uint8)
         self._reader = media.VideoReader(path)
         self.start_s = self._reader.start_s
-        self.n_frames = self.lasts = self._reader.n_frames
+        self.n_frames = self.n_shown = self._reader.n_frames
         scale = min(height / self._reader.height, width / self._reader.width)
         self._size = max(round(self._reader.width * scale), 1), max(round(self._reader.height * scale), 1)
         left, top = (width - self._size[0]) // 2, (height - self._size[1]) // 2
-        self._inside = slice(top, top + self._size[1]), slice(left, left + self._size[0])
-        self._filter = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        self._region = slice(top, top + self._size[1]), slice(left, left + self._size[0])
+        self._interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         self._frames: Iterator[Image] | None = None
-        self._shown = self._cell
+        self._current = self._empty_cell
         self._index = -1
-        self._ended: Image | None = None
+        self._last: Image | None = None
 
-    def __enter__(self) -> "Source":
+    def __enter__(self) -> "ComparisonSource":
         return self
 
     def __exit__(
@@ -54,8 +54,8 @@ class Source:
     ) -> None:
         self._reader.close()
 
-    def count(self, progress: Progress = silent) -> int:
-        """Decode to the end and say how many pictures there are: headers may lie, and nothing may be cut off."""
+    def count_frames(self, progress: Progress = silent) -> int:
+        """Decode to the end and count the frames: headers may be wrong, and nothing may be cut off."""
         estimate = self._reader.n_frames
         for done, _ in enumerate(self._reader, 1):
             progress("look", done, max(done, estimate))
@@ -64,31 +64,33 @@ class Source:
 
     @property
     def truncated(self) -> bool:
-        """Whether the file broke off before its end, known after `count`."""
+        """Whether the file broke off before its end, known after `count_frames`."""
         return self._reader.truncated
 
-    def at(self, index: int) -> Image:
-        """The cell [height, width, 3] of frame `index`; indices may stay or rise. After the end the last picture,
-        dimmed."""
+    def frame(self, index: int) -> Image:
+        """The cell [height, width, 3] of frame `index`; after the end the last frame, dimmed.
+
+        Indices must never fall from one call to the next.
+        """
         if self._frames is None:
             self._frames = iter(self._reader)
-        while self._index < index and self._ended is None:
+        while self._index < index and self._last is None:
             frame = next(self._frames, None)
             if frame is None:
-                short = self.lasts - self.n_frames > FORGIVEN
-                self._ended = self._dimmed() if short else self._shown
+                too_short = self.n_shown - self.n_frames > TOLERANCE
+                self._last = self._dimmed() if too_short else self._current
                 break
             self._index += 1
-            if self._index == index:  # frames that are passed over need no scaling
-                self._shown = self._fit(frame)
-        return self._shown if self._ended is None else self._ended
+            if self._index == index:  # skipped frames need no scaling
+                self._current = self._fit(frame)
+        return self._current if self._last is None else self._last
 
     def _dimmed(self) -> Image:
-        picture: Image = self._shown.copy()
-        picture[self._inside] = (picture[self._inside] * np.float32(DIMMED)).astype(np.uint8)
-        return picture
+        cell: Image = self._current.copy()
+        cell[self._region] = (cell[self._region] * np.float32(DIMMED)).astype(np.uint8)
+        return cell
 
     def _fit(self, frame: Image) -> Image:
-        cell: Image = self._cell.copy()
-        cell[self._inside] = cv2.resize(frame, self._size, interpolation=self._filter)
+        cell: Image = self._empty_cell.copy()
+        cell[self._region] = cv2.resize(frame, self._size, interpolation=self._interpolation)
         return cell

@@ -1,6 +1,6 @@
-"""Videos side by side as one video: a grid composed with moviepy, streamed into our encoder.
+"""Writes videos side by side as one video: a grid composed with moviepy, streamed into our encoder.
 
-Pictures come from our reader and go to our writer; moviepy composes between them, frame by frame. So any input works,
+Frames come from our reader and go to our writer; moviepy composes between them, frame by frame. So any input works,
 memory does not grow with length, the output appears whole or not at all, and moviepy starts no encoder of its own.
 """
 
@@ -19,19 +19,41 @@ from vast_cli.core.progress import Progress, silent
 from vast_cli.core.text import timestamp
 from vast_cli.core.timebase import FPS, SAMPLE_RATE
 from vast_cli.evaluate import drawing
-from vast_cli.evaluate.compare import audio as sounds
-from vast_cli.evaluate.compare import grid as layout
-from vast_cli.evaluate.compare import waveform
-from vast_cli.evaluate.compare.grid import GAP, GROUND, Grid, Scores
-from vast_cli.evaluate.compare.source import FORGIVEN, Source
+from vast_cli.evaluate.compare import layout, waveform
+from vast_cli.evaluate.compare.audio import AUTO, AudioTrack, choose_audio, fit_audio
+from vast_cli.evaluate.compare.layout import BACKGROUND, GAP, Grid, Scores
+from vast_cli.evaluate.compare.source import TOLERANCE, ComparisonSource
 
 MIN_HEIGHT = 64
-CLOCK_SIZE = 16
+CLOCK_WIDTH, CLOCK_SIZE = 96, 16  # px; of its font
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """How a comparison looks and sounds.
+
+    Attributes:
+        labels: one a video; names of the files if not given.
+        scores: name to value for each video, in the order shown; None is shown as a dash.
+        audio: option of `choose_audio`.
+        show_waveform: show a strip of the audio with a moving playhead.
+        columns: videos in a row; `grid.default_columns` if not given.
+        height: of each video in pixels.
+        crf: quality of the encoder, lower is better.
+    """
+
+    labels: Sequence[str] | None = None
+    scores: Sequence[Scores] | None = None
+    audio: str = AUTO
+    show_waveform: bool = False
+    columns: int | None = None
+    height: int = 360
+    crf: int = 18
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was made."""
+    """A finished comparison."""
 
     output: Path
     videos: list[Path]
@@ -58,157 +80,162 @@ class Comparison:
         }
 
 
+@dataclass(frozen=True)
+class _CellPlan:
+    """The grid of a comparison and what stands in its cells."""
+
+    grid: Grid
+    widths: list[int]  # of the cell of each video
+    captions: list[Image]
+
+
 def compare_videos(
     videos: Sequence[Path],
     output: Path,
+    settings: ComparisonSettings | None = None,
     *,
-    labels: Sequence[str] | None = None,
-    scores: Sequence[Scores] | None = None,
-    audio: str = sounds.AUTO,
-    show_waveform: bool = False,
-    columns: int | None = None,
-    height: int = 360,
-    crf: int = 18,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Comparison:
     """Write videos side by side, each with its name and scores below.
 
-    All are scaled to one height and padded; the shortest hold their last picture, dimmed. Nothing is cut off.
+    All are scaled to one height and padded. The shorter ones hold their last frame, dimmed. Nothing is cut off.
 
     Args:
         videos: two or more, any size, rate and length.
         output: `.mp4`, `.m4v` or `.mov`.
-        labels: one a video; names of the files if not given.
-        scores: name to value for each video, in the order shown; None is drawn as a dash.
-        audio: as `sound.choose_sound`.
-        show_waveform: a strip of the sound with a moving playhead.
-        columns: videos in a row.
-        height: of each video in pixels.
-        crf: quality of the encoder, lower is better.
+        settings: labels, scores, audio, layout and quality.
         overwrite: replace an existing output.
-        progress: told of frames.
+        progress: called with the number of frames done.
 
     Raises:
         VastError: `vast_option_invalid`, and those of reading and writing media.
     """
-    names = _check(videos, output, labels, scores, columns=columns, height=height, overwrite=overwrite)
-    notes: list[str] = []
+    settings = settings or ComparisonSettings()
+    _check(videos, output, settings, overwrite=overwrite)
+    labels = list(settings.labels) if settings.labels is not None else _file_labels(videos)
+    plan = _plan_cells(videos, labels, settings)
     with ExitStack() as stack:
-        infos = [media.probe(video) for video in videos]
-        for info in infos:
-            if not info.has_video:
-                raise VastError("vast_bad_media", f"`{info.path}` holds no moving picture", hint="give a video")
-        aspects = [info.width / info.height for info in infos]
-        widths = layout.column_widths(aspects, height=height, columns=columns)
-        cells = [widths[k % len(widths)] for k in range(len(videos))]
-        lines = [
-            layout.score_lines(one, width=width - 8, size=layout.score_size(height))
-            for one, width in zip(scores or [{}] * len(cells), cells, strict=True)
-        ]
-        grid = layout.make_grid(len(videos), widths, height=height, lines=max(map(len, lines)), strip=show_waveform)
         sources = [
-            stack.enter_context(Source(video, height=height, width=width, ground=GROUND))
-            for video, width in zip(videos, cells, strict=True)
+            stack.enter_context(ComparisonSource(video, height=settings.height, width=width, background=BACKGROUND))
+            for video, width in zip(videos, plan.widths, strict=True)
         ]
         for source in sources:
-            source.count(progress)
-        sound = sounds.choose_sound(audio, videos, [source.start_s for source in sources])
-        n_frames = max([*(source.n_frames for source in sources), sound.n_frames if sound else 1])
-        notes += _notes(sources, names, n_frames, sound)
-        if audio == sounds.AUTO and sound is None:
-            notes.append("none of the videos has sound")
-        if sound is None and show_waveform:
-            grid = replace(grid, strip=0)
-        captions = [layout.draw_caption(grid, k, *both) for k, both in enumerate(zip(names, lines, strict=True))]
-        wave = _waveform(sound, grid, n_frames) if sound is not None and show_waveform else None
-        track = None if sound is None else stack.enter_context(sounds.fitted(sound, n_frames=n_frames, target=output))
-        clip = stack.enter_context(_composed(sources, captions, wave, grid, n_frames))
+            source.count_frames(progress)
+        track = choose_audio(settings.audio, videos, [source.start_s for source in sources])
+        n_frames = max([*(source.n_frames for source in sources), track.n_frames if track else 1])
+        for source in sources:
+            source.n_shown = n_frames
+        notes = _notes(sources, labels, n_frames, track)
+        if settings.audio == AUTO and track is None:
+            notes.append("none of the videos has audio")
+        grid = plan.grid if track is not None else replace(plan.grid, strip_height=0)
+        strip = _plot_strip(track, grid, n_frames) if track is not None and settings.show_waveform else None
+        audio, n_samples = None, None
+        if track is not None:
+            audio, n_samples = stack.enter_context(fit_audio(track, n_frames=n_frames, target=output))
+        clip = stack.enter_context(_compose(sources, plan.captions, strip, grid, n_frames))
         with media.VideoWriter(
             output,
             width=grid.width,
             height=grid.height,
-            audio=None if track is None else track[0],
-            n_samples=None if track is None else track[1],
+            audio=audio,
+            n_samples=n_samples,
             n_frames=n_frames,
             overwrite=overwrite,
-            crf=crf,
+            crf=settings.crf,
             preset="fast",
         ) as writer:
             for frame in clip.iter_frames(fps=FPS, logger=_logger(progress)):
                 writer.write(frame)
-    return Comparison(
-        output, list(videos), names, n_frames, grid.width, grid.height, sound.path if sound else None, notes
-    )
+    played = track.path if track is not None else None
+    return Comparison(output, list(videos), labels, n_frames, grid.width, grid.height, played, notes)
 
 
-def _check(
-    videos: Sequence[Path],
-    output: Path,
-    labels: Sequence[str] | None,
-    scores: Sequence[Scores] | None,
-    *,
-    columns: int | None,
-    height: int,
-    overwrite: bool,
-) -> list[str]:
-    """Refuse what cannot work before any work; gives the names to show."""
+def _check(videos: Sequence[Path], output: Path, settings: ComparisonSettings, *, overwrite: bool) -> None:
+    """Refuse what cannot work before any work is done."""
     if len(videos) < 2:
         raise VastError("vast_option_invalid", f"{len(videos)} video cannot be compared", hint="give two or more")
     for video in videos:
         files.check_input(video)
+    labels, scores = settings.labels, settings.scores
     if labels is not None and len(labels) != len(videos):
         raise VastError(
             "vast_option_invalid", f"{len(labels)} labels for {len(videos)} videos", hint='--labels "ours,theirs"'
         )
     if scores is not None and len(scores) != len(videos):
         raise VastError("vast_option_invalid", f"scores of {len(scores)} videos for {len(videos)} videos")
-    if height < MIN_HEIGHT or (columns is not None and columns < 1):
-        raise VastError("vast_option_invalid", f"a grid of {columns or 'any'} columns and {height} px is none")
+    if settings.height < MIN_HEIGHT:
+        raise VastError("vast_option_invalid", f"a height of {settings.height} px; the least is {MIN_HEIGHT}")
+    if settings.columns is not None and settings.columns < 1:
+        raise VastError("vast_option_invalid", f"{settings.columns} columns make no grid")
     if any(video.absolute() == output.absolute() for video in videos):
         raise VastError("vast_option_invalid", f"`{output}` is one of the videos", hint="name another file with `-o`")
     files.check_output(output, overwrite=overwrite)
-    return list(labels) if labels is not None else _file_names(videos)
 
 
-def _file_names(videos: Sequence[Path]) -> list[str]:
-    """Stems, with their folders where stems are alike."""
+def _plan_cells(videos: Sequence[Path], labels: Sequence[str], settings: ComparisonSettings) -> _CellPlan:
+    infos = [media.probe(video) for video in videos]
+    for info in infos:
+        if not info.has_video:
+            raise VastError("vast_bad_media", f"`{info.path}` has no video stream", hint="give a video")
+    height = settings.height
+    column_widths = layout.column_widths(
+        [info.width / info.height for info in infos], height=height, columns=settings.columns
+    )
+    widths = [column_widths[k % len(column_widths)] for k in range(len(videos))]
+    lines = [
+        layout.score_lines(scores, width=width - 8, size=layout.score_size(height))
+        for scores, width in zip(settings.scores or [{}] * len(widths), widths, strict=True)
+    ]
+    grid = layout.make_grid(
+        len(videos), column_widths, height=height, n_lines=max(map(len, lines)), strip=settings.show_waveform
+    )
+    captions = [
+        layout.draw_caption(grid, k, label, scores) for k, (label, scores) in enumerate(zip(labels, lines, strict=True))
+    ]
+    return _CellPlan(grid, widths, captions)
+
+
+def _file_labels(videos: Sequence[Path]) -> list[str]:
+    """Stems of the files, with their folders if two stems are equal."""
     stems = [video.stem for video in videos]
     if len(set(stems)) == len(stems):
         return stems
     return [f"{video.absolute().parent.name}/{video.stem}" for video in videos]
 
 
-def _notes(sources: Sequence[Source], names: Sequence[str], n_frames: int, sound: sounds.Sound | None) -> list[str]:
+def _notes(
+    sources: Sequence[ComparisonSource], labels: Sequence[str], n_frames: int, track: AudioTrack | None
+) -> list[str]:
     notes = []
-    unknown = drawing.without_font("".join(names))
-    if unknown:
-        notes.append(f"no font on this machine has {unknown}: shown as ?")
-    for source, name in zip(sources, names, strict=True):
-        source.lasts = n_frames
-        missing = n_frames - source.n_frames
-        if missing > FORGIVEN:
+    missing = drawing.characters_without_font("".join(labels))
+    if missing:
+        notes.append(f"no font on this machine has {missing}: shown as ?")
+    for source, label in zip(sources, labels, strict=True):
+        shorter_by = n_frames - source.n_frames
+        if shorter_by > TOLERANCE:
             notes.append(
-                f"`{name}` ends {missing / FPS:.2f} s before the comparison does: its last picture stays, dimmed"
+                f"`{label}` ends {shorter_by / FPS:.2f} s before the comparison does: its last frame stays, dimmed"
             )
         if source.truncated:
             notes.append(f"`{source.path}` breaks off before its end")
-    if sound is not None and n_frames - sound.n_frames > FORGIVEN:
-        notes.append(f"the sound ends {(n_frames - sound.n_frames) / FPS:.2f} s before the comparison does")
+    if track is not None and n_frames - track.n_frames > TOLERANCE:
+        notes.append(f"the audio ends {(n_frames - track.n_frames) / FPS:.2f} s before the comparison does")
     return notes
 
 
-def _waveform(sound: sounds.Sound, grid: Grid, n_frames: int) -> Image:
+def _plot_strip(track: AudioTrack, grid: Grid, n_frames: int) -> Image:
     values = waveform.envelope(
-        media.read_audio(sound.path, start_s=sound.start_s),
+        media.read_audio(track.path, start_s=track.start_s),
         n_samples=n_frames * SAMPLE_RATE // FPS,
         columns=grid.width - 2 * waveform.MARGIN,
     )
-    return waveform.draw_waveform(values, height=grid.strip, duration_s=n_frames / FPS)
+    return waveform.plot_waveform(values, height=grid.strip_height, duration_s=n_frames / FPS)
 
 
-def _moviepy() -> Any:
-    """moviepy with our ffmpeg, and without its reading of `.env` files."""
+def _import_moviepy() -> Any:
+    """moviepy with our ffmpeg, kept from reading `.env` files."""
     os.environ.setdefault("FFMPEG_BINARY", media.find_ffmpeg())
     os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
     import moviepy
@@ -217,62 +244,66 @@ def _moviepy() -> Any:
 
 
 @contextmanager
-def _composed(
-    sources: Sequence[Source], captions: Sequence[Image], wave: Image | None, grid: Grid, n_frames: int
+def _compose(
+    sources: Sequence[ComparisonSource],
+    captions: Sequence[Image],
+    strip: Image | None,
+    grid: Grid,
+    n_frames: int,
 ) -> Iterator[Any]:
-    """The whole as a moviepy clip, to be asked for its frames in order."""
-    moviepy = _moviepy()
-    # half a frame more: moviepy rounds duration times rate down
+    """The whole grid as a moviepy clip, whose frames must be read in order."""
+    moviepy = _import_moviepy()
+    # half a frame longer, as moviepy rounds duration times rate down
     length_s = (n_frames + 0.5) / FPS
     clips = []
     for index, (source, caption) in enumerate(zip(sources, captions, strict=True)):
-        left, top = grid.place(index)
-        # `t` is frame / 25, so that the frame comes back exactly
-        cell = moviepy.VideoClip(lambda t, source=source: source.at(round(t * FPS)))
+        left, top = grid.cell_corner(index)
+        # `t` is frame / 25, so rounding gives back the exact frame
+        cell = moviepy.VideoClip(lambda t, source=source: source.frame(round(t * FPS)))
         clips.append(cell.with_duration(length_s).with_position((left, top)))
-        below = moviepy.ImageClip(caption).with_duration(length_s)
-        clips.append(below.with_position((left, top + grid.cell_height)))
-    if wave is not None:
-        clips += _strip(moviepy, wave, grid, length_s, n_frames)
-    whole = moviepy.CompositeVideoClip(clips, size=(grid.width, grid.height), bg_color=GROUND)
+        caption_clip = moviepy.ImageClip(caption).with_duration(length_s)
+        clips.append(caption_clip.with_position((left, top + grid.cell_height)))
+    if strip is not None:
+        clips += _strip_clips(moviepy, strip, grid, length_s, n_frames)
+    composition = moviepy.CompositeVideoClip(clips, size=(grid.width, grid.height), bg_color=BACKGROUND)
     try:
-        yield whole.with_duration(length_s)
+        yield composition.with_duration(length_s)
     finally:
-        whole.close()
+        composition.close()
         for clip in clips:
             clip.close()
 
 
-def _strip(moviepy: Any, wave: Image, grid: Grid, length_s: float, n_frames: int) -> list[Any]:
+def _strip_clips(moviepy: Any, strip: Image, grid: Grid, length_s: float, n_frames: int) -> list[Any]:
     """Waveform, playhead and clock."""
-    top, span = grid.height - grid.strip, wave.shape[1] - 2 * waveform.MARGIN
+    top, span = grid.height - grid.strip_height, strip.shape[1] - 2 * waveform.MARGIN
 
-    def playhead(t: float) -> tuple[int, int]:
+    def playhead_corner(t: float) -> tuple[int, int]:
         return waveform.MARGIN + round(t * FPS / n_frames * span) - 1, top
 
-    def now(t: float) -> Image:
-        picture = drawing.blank(CLOCK_SIZE + 8, 96, GROUND)
-        where = (92.0, picture.shape[0] / 2)
-        drawing.write(picture, timestamp(t), where, CLOCK_SIZE, colour=waveform.PLAYHEAD, anchor="r")
-        return picture
+    def draw_clock(t: float) -> Image:
+        image = drawing.blank_image(CLOCK_SIZE + 8, CLOCK_WIDTH, BACKGROUND)
+        position = (CLOCK_WIDTH - 4.0, image.shape[0] / 2)
+        drawing.draw_text(image, timestamp(t), position, CLOCK_SIZE, colour=waveform.PLAYHEAD_COLOUR, anchor="r")
+        return image
 
-    still = moviepy.ImageClip(wave).with_duration(length_s).with_position((0, top))
-    line = moviepy.ColorClip((2, grid.strip - waveform.SCALE_HEIGHT), color=waveform.PLAYHEAD)
-    ticking = moviepy.VideoClip(now).with_duration(length_s)
+    background = moviepy.ImageClip(strip).with_duration(length_s).with_position((0, top))
+    playhead = moviepy.ColorClip((2, grid.strip_height - waveform.SCALE_HEIGHT), color=waveform.PLAYHEAD_COLOUR)
+    clock = moviepy.VideoClip(draw_clock).with_duration(length_s)
     return [
-        still,
-        line.with_duration(length_s).with_position(playhead),
-        ticking.with_position((grid.width - 96 - GAP, top)),
+        background,
+        playhead.with_duration(length_s).with_position(playhead_corner),
+        clock.with_position((grid.width - CLOCK_WIDTH - GAP, top)),
     ]
 
 
 def _logger(progress: Progress) -> Any:
-    """moviepy's progress told to ours; it prints nothing itself."""
+    """A moviepy logger that reports to `progress` and prints nothing."""
     import proglog  # type: ignore[import-untyped]
 
     class Logger(proglog.ProgressBarLogger):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__(logged_bars=None)  # else it keeps a line a frame
+            super().__init__(logged_bars=None)  # by default it keeps a line for each frame
 
         def bars_callback(self, bar: str, attr: str, value: Any, old_value: Any = None) -> None:
             if attr == "index":

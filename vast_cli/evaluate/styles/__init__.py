@@ -1,1 +1,1 @@
-"""The map of style codes and how well it separates labels (paper, Fig. 6)."""
+"""Maps of style codes, and how well the codes separate labels (paper, Fig. 6)."""

@@ -1,4 +1,4 @@
-"""Style codes of labelled clips, with the baselines that a style space has to beat (paper, Fig. 6)."""
+"""Encodes labelled clips as style codes, with the baselines that a style space has to beat (paper, Fig. 6)."""
 
 import dataclasses
 import itertools
@@ -16,7 +16,7 @@ from vast_cli.core.arrays import Float64
 from vast_cli.core.errors import Exit, VastError
 from vast_cli.core.progress import Progress, silent
 from vast_cli.core.timebase import FPS, PPG_RATE, SAMPLE_RATE
-from vast_cli.evaluate.styles.labels import Label, Labels
+from vast_cli.evaluate.styles.labels import ClipLabel, LabelTable
 from vast_cli.pipeline.extract import extract_track
 from vast_cli.pipeline.models import Models
 from vast_cli.records import FaceTrack, Posteriorgram, Style
@@ -25,11 +25,11 @@ from vast_cli.style.enhancer import StyleEnhancer
 
 Speech = Literal["known", "unknown", "mixed"]
 EMBEDDINGS = ("enhanced", "encoder", "untrained", "mean_sd")
-PER_FRAME = [name for name, dims in FaceTrack.SHAPES.items() if dims[0] == "n"]
+PER_FRAME_FIELDS = [name for name, dims in FaceTrack.SHAPES.items() if dims[0] == "n"]
 
 
 @dataclass(frozen=True)
-class Code:
+class StyleCode:
     """One clip, or one window of it, in every embedding."""
 
     path: Path
@@ -38,56 +38,56 @@ class Code:
     source: str
     start_s: float
     # enhanced: s = z^(K); encoder: mean of E^p; untrained: the same of a network with random weights;
-    # mean_sd: mean and sd of the expressions in units of E^p's input; the last two are not known of a style file
+    # mean_sd: mean and sd of the expressions in units of E^p's input; style files lack the last two
     vectors: dict[str, Float64]
 
 
 @dataclass(frozen=True)
-class Codes:
+class StyleCodes:
     """All codes of a map."""
 
-    items: list[Code]
-    speech: Speech  # whether E^p heard the clips
+    items: list[StyleCode]
+    speech: Speech  # whether E^p had the speech of the clips
     warnings: list[str]
 
 
 @dataclass(frozen=True)
-class _Clip:
+class _LabelledClip:
     path: Path
-    label: Label
+    label: ClipLabel
     track: FaceTrack | None
     ppg: Posteriorgram | None
-    code: Style | None
+    style: Style | None  # of a style file, which has no track
 
 
 def encode_clips(
     clips: Sequence[Path],
-    labels: Labels,
+    labels: LabelTable,
     models: Models,
     *,
     window_s: float | None = None,
     which: str = "largest",
     seed: int = 0,
     progress: Progress = silent,
-) -> Codes:
+) -> StyleCodes:
     """Encode clips (videos, tracks, style files) that have a label.
 
-    The speech is used if it is known of every clip, else it is masked for all: whether a clip has sound would show as
-    a cluster of its own. Style files are taken as they are.
+    The speech is used if every clip has it, otherwise it is masked for all: clips without audio would form a cluster
+    of their own. Style files are taken as they are.
 
     Args:
         clips: files.
-        labels: what they show; clips without a label are left out.
+        labels: of the clips; clips without a label are left out.
         models: shared networks.
         window_s: cut clips into equal parts no shorter than this.
         which: face of the videos.
         seed: of the untrained encoder.
-        progress: told of every clip.
+        progress: called with the number of clips done.
 
     Raises:
         VastError: those of reading and tracking, `vast_model_mismatch`, `vast_manifest_invalid` if no clip has a label.
     """
-    labelled = [(path, label) for path in clips if (label := labels.of(path)) is not None]
+    labelled = [(path, label) for path in clips if (label := labels.find(path)) is not None]
     if not labelled:
         raise VastError(
             "vast_manifest_invalid", f"`{labels.path}` has no label for any of {len(clips)} clips",
@@ -96,37 +96,40 @@ def encode_clips(
     warnings = []
     if len(labelled) < len(clips):
         warnings.append(f"{len(clips) - len(labelled)} of {len(clips)} clips have no label and are left out")
-    read = []
+    loaded = []
     for done, (path, label) in enumerate(labelled, 1):
-        read.append(_read(path, label, models, which))
+        loaded.append(_load(path, label, models, which))
         progress("clips", done, len(labelled))
-    fresh = [clip for clip in read if clip.track is not None]
-    heard = bool(fresh) and all(clip.ppg is not None for clip in fresh)
-    if not heard and any(clip.ppg is not None for clip in fresh):
-        warnings.append("not every clip has usable sound: the speech of all was masked, so that all are treated alike")
+    tracked = [clip for clip in loaded if clip.track is not None]
+    use_speech = bool(tracked) and all(clip.ppg is not None for clip in tracked)
+    if not use_speech and any(clip.ppg is not None for clip in tracked):
+        warnings.append("not every clip has usable audio: the speech of all was masked, so that all are treated alike")
     random = untrained_model(models.style_model, seed=seed)
-    items: list[Code] = []
-    for clip in read:
-        items += _codes(clip, models.style_model, random, window_s=window_s, heard=heard)
-    known = {clip.code.speech_known for clip in read if clip.code is not None} | ({heard} if fresh else set())
-    if len(known) > 1:
-        warnings.append("some style files were made with sound and others without: that may show in the map")
-    if window_s is not None and len(fresh) < len(read):
+    items: list[StyleCode] = []
+    for clip in loaded:
+        items += _encode(clip, models.style_model, random, window_s=window_s, use_speech=use_speech)
+    speech_known = {clip.style.speech_known for clip in loaded if clip.style is not None}
+    speech_known |= {use_speech} if tracked else set()
+    if len(speech_known) > 1:
+        warnings.append("some style files were made with audio and others without: that may show in the map")
+    if window_s is not None and len(tracked) < len(loaded):
         warnings.append("style files cannot be cut into windows")
-    return Codes(items, "mixed" if len(known) > 1 else "known" if True in known else "unknown", warnings)
+    return StyleCodes(
+        items, "mixed" if len(speech_known) > 1 else "known" if True in speech_known else "unknown", warnings
+    )
 
 
-def _read(path: Path, label: Label, models: Models, which: str) -> _Clip:
+def _load(path: Path, label: ClipLabel, models: Models, which: str) -> _LabelledClip:
     if path.suffix == ".style":
-        return _Clip(path, label, None, None, records.load(Style, path, model_hash=models.style_model.hash))
+        return _LabelledClip(path, label, None, None, records.load(Style, path, model_hash=models.style_model.hash))
     if path.suffix == ".track":
-        return _Clip(path, label, records.load(FaceTrack, path, model_hash=models.face_model.hash), None, None)
-    track = extract_track(path, models, which=which)
-    return _Clip(path, label, track, _heard(path, models), None)
+        return _LabelledClip(path, label, records.load(FaceTrack, path, model_hash=models.face_model.hash), None, None)
+    track = extract_track(path, models, face_name=which)
+    return _LabelledClip(path, label, track, _extract_speech(path, models), None)
 
 
-def _heard(video: Path, models: Models) -> Posteriorgram | None:
-    """Speech of a video from its first picture on, None if there is none that can be used."""
+def _extract_speech(video: Path, models: Models) -> Posteriorgram | None:
+    """Speech of a video from its first frame on; None without usable audio."""
     if not media.probe(video).has_audio:
         return None
     with media.VideoReader(video) as reader:
@@ -140,7 +143,7 @@ def _heard(video: Path, models: Models) -> Posteriorgram | None:
 
 
 def untrained_model(model: style.StyleModel, *, seed: int) -> style.StyleModel:
-    """The same networks with random weights; only the scale of their input is that of the trained ones."""
+    """The same networks with random weights; only their input scale comes from the trained ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder, enhancer = StyleEncoder(model.config).eval(), StyleEnhancer(model.config).eval()
@@ -149,50 +152,50 @@ def untrained_model(model: style.StyleModel, *, seed: int) -> style.StyleModel:
     return dataclasses.replace(model, encoder=encoder, enhancer=enhancer, hash="untrained")
 
 
-def _codes(
-    clip: _Clip, model: style.StyleModel, random: style.StyleModel, *, window_s: float | None, heard: bool
-) -> list[Code]:
-    def code(start_s: float, vectors: dict[str, Float64]) -> Code:
-        known = clip.label
-        return Code(clip.path, known.label, known.speaker, known.source or clip.path.stem, start_s, vectors)
+def _encode(
+    clip: _LabelledClip, model: style.StyleModel, random: style.StyleModel, *, window_s: float | None, use_speech: bool
+) -> list[StyleCode]:
+    def code(start_s: float, vectors: dict[str, Float64]) -> StyleCode:
+        label = clip.label
+        return StyleCode(clip.path, label.label, label.speaker, label.source or clip.path.stem, start_s, vectors)
 
-    if clip.code is not None:
-        return [code(0.0, {"enhanced": _double(clip.code.vector), "encoder": _double(clip.code.mean)})]
+    if clip.style is not None:
+        return [code(0.0, {"enhanced": _double(clip.style.vector), "encoder": _double(clip.style.mean)})]
     assert clip.track is not None
-    found = []
+    codes = []
     for start, stop in windows(clip.track.n_frames, window_s):
-        track, ppg = cut(clip.track, start, stop), clip.ppg if heard else None
+        track, ppg = cut(clip.track, start, stop), clip.ppg if use_speech else None
         if not track.valid.any():
             continue
         ppg = None if ppg is None else _cut_speech(ppg, start, stop)
-        made, blind = style.encode_style(track, model, ppg=ppg), style.encode_style(track, random, ppg=ppg)
+        trained, untrained = style.encode_style(track, model, ppg=ppg), style.encode_style(track, random, ppg=ppg)
         vectors = {
-            "enhanced": _double(made.vector),
-            "encoder": _double(made.mean),
-            "untrained": _double(blind.mean),
+            "enhanced": _double(trained.vector),
+            "encoder": _double(trained.mean),
+            "untrained": _double(untrained.mean),
             "mean_sd": mean_sd(track, model),
         }
-        found.append(code(start / FPS, vectors))
-    return found
+        codes.append(code(start / FPS, vectors))
+    return codes
 
 
 def mean_sd(track: FaceTrack, model: style.StyleModel) -> Float64:
-    """Mean and sd over time of every component, [2 x 233], in units of E^p's input: the plainest code of a manner."""
+    """Mean and sd over time of every component, [2 x 233], in units of E^p's input: the simplest code of a style."""
     scale, centre = (model.encoder.get_buffer(name).numpy() for name in ("scale", "centre"))
-    normal = (track.expression[track.valid].astype(np.float64) - centre) * scale
-    return np.concatenate([normal.mean(0), normal.std(0)])
+    normalised = (track.expression[track.valid].astype(np.float64) - centre) * scale
+    return np.concatenate([normalised.mean(0), normalised.std(0)])
 
 
 def windows(n_frames: int, window_s: float | None) -> list[tuple[int, int]]:
-    """Equal parts of a clip, none shorter than `window_s`; a clip that is shorter stays whole."""
-    parts = 1 if window_s is None else max(1, n_frames // max(1, round(window_s * FPS)))
-    edges = np.linspace(0, n_frames, parts + 1).round().astype(int).tolist()
+    """Equal parts of a clip, none shorter than `window_s`; a shorter clip stays whole."""
+    n_parts = 1 if window_s is None else max(1, n_frames // max(1, round(window_s * FPS)))
+    edges = np.linspace(0, n_frames, n_parts + 1).round().astype(int).tolist()
     return list(itertools.pairwise(edges))
 
 
 def cut(track: FaceTrack, start: int, stop: int) -> FaceTrack:
     """Frames `start .. stop - 1` of a track."""
-    return dataclasses.replace(track, **{name: getattr(track, name)[start:stop] for name in PER_FRAME})
+    return dataclasses.replace(track, **{name: getattr(track, name)[start:stop] for name in PER_FRAME_FIELDS})
 
 
 def _cut_speech(ppg: Posteriorgram, start: int, stop: int) -> Posteriorgram:

@@ -1,13 +1,18 @@
-"""The style map as a picture: the best t-SNE large, the other runs and embeddings small, and the figures below."""
+"""Plots a style map: the best t-SNE run large, the other runs and embeddings small, and the figures below."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vast_cli import media
+from vast_cli.core import files
 from vast_cli.core.arrays import Float64, Image
 from vast_cli.evaluate import drawing
 from vast_cli.evaluate.drawing import Mark
-from vast_cli.evaluate.styles.map import SEEDS, StyleMap
 from vast_cli.evaluate.styles.separation import Separation
+from vast_cli.evaluate.styles.style_map import Projection, StyleMap
 
 WIDTH, MARGIN, GAP = 2000, 50, 34
 LARGE, SMALL = 1000, 266  # px, sides of the panels
@@ -22,7 +27,7 @@ TITLES = {
     "untrained": "untrained encoder",
     "mean_sd": "mean and sd of the expressions",
 }
-SHORT = {"encoder": "without the enhancer", "untrained": "untrained encoder", "mean_sd": "mean and sd"}
+SHORT_TITLES = {"encoder": "without the enhancer", "untrained": "untrained encoder", "mean_sd": "mean and sd"}
 FIGURES = {
     "silhouette": "silhouette (cosine)",
     "nearest_neighbour": "1-NN, source left out",
@@ -32,93 +37,118 @@ FIGURES = {
 }
 
 
-def draw(made: StyleMap) -> Image:
-    """The whole picture, RGB [H, 2000, 3]."""
-    items = made.codes.items
-    labels = sorted({item.label for item in items})
-    by_label = dict(zip(labels, drawing.marks(len(labels)), strict=True))
-    look = [by_label[item.label] for item in items]
-    rows = -(-(len(labels)) // 2)
+def write_plot(style_map: StyleMap, output: Path, *, overwrite: bool = False) -> None:
+    """Write the plot of a map as PNG.
+
+    Raises:
+        VastError: `vast_output_exists`, `vast_write_failed`, ...
+    """
+    files.check_output(output, overwrite=overwrite)
+    media.write_png(output, plot_style_map(style_map), overwrite=overwrite)
+
+
+def plot_style_map(style_map: StyleMap) -> Image:
+    """The whole plot, RGB [H, 2000, 3]."""
+    marks = _marks_by([item.label for item in style_map.codes.items])
+    legend_rows = -(-len(marks) // 2)
     right = MARGIN + LARGE + GAP
-    body = TOP + max(LARGE, 2 * STEP + (rows + 1) * LINE_HEIGHT)
-    height = body + GAP + (len(TITLES) + 2 + len(made.codes.warnings)) * LINE_HEIGHT + MARGIN + 2 * LINE_HEIGHT
-    picture = drawing.blank(height, WIDTH)
-    _title(picture, made)
-    _panel(picture, (MARGIN, TOP), LARGE, made.runs[0].xy, look, RADIUS)
-    best = made.runs[0]
-    drawing.write(
-        picture, f"{TITLES['enhanced']}: seed {best.seed}, divergence {best.kl:.3f}", (MARGIN + 14, TOP + 24), TEXT
-    )
-    people = sorted({item.speaker for item in items})
-    by_person = dict(zip(people, drawing.marks(len(people)), strict=True))
-    small = [(SHORT[name], run, look) for name, run in made.others.items()]
-    small += [(f"seed {run.seed}, divergence {run.kl:.3f}", run, look) for run in made.runs[1:]]
-    if len(people) > 1:
-        small.append(("left picture, a mark a person", best, [by_person[item.speaker] for item in items]))
-    for k, (title, run, marks) in enumerate(small):
+    table_top = TOP + max(LARGE, 2 * STEP + (legend_rows + 1) * LINE_HEIGHT) + GAP
+    n_lines = len(TITLES) + 2 + len(style_map.codes.warnings)
+    image = drawing.blank_image(table_top + n_lines * LINE_HEIGHT + MARGIN + 2 * LINE_HEIGHT, WIDTH)
+    _draw_title(image, style_map)
+    _draw_large_panel(image, style_map.runs[0], [marks[item.label] for item in style_map.codes.items])
+    for k, (title, run, point_marks) in enumerate(_small_panels(style_map, marks)):
         left, top = right + k % COLUMNS * (SMALL + GAP), TOP + k // COLUMNS * STEP
-        _panel(picture, (left, top), SMALL, run.xy, marks, 0.55 * RADIUS)
-        drawing.write(picture, title, (left, top + SMALL + 18), 18, colour=drawing.FAINT)
-    _legend(picture, by_label, made, (right, TOP + 2 * STEP + LINE_HEIGHT))
-    _table(picture, made, body + GAP)
-    return picture
+        _draw_panel(image, (left, top), SMALL, run.xy, point_marks, 0.55 * RADIUS)
+        drawing.draw_text(image, title, (left, top + SMALL + 18), 18, colour=drawing.FAINT)
+    _draw_legend(image, marks, style_map, (right, TOP + 2 * STEP + LINE_HEIGHT))
+    _draw_table(image, style_map, table_top)
+    return image
 
 
-def _title(picture: Image, made: StyleMap) -> None:
-    items = made.codes.items
+def _marks_by(names: Sequence[str]) -> dict[str, Mark]:
+    """A mark for each different name, in alphabetical order."""
+    distinct = sorted(set(names))
+    return dict(zip(distinct, drawing.marks(len(distinct)), strict=True))
+
+
+def _small_panels(style_map: StyleMap, marks: dict[str, Mark]) -> list[tuple[str, Projection, list[Mark]]]:
+    """Title, projection and marks of each: the other embeddings, the other runs, the best run marked by person."""
+    items = style_map.codes.items
+    by_label = [marks[item.label] for item in items]
+    panels = [(SHORT_TITLES[name], run, by_label) for name, run in style_map.others.items()]
+    panels += [(f"seed {run.seed}, divergence {run.kl:.3f}", run, by_label) for run in style_map.runs[1:]]
+    of_person = _marks_by([item.speaker for item in items])
+    if len(of_person) > 1:
+        panels.append(
+            ("left plot, one mark per person", style_map.runs[0], [of_person[item.speaker] for item in items])
+        )
+    return panels
+
+
+def _draw_title(image: Image, style_map: StyleMap) -> None:
+    items = style_map.codes.items
     clips, persons = len({item.path for item in items}), len({item.speaker for item in items} - {""})
     size = f"{clips} clips" + (f", {len(items)} windows" if len(items) > clips else "")
     people = f"{persons} persons" if persons > 1 else "one person" if persons else "persons not known"
-    drawing.write(picture, f"Style codes: {size}, {people}", (MARGIN, 42), 34)
-    sound = {"known": "with their sound", "unknown": "speech masked", "mixed": "some with sound, some without"}
-    about = (
-        f"t-SNE by cosine distance, perplexity {made.perplexity:.1f}, the best of {SEEDS} random starts, "
-        f"{sound[made.codes.speech]}.",
-        "Distances and sizes of clusters mean little: the figures below are taken in the embeddings.",
+    drawing.draw_text(image, f"Style codes: {size}, {people}", (MARGIN, 42), 34)
+    speech = {"known": "with their audio", "unknown": "speech masked", "mixed": "some with audio, some without"}
+    subtitle = (
+        f"t-SNE by cosine distance, perplexity {style_map.perplexity:.1f}, the best of {len(style_map.runs)} random "
+        f"starts, {speech[style_map.codes.speech]}.",
+        "Distances and sizes of clusters mean little: the figures below are computed in the embeddings.",
     )
-    for k, line in enumerate(about):
-        drawing.write(picture, line, (MARGIN, 84 + 32 * k), TEXT, colour=drawing.FAINT)
+    for k, line in enumerate(subtitle):
+        drawing.draw_text(image, line, (MARGIN, 84 + 32 * k), TEXT, colour=drawing.FAINT)
 
 
-def _panel(picture: Image, corner: tuple[int, int], side: int, xy: Float64, look: list[Mark], radius: float) -> None:
+def _draw_large_panel(image: Image, run: Projection, marks: Sequence[Mark]) -> None:
+    _draw_panel(image, (MARGIN, TOP), LARGE, run.xy, marks, RADIUS)
+    title = f"{TITLES['enhanced']}: seed {run.seed}, divergence {run.kl:.3f}"
+    drawing.draw_text(image, title, (MARGIN + 14, TOP + 24), TEXT)
+
+
+def _draw_panel(
+    image: Image, corner: tuple[int, int], side: int, xy: Float64, marks: Sequence[Mark], radius: float
+) -> None:
     left, top = corner
-    cv2.rectangle(picture, (left, top), (left + side, top + side), drawing.LINE, 1, cv2.LINE_AA)
-    middle, half = (xy.max(0) + xy.min(0)) / 2, max(float(np.ptp(xy, axis=0).max()) / 2, 1e-9)
-    places = (xy - middle) / half * (side / 2 - 4 * radius) + (left + side / 2, top + side / 2)
-    for mark, (x, y) in zip(look, places.tolist(), strict=True):
-        mark.draw(picture, (x, y), radius)
+    cv2.rectangle(image, (left, top), (left + side, top + side), drawing.LINE, 1, cv2.LINE_AA)
+    centre, half = (xy.max(0) + xy.min(0)) / 2, max(float(np.ptp(xy, axis=0).max()) / 2, 1e-9)
+    positions = (xy - centre) / half * (side / 2 - 4 * radius) + (left + side / 2, top + side / 2)
+    for mark, (x, y) in zip(marks, positions.tolist(), strict=True):
+        mark.draw(image, (x, y), radius)
 
 
-def _legend(picture: Image, by_label: dict[str, Mark], made: StyleMap, corner: tuple[int, int]) -> None:
-    counts = [item.label for item in made.codes.items]
-    for k, (label, mark) in enumerate(by_label.items()):
+def _draw_legend(image: Image, marks: dict[str, Mark], style_map: StyleMap, corner: tuple[int, int]) -> None:
+    labels = [item.label for item in style_map.codes.items]
+    for k, (label, mark) in enumerate(marks.items()):
         x, y = corner[0] + k % 2 * LEGEND + 14, corner[1] + k // 2 * LINE_HEIGHT
-        mark.draw(picture, (x, y), RADIUS)
-        line = f"{drawing.shorten(label, LEGEND - 130, TEXT)}  ({counts.count(label)})"
-        drawing.write(picture, line, (x + 28, y), TEXT)
+        mark.draw(image, (x, y), RADIUS)
+        line = f"{drawing.shorten(label, LEGEND - 130, TEXT)}  ({labels.count(label)})"
+        drawing.draw_text(image, line, (x + 28, y), TEXT)
 
 
-def _table(picture: Image, made: StyleMap, top: int) -> None:
+def _draw_table(image: Image, style_map: StyleMap, top: int) -> None:
     y = float(top + LINE_HEIGHT)
     columns = [MARGIN + 420 + 300 * k for k in range(len(FIGURES))]
     for x, title in zip(columns, FIGURES.values(), strict=True):
-        drawing.write(picture, title, (x, y), 20, colour=drawing.FAINT)
+        drawing.draw_text(image, title, (x, y), 20, colour=drawing.FAINT)
     for name, title in TITLES.items():
         y += LINE_HEIGHT
-        drawing.write(picture, title, (MARGIN, y), TEXT)
+        drawing.draw_text(image, title, (MARGIN, y), TEXT)
         for x, figure in zip(columns, FIGURES, strict=True):
-            drawing.write(picture, cell(made.figures[name][figure]), (x, y), TEXT)
+            drawing.draw_text(image, figure_text(style_map.figures[name][figure]), (x, y), TEXT)
     y += LINE_HEIGHT
-    about = (
+    legend = (
         "In brackets: mean of shuffled labels; p: share of shuffles at least as good. The last two rows are baselines."
     )
-    drawing.write(picture, about, (MARGIN, y), 18, colour=drawing.FAINT)
-    for warning in made.codes.warnings:
+    drawing.draw_text(image, legend, (MARGIN, y), 18, colour=drawing.FAINT)
+    for warning in style_map.codes.warnings:
         y += LINE_HEIGHT
-        drawing.write(picture, warning, (MARGIN, y), 18, colour=(170, 60, 0))
+        drawing.draw_text(image, warning, (MARGIN, y), 18, colour=(170, 60, 0))
 
 
-def cell(figure: Separation) -> str:
+def figure_text(figure: Separation) -> str:
     """A figure as text: value, chance, p."""
     if figure.value is None or figure.chance is None or figure.p is None:
         return f"– ({figure.reason})"

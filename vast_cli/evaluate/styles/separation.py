@@ -1,8 +1,8 @@
-"""Do labels lie apart in an embedding? Silhouette, nearest neighbour and linear probe, each against shuffled labels.
+"""Measures how far labels lie apart in an embedding: silhouette, nearest neighbour, linear probe, and shuffled labels.
 
-A map of an embedding in the plane shows clusters where there are none. These figures are taken in the embedding itself;
-what is left out together (windows of one video, or all of one person) is never on both sides of a split, and shuffled
-labels say what each figure is by chance on the same points.
+A map of an embedding in the plane shows clusters where there are none. These figures are computed in the embedding
+itself. Points that are left out together (windows of one video, or all of one person) are never on both sides of a
+split, and shuffled labels show what each figure is by chance on the same points.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from vast_cli.core.arrays import Float64, Int64
 N_PERMUTATIONS = 1000
 RIDGE = 1.0  # of the linear probe on standardised features; scikit-learn's C = 1
 PROBE_STEPS = 50  # predictions no longer change (`test_probe_is_logistic_regression`)
-BLOCK = 250  # labellings a probe takes at once, for memory
+BLOCK = 250  # labellings processed at once, for memory
 
 
 @dataclass(frozen=True)
 class Separation:
-    """One figure, what it is with shuffled labels, and how often those do as well."""
+    """One figure, its mean with shuffled labels, and how often those are at least as good."""
 
     value: float | None
     chance: float | None  # mean over shuffled labels
@@ -30,7 +30,7 @@ class Separation:
 
 
 @dataclass(frozen=True)
-class Points:
+class LabelledPoints:
     """Labelled points of an embedding; rows of one `unit` (windows of a clip) count as one clip together."""
 
     values: Float64  # [n, d]
@@ -39,7 +39,7 @@ class Points:
 
     @property
     def weight(self) -> Float64:
-        """[n], sums to 1: every clip counts alike, however many windows it has."""
+        """[n], sums to 1: every clip has the same weight, however many windows it has."""
         counts = np.bincount(self.unit)
         return 1.0 / (counts[self.unit] * len(counts))
 
@@ -52,35 +52,41 @@ class Points:
         return np.stack(shuffled)[:, self.unit]
 
 
-def silhouette(points: Points, *, permutations: int = N_PERMUTATIONS, seed: int = 0) -> Separation:
-    """Mean silhouette by cosine distance (Rousseeuw 1987), -1 to 1; a label's only point counts 0."""
+def silhouette(points: LabelledPoints, *, permutations: int = N_PERMUTATIONS, seed: int = 0) -> Separation:
+    """Mean silhouette by cosine distance (Rousseeuw 1987), -1 to 1; the only point of a label counts as 0."""
     distance = cosine_distances(points.values)
-    return _tested(points, lambda labels: _silhouettes(distance, labels), permutations, seed)
+    return _permutation_test(points, lambda labels: _silhouettes(distance, labels), permutations, seed)
 
 
-def nearest_neighbour(points: Points, group: Int64, *, permutations: int = N_PERMUTATIONS, seed: int = 0) -> Separation:
+def nearest_neighbour(
+    points: LabelledPoints, group: Int64, *, permutations: int = N_PERMUTATIONS, seed: int = 0
+) -> Separation:
     """Share of points whose nearest by cosine distance, outside their own `group` [n], has their label."""
     if len(np.unique(group)) < 2:
-        return _nothing(points)
+        return _too_few(points)
     distance = cosine_distances(points.values)
     distance[group[:, None] == group[None]] = np.inf
     nearest = distance.argmin(axis=1)
-    return _tested(points, lambda labels: (labels[:, nearest] == labels).astype(np.float64), permutations, seed)
+    return _permutation_test(
+        points, lambda labels: (labels[:, nearest] == labels).astype(np.float64), permutations, seed
+    )
 
 
-def linear_probe(points: Points, group: Int64, *, permutations: int = N_PERMUTATIONS, seed: int = 0) -> Separation:
-    """Share of points that a logistic regression on all other groups labels rightly; `group` is [n]."""
+def linear_probe(
+    points: LabelledPoints, group: Int64, *, permutations: int = N_PERMUTATIONS, seed: int = 0
+) -> Separation:
+    """Share of points that a logistic regression on all other groups labels correctly; `group` is [n]."""
     if len(np.unique(group)) < 2:
-        return _nothing(points)
+        return _too_few(points)
 
-    def right(labels: Int64) -> Float64:
+    def correct(labels: Int64) -> Float64:
         result = np.empty(labels.shape)
-        for one in np.unique(group):
-            out = group == one
-            result[:, out] = predict(points.values[~out], labels[:, ~out], points.values[out]) == labels[:, out]
+        for left_out in np.unique(group):
+            test = group == left_out
+            result[:, test] = predict(points.values[~test], labels[:, ~test], points.values[test]) == labels[:, test]
         return result
 
-    return _tested(points, right, permutations, seed)
+    return _permutation_test(points, correct, permutations, seed)
 
 
 def cosine_distances(values: Float64) -> Float64:
@@ -90,20 +96,22 @@ def cosine_distances(values: Float64) -> Float64:
     return distance
 
 
-def _nothing(points: Points) -> Separation:
+def _too_few(points: LabelledPoints) -> Separation:
     return Separation(None, None, None, len(np.unique(points.unit)), "too_few_clips")
 
 
-def _tested(points: Points, score: Callable[[Int64], Float64], permutations: int, seed: int) -> Separation:
-    """The figure of [m, n] labellings to [m, n] scores: the true one against the shuffled ones."""
+def _permutation_test(
+    points: LabelledPoints, score: Callable[[Int64], Float64], permutations: int, seed: int
+) -> Separation:
+    """Compare the true labelling with shuffled ones; `score` turns labellings [m, n] into scores [m, n]."""
     n = len(np.unique(points.unit))
     n_labels = len(np.unique(points.label))
     if n_labels < 2 or n_labels >= n:
-        return _nothing(points)
+        return _too_few(points)
     labels = points.labellings(permutations, seed=seed)
     means = np.concatenate([score(labels[k : k + BLOCK]) @ points.weight for k in range(0, len(labels), BLOCK)])
     value, chance = float(means[0]), means[1:]
-    # equal figures differ in the last digits by the order of summing
+    # equal figures differ in the last digits by the order of summation
     value = round(value, 12)
     p = (1 + int((chance >= value - 1e-9).sum())) / (1 + permutations)
     return Separation(value, float(chance.mean()), p, n)
@@ -115,9 +123,9 @@ def _silhouettes(distance: Float64, labels: Int64) -> Float64:
     member = (labels[..., None] == np.arange(n_labels)).astype(np.float64)  # [m, n, K]
     counts = member.sum(1, keepdims=True)  # [m, 1, K]
     sums = distance @ member  # to all points of each label
-    own = (sums * member).sum(-1)
+    own_sum = (sums * member).sum(-1)
     own_count = (counts * member).sum(-1)
-    inside = own / np.maximum(own_count - 1, 1)
+    inside = own_sum / np.maximum(own_count - 1, 1)
     means = np.where((member > 0) | (counts == 0), np.inf, sums / np.maximum(counts, 1))
     outside = means.min(-1)
     return np.where(own_count > 1, (outside - inside) / np.maximum(np.maximum(inside, outside), 1e-12), 0.0)
@@ -140,7 +148,7 @@ def predict(train: Float64, labels: Int64, test: Float64) -> Int64:
     centre, spread = train.mean(0), train.std(0)
     spread = np.where(spread > 1e-9, spread, 1.0)
     x, y = (train - centre) / spread, (test - centre) / spread
-    # the penalty does not see rotations: no more than n dimensions are needed
+    # the penalty is invariant to rotation, so n dimensions are enough
     base = np.linalg.svd(x, full_matrices=False)[2]
     x, y = np.c_[x @ base.T, np.ones(len(x))], np.c_[y @ base.T, np.ones(len(y))]
     penalty = np.full(x.shape[1], RIDGE)
@@ -150,7 +158,7 @@ def predict(train: Float64, labels: Int64, test: Float64) -> Int64:
     keep = penalty.astype(np.float32)[:, None]
     n_labels = int(labels.max()) + 1
     target = (labels.T[..., None] == np.arange(n_labels)).astype(np.float32)  # [n, m, K]
-    weights = ahead = np.zeros((x.shape[1], len(labels) * n_labels), np.float32)  # one product for all labellings
+    weights = ahead = np.zeros((x.shape[1], len(labels) * n_labels), np.float32)  # one matrix for all labellings
     for step in range(PROBE_STEPS):
         odds = (x @ ahead).reshape(target.shape)
         odds -= odds.max(-1, keepdims=True)
@@ -159,11 +167,11 @@ def predict(train: Float64, labels: Int64, test: Float64) -> Int64:
         slope = x.T @ (target - odds).reshape(len(x), -1) - keep * ahead
         before, weights = weights, ahead + inverse @ slope
         ahead = weights + np.float32(step / (step + 3)) * (weights - before)  # Nesterov
-    chosen: Int64 = (y @ weights).reshape(len(y), len(labels), n_labels).argmax(-1).T
-    return chosen
+    predicted: Int64 = (y @ weights).reshape(len(y), len(labels), n_labels).argmax(-1).T
+    return predicted
 
 
 def indices(names: Sequence[str]) -> tuple[Int64, list[str]]:
-    """Names as numbers from 0 in the order of the alphabet, and the names."""
-    known, number = np.unique(np.array(names), return_inverse=True)
-    return number.astype(np.int64), [str(name) for name in known]
+    """Names as numbers from 0 in alphabetical order, and the distinct names."""
+    distinct, number = np.unique(np.array(names), return_inverse=True)
+    return number.astype(np.int64), [str(name) for name in distinct]
