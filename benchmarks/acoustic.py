@@ -15,7 +15,7 @@ from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.media import load_audio, write_png
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, load_acoustic_model
 from vast_cli.store import assets
-from vast_cli.training.acoustic.corpus import sounds
+from vast_cli.training.acoustic.corpus import utterance_audio
 from vast_cli.training.acoustic.effects import add_noise
 from vast_cli.training.acoustic.scores import CHANNELS, evaluate_acoustic
 
@@ -48,7 +48,7 @@ def print_languages(model: AcousticModel, corpus: Path) -> None:
     with (corpus / "multi" / "index.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             found.setdefault(row["lang"], []).append(load_audio(corpus / "multi" / row["file"]))
-    found["en"] = [audio for _, audio in sounds(corpus, "libri", "test")]
+    found["en"] = [audio for _, audio in utterance_audio(corpus, "libri", "test")]
     rng = np.random.default_rng(0)
     print(f"{'language':10}{'seconds':>10}{'entropy, nats':>16}{'silence':>10}{'same with 20 dB noise':>24}")
     for language, clips in found.items():

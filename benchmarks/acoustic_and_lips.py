@@ -18,8 +18,8 @@ from vast_cli.face.model import FaceModel
 from vast_cli.speech import load_acoustic_model
 from vast_cli.speech.filterbank import log_mel
 from vast_cli.style import load_style_model
-from vast_cli.training.acoustic.scores import classify, labelled, shares
-from vast_cli.training.style.train import train_style
+from vast_cli.training.acoustic.scores import accuracies, classify, labelled_audio
+from vast_cli.training.style.train import StyleData, StyleTrainingSettings, train_style
 
 
 def main() -> None:
@@ -35,14 +35,12 @@ def main() -> None:
     face = FaceModel.load(options.weights / "face_model.safetensors")
     for path in options.networks:
         network = load_acoustic_model(path)
-        pairs = [(classify(network, log_mel(a)), y) for a, y in labelled(options.corpus / "speech", "libri")]
-        figure = shares(*(np.concatenate(part) for part in zip(*pairs, strict=True)))["speech_merged"]
+        pairs = [(classify(network, log_mel(a)), y) for a, y in labelled_audio(options.corpus / "speech", "libri")]
+        figure = accuracies(*(np.concatenate(part) for part in zip(*pairs, strict=True)))["speech_merged"]
         style = options.work / f"style-{network.hash}.safetensors"
         if not style.exists():
-            train_style(
-                options.corpus / "video", style,
-                work=options.work / network.hash, tracks=options.tracks, acoustic=path, steps=options.steps,
-            )  # fmt: skip
+            data = StyleData(options.corpus / "video", tracks=options.tracks, acoustic=path)
+            train_style(data, style, StyleTrainingSettings(steps=options.steps), work=options.work / network.hash)
         models = lips.Models(face, load_style_model(style), load_expression_model(style))
         clips = lips.load(options.corpus / "video", options.tracks, path, models, raw=False)
         rows = [lips.measure(clip, clips, models) for clip in clips]

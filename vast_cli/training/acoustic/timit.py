@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vast_cli.core.arrays import Bools, Float32
 from vast_cli.speech.acoustic import CLASSES
+from vast_cli.training.acoustic.corpus import frame_centres_s, segment_at
 
 # labels of TIMIT that are not our classes in lower case; several where dictionaries differ
 ACCEPT = {
@@ -20,11 +22,11 @@ HEADER = 1_024  # bytes of NIST SPHERE before the samples
 STOPS = {"b": "B", "d": "D JH", "g": "G", "p": "P", "t": "T CH", "k": "K"}  # a closure is part of what follows it
 
 
-def sentences(folder: Path) -> Iterator[tuple[np.ndarray, str, np.ndarray]]:
-    """Sound at 16 kHz, text, and [T, 40] bool: classes accepted in each frame of 20 ms.
+def sentences(folder: Path) -> Iterator[tuple[Float32, str, Bools]]:
+    """Audio at 16 kHz, text, and [T, 40]: classes accepted in each frame of 20 ms.
 
     Args:
-        folder: `DIALECT-SPEAKER/SENTENCE.{wav,phn,txt}`, sound as NIST SPHERE.
+        folder: `DIALECT-SPEAKER/SENTENCE.{wav,phn,txt}`, audio as NIST SPHERE.
     """
     for table in sorted(folder.glob("dr*/*.phn")):
         raw = table.with_suffix(".wav").read_bytes()
@@ -35,13 +37,11 @@ def sentences(folder: Path) -> Iterator[tuple[np.ndarray, str, np.ndarray]]:
         rows = [line.split() for line in table.read_text().splitlines()]
         starts = np.array([int(row[0]) for row in rows]) / 16_000
         accepted = [_accepted([row[2] for row in rows], k) for k in range(len(rows))]
-        centres = 0.02 * np.arange(-(-len(audio) // 320)) + 0.02
-        which = np.maximum(np.searchsorted(starts, centres, side="right") - 1, 0)
         text = table.with_suffix(".txt").read_text().split(" ", 2)[2].strip()
-        yield audio, text, np.stack([accepted[k] for k in which])
+        yield audio, text, np.stack([accepted[k] for k in segment_at(starts, frame_centres_s(len(audio)))])
 
 
-def _accepted(labels: list[str], k: int) -> np.ndarray:
+def _accepted(labels: list[str], k: int) -> Bools:
     label = labels[k]
     if label.endswith("cl"):
         names = STOPS[label[0]].split()

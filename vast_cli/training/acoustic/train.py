@@ -27,9 +27,9 @@ from vast_cli.training.acoustic.corpus import (
     MORE_SHARES,
     SHARES,
     Utterances,
-    cached,
-    segments_of,
-    table_of,
+    labels_path,
+    load_segments,
+    load_utterances,
 )
 from vast_cli.training.acoustic.realign import realign
 from vast_cli.training.acoustic.scores import corpus_scores
@@ -88,7 +88,7 @@ def train_acoustic(
     """
     torch.set_num_threads(threads)
     corpora = training_corpora(corpus, more, realigned, cache or work / "cache", share)
-    held_out = {name: cached(corpus, name, "val", cache or work / "cache") for name in VALIDATION}
+    held_out = {name: load_utterances(corpus, name, "val", cache or work / "cache") for name in VALIDATION}
     return fit(
         corpora, held_out, output,
         config=config, steps=steps, seed=seed, batch=batch, work=work,
@@ -102,13 +102,13 @@ def training_corpora(
     """Every corpus in every condition, with the weight of an hour of it."""
     named = [(corpus, name, weight) for name, weight in SHARES.items()]
     if more is not None:
-        named += [(more, name, weight) for name, weight in MORE_SHARES.items() if table_of(more, name).exists()]
+        named += [(more, name, weight) for name, weight in MORE_SHARES.items() if labels_path(more, name).exists()]
     found = []
     for root, name, weight in named:
         better = realigned / f"{name}.npz" if realigned else None
-        segments = segments_of(better) if better and better.exists() else None
+        segments = load_segments(better) if better and better.exists() else None
         for condition in CONDITIONS:
-            utterances = cached(root, name, "train", cache, condition=condition, segments=segments)
+            utterances = load_utterances(root, name, "train", cache, condition=condition, segments=segments)
             found.append((part_of(utterances, share), weight * condition.share))
     return found
 
@@ -127,7 +127,7 @@ def train_twice(corpus: Path, output: Path, *, more: Path | None, work: Path, **
     for root, names in ((corpus, SHARES), (more, MORE_SHARES)):
         for name in names if root is not None else ():
             target = work / "realigned" / f"{name}.npz"
-            if table_of(root, name).exists() and not target.exists():
+            if labels_path(root, name).exists() and not target.exists():
                 realign(model, root, name, target)
     return train_acoustic(
         corpus, output, more=more, realigned=work / "realigned", work=work / "second", cache=work / "cache", **settings

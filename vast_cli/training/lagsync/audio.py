@@ -18,7 +18,7 @@ from vast_cli.core import files
 from vast_cli.speech.acoustic import CLASSES
 from vast_cli.sync.audio import HOP, N_MELS, log_mel, normalise
 from vast_cli.sync.network import SOUNDS, LagSyncConfig, SoundTower
-from vast_cli.training.acoustic.corpus import IGNORE, MORE_SHARES, SHARES, Segments, segments_of, sounds, table_of
+from vast_cli.training.acoustic.corpus import IGNORE, MORE_SHARES, SHARES, Segments, load_segments, utterance_audio, labels_path
 from vast_cli.training.lagsync.batches import augment_audio
 
 log = logging.getLogger(__name__)
@@ -42,15 +42,15 @@ def read_speech(corpus: Path, more: Path | None, cache: Path) -> list[tuple[Spee
     """Every labelled corpus of sound alone, with the weight of an hour of it; `video` is left out."""
     named = [(corpus, name, weight) for name, weight in SHARES.items() if name != "video"]
     named += [(more, name, weight) for name, weight in MORE_SHARES.items() if more is not None]
-    return [(_cached(root, name, cache), w) for root, name, w in named if root and table_of(root, name).is_file()]
+    return [(_cached(root, name, cache), w) for root, name, w in named if root and labels_path(root, name).is_file()]
 
 
 def _cached(root: Path, name: str, cache: Path) -> Speech:
-    key = hashlib.sha256(table_of(root, name).read_bytes()).hexdigest()[:8]
+    key = hashlib.sha256(labels_path(root, name).read_bytes()).hexdigest()[:8]
     path = cache / f"{name}-{key}.npz"
     if not path.is_file():
-        segments = segments_of(table_of(root, name))
-        parts = [_labelled(segments, row, audio) for row, audio in sounds(root, name, "train")]
+        segments = load_segments(labels_path(root, name))
+        parts = [_labelled(segments, row, audio) for row, audio in utterance_audio(root, name, "train")]
         pointer = np.cumsum([0] + [len(f) for f, _ in parts])
         cache.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(path) as part, part.open("wb") as stream:

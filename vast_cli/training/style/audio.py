@@ -1,4 +1,4 @@
-"""Sound for the style model: posteriorgrams with a cache, and how far sounds are off their pictures."""
+"""Audio for the style model: posteriorgrams with a cache, and how far the audio of clips is off their video."""
 
 import logging
 from collections.abc import Callable
@@ -13,53 +13,62 @@ from vast_cli.records import Posteriorgram
 from vast_cli.speech import extract_ppg, load_acoustic_model
 from vast_cli.speech.acoustic import AcousticModel
 from vast_cli.store import assets
-from vast_cli.training.style.corpus import Clip, between
+from vast_cli.training.style.corpus import StyleClip, interpolate_rows
 
 log = logging.getLogger(__name__)
 
 # The acoustic model was trained on many of the same clips, so its posteriors are sharper here than they will be on the
-# sounds of users. Changed copies make up for it: noise (signal to noise in dB), another pace and with it another pitch
+# audio of users. Augmented copies make up for it: noise (signal to noise in dB), another pace and with it another pitch
 # and shorter or longer vocal tract (factor; its frames are put back in time).
-COPIES = {"clean": (None, 1), "noise15": (15.0, 1), "noise6": (6.0, 1), "slow": (None, 0.82), "fast": (None, 1.22)}
-MAX_SHIFT = 6  # PPG frames (120 ms) that `refine_shifts` may move a sound
-MIN_GAIN = 0.03  # gain in r below which it leaves a sound where it is
+COPIES: dict[str, tuple[float | None, float]] = {
+    "clean": (None, 1),
+    "noise15": (15.0, 1),
+    "noise6": (6.0, 1),
+    "slow": (None, 0.82),
+    "fast": (None, 1.22),
+}
+MAX_SHIFT = 6  # PPG frames (120 ms) that `refine_shifts` may move the audio
+MIN_GAIN = 0.03  # gain in r below which it leaves the audio where it is
 
 
-def posteriorgrams_of(acoustic: Path | None, cache: Path) -> tuple[Callable[[Path], list[Posteriorgram]], str]:
+def cached_posteriorgrams(acoustic: Path | None, cache: Path) -> tuple[Callable[[Path], list[Posteriorgram]], str]:
     """Function from a clip to its posteriorgrams (`COPIES`), cached by acoustic model, and that model's hash."""
     model = load_acoustic_model(acoustic if acoustic is not None else assets.find("acoustic"))
     folder = cache / model.hash
 
-    def of(path: Path) -> list[Posteriorgram]:
-        names = {kind: folder / f"{path.parent.name}__{path.stem}.{kind}.ppg" for kind in COPIES}
-        if not all(name.exists() for name in names.values()):
-            sound = media.load_audio(path)
+    def posteriorgrams(path: Path) -> list[Posteriorgram]:
+        paths = {kind: folder / f"{path.parent.name}__{path.stem}.{kind}.ppg" for kind in COPIES}
+        if not all(path.exists() for path in paths.values()):
+            audio = media.load_audio(path)
             for kind, (noise_db, pace) in COPIES.items():
-                changed(sound, model, noise_db=noise_db, pace=pace).save(names[kind])
-        return [records.load(Posteriorgram, name) for name in names.values()]
+                augmented_posteriorgram(audio, model, noise_db=noise_db, pace=pace).save(paths[kind])
+        return [records.load(Posteriorgram, path) for path in paths.values()]
 
-    return of, model.hash
+    return posteriorgrams, model.hash
 
 
-def changed(sound: Float32, model: AcousticModel, *, noise_db: float | None, pace: float) -> Posteriorgram:
-    """Posteriorgram of a changed sound, on the time axis of the sound as it was."""
-    n = len(sound)
+def augmented_posteriorgram(
+    audio: Float32, model: AcousticModel, *, noise_db: float | None, pace: float
+) -> Posteriorgram:
+    """Posteriorgram of noisy, slower or faster audio, on the time axis of the audio as it was."""
+    n = len(audio)
     if noise_db is not None:
         random = np.random.default_rng(n)
-        level = float(np.sqrt(np.mean(sound**2) + 1e-12)) * 10 ** (-noise_db / 20)
+        level = float(np.sqrt(np.mean(audio**2) + 1e-12)) * 10 ** (-noise_db / 20)
         noise = np.convolve(random.standard_normal(n + 7), np.full(8, 8**-0.5), "valid")[:n]  # darker than white
-        sound = (sound + level * noise).clip(-1, 1).astype(np.float32)
+        audio = (audio + level * noise).clip(-1, 1).astype(np.float32)
     if pace == 1.0:
-        return extract_ppg([sound], model)
-    played = np.interp(np.arange(int(n / pace)) * pace, np.arange(n), sound).astype(np.float32)
+        return extract_ppg([audio], model)
+    played = np.interp(np.arange(int(n / pace)) * pace, np.arange(n), audio).astype(np.float32)
     values = extract_ppg([played], model).values
     frames = timebase.ppg_frames(n)
-    back = between(values, (np.arange(frames) + 1) / pace - 1, outside=None)  # frame j has its centre at 20 ms (j + 1)
+    # frame j has its centre at 20 ms (j + 1)
+    back = interpolate_rows(values, (np.arange(frames) + 1) / pace - 1, outside=None)
     return Posteriorgram(values=back.astype(np.float32), n_samples=n, model_hash=model.hash)
 
 
-def refine_shifts(clips: list[Clip], gaps: Callable[[Clip], tuple[Float32, Float32]]) -> dict[str, int]:
-    """Move the sound of training clips to where the net's own lips fit best; gives all shifts by path, PPG frames.
+def refine_shifts(clips: list[StyleClip], gaps: Callable[[StyleClip], tuple[Float32, Float32]]) -> dict[str, int]:
+    """Move the audio of training clips to where the net's own lips fit best; returns all shifts by path, PPG frames.
 
     Half a frame is enough to blur closures, and the measures of the corpus are rough. Only clips of `talk` and `mead`
     are moved, by 120 ms at most, and only where the correlation gains.
@@ -70,7 +79,7 @@ def refine_shifts(clips: list[Clip], gaps: Callable[[Clip], tuple[Float32, Float
     """
     moved = 0
     for clip in clips:
-        if clip.set not in ("talk", "mead") or not clip.in_step or clip.n_frames < 75:
+        if clip.set not in ("talk", "mead") or not clip.in_sync or clip.n_frames < 75:
             continue
         predicted, truth = gaps(clip)
         scores = {lag: _shifted_r(predicted, truth, lag) for lag in range(-MAX_SHIFT, MAX_SHIFT + 1)}
@@ -78,8 +87,8 @@ def refine_shifts(clips: list[Clip], gaps: Callable[[Clip], tuple[Float32, Float
         if scores[best] >= scores[0] + MIN_GAIN:
             clip.shift += best
             moved += 1
-    log.info("moved the sound of %d clips", moved)
-    return {clip.path: clip.shift for clip in clips if clip.values}
+    log.info("moved the audio of %d clips", moved)
+    return {clip.path: clip.shift for clip in clips if clip.ppgs}
 
 
 def _shifted_r(predicted: Float32, truth: Float32, lag: int) -> float:

@@ -1,4 +1,4 @@
-"""Batches for the style model: targets, their speech, and prompts of the same person, changed at random."""
+"""Batches for the style model: targets, their speech, and prompts of the same person, augmented."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from torch import Tensor
 from vast_cli.core.arrays import Float32
 from vast_cli.expression.nonautoregressive import SILENCE, speech_input
 from vast_cli.records import N_PHONES
-from vast_cli.training.style.corpus import SHARES, Clip, at_pace, between
+from vast_cli.training.style.corpus import SHARES, StyleClip, at_pace, interpolate_rows
 
 WINDOW = 96  # frames of a target
 PROMPT = (20, 200)  # frames of a prompt; one in eight is shorter
 SHORT_PROMPT = 0.12
-PACE = (0.86, 1.16)  # half of the targets are played that much faster, sound and picture alike
+PACE = (0.86, 1.16)  # half of the targets are played that much faster, audio and video alike
 MARGIN = 8  # PPG frames beyond a target's ends; even
 SILENT_RUN = 0.15  # share of targets in which a run of speech is replaced by silence with closed lips
 CLOSED_IOD = 0.004  # lip gap of closed lips, in outer-eye distances
 
 
 @dataclass
-class Batch:
+class StyleBatch:
     """Targets with the prompts their styles come from; B targets of `WINDOW` frames, padded."""
 
     prompt: Tensor  # [B, P, 233]
@@ -30,21 +30,21 @@ class Batch:
     prompt_mask: Tensor  # [B, P]
     target: Tensor  # [B, N, 233]
     speech: Tensor  # [B, N, 200]
-    before: Tensor  # [B, N, 200], one frame earlier, for D^ar
+    previous_speech: Tensor  # [B, N, 200], one frame earlier, for D^ar
     mask: Tensor  # [B, N], frames of speech
-    seen: Tensor  # [B, N], frames of the target whose face counts
+    visible: Tensor  # [B, N], frames of the target whose face counts
     paired: Tensor  # [B], 1 where the speech is the target's own
-    silent: Tensor  # [B, N], frames in a run of silence that was put in
-    closed: Tensor  # [B], value of (y13 - y14) of the expression at which this person's lips are closed
+    silent: Tensor  # [B, N], frames in an inserted run of silence
+    closed_gap: Tensor  # [B], value of (y13 - y14) of the expression at which this person's lips are closed
     centre: Tensor  # [B, 233], mean of the target's clip
 
 
-class Batches:
-    """Draws batches; the same seed and step give the same batch, so training goes on exactly where it stopped."""
+class StyleBatches:
+    """Samples batches; the same seed and step give the same batch, so training resumes exactly where it stopped."""
 
     def __init__(
         self,
-        clips: list[Clip],
+        clips: list[StyleClip],
         *,
         size: int,
         seed: int,
@@ -67,14 +67,13 @@ class Batches:
         self.groups: dict[tuple[str, ...], list[int]] = {}
         for i, clip in enumerate(clips):
             self.groups.setdefault(clip.group, []).append(i)
-        # soft posteriors of nothing in particular; drawing them anew each time took a third of a batch's time
+        # soft posteriors of no particular phone; sampling them for each batch took a third of a batch's time
         random = np.random.default_rng(seed)
         self.noise: Float32 = random.dirichlet(np.full(N_PHONES, 0.05), 4096).astype(np.float32)
-        self.sounding = [i for i, c in enumerate(clips) if c.values and c.in_step and c.set in ("talk", "grid")] or [
-            i for i, c in enumerate(clips) if c.values
-        ]
+        in_sync = [i for i, c in enumerate(clips) if c.ppgs and c.in_sync and c.set in ("talk", "grid")]
+        self.drivers = in_sync or [i for i, c in enumerate(clips) if c.ppgs]
 
-    def draw(self, step: int) -> Batch:
+    def draw(self, step: int) -> StyleBatch:
         """The batch of a step."""
         random = np.random.default_rng([self.seed, step])
         rows = [self._sample(random) for _ in range(self.size)]
@@ -89,12 +88,12 @@ class Batches:
             )
 
         prompt = {n: stack(n, longest) for n in ("prompt", "prompt_ppg", "prompt_mask")}
-        target = {n: stack(n, WINDOW) for n in ("target", "speech", "before", "mask", "seen", "silent")}
+        target = {n: stack(n, WINDOW) for n in ("target", "speech", "previous_speech", "mask", "visible", "silent")}
         single = {
             n: torch.tensor(np.array([r[n] for r in rows]), dtype=torch.float32)
-            for n in ("prompt_known", "paired", "closed", "centre")
+            for n in ("prompt_known", "paired", "closed_gap", "centre")
         }
-        return Batch(**prompt, **target, **single)
+        return StyleBatch(**prompt, **target, **single)
 
     def _sample(self, random: np.random.Generator) -> dict[str, np.ndarray]:
         name = self.names[random.choice(len(self.names), p=self.share)]
@@ -113,37 +112,39 @@ class Batches:
         constant = self.person_noise * (random.standard_normal(len(self.persons)).astype(np.float32) @ self.persons)
         prompt = prompt + constant + 0.02 * random.standard_normal(prompt.shape).astype(np.float32)
 
-        known = bool(source.values) and random.random() < 0.5
-        heard = np.zeros((last - first, N_PHONES), np.float32)
+        known = bool(source.ppgs) and random.random() < 0.5
+        prompt_ppg = np.zeros((last - first, N_PHONES), np.float32)
         if known:
-            heard = source.speech(first, last)[:, 2 * N_PHONES : 3 * N_PHONES] ** 2
+            prompt_ppg = source.speech(first, last)[:, 2 * N_PHONES : 3 * N_PHONES] ** 2
 
-        paired = clip.in_step
+        paired = clip.in_sync
         if paired:
             driver, begin = clip, start
         else:
-            driver = self.clips[self.sounding[random.integers(len(self.sounding))]]
+            driver = self.clips[self.drivers[random.integers(len(self.drivers))]]
             begin = int(random.integers(0, max(1, driver.n_frames - int(n * pace))))
         values, silent = self._speech(driver, begin, n, random, pace=pace, quiet=random.random() < SILENT_RUN)
         gap = clip.identity[13, 1] - clip.identity[14, 1]
         return {
             "prompt": prompt,
-            "prompt_ppg": heard,
+            "prompt_ppg": prompt_ppg,
             "prompt_mask": source.weight[first:last],
             "prompt_known": np.float32(known),
             "target": target,
             "speech": values[1:],
-            "before": values[:-1],
+            "previous_speech": values[:-1],
             "mask": np.ones(n, np.float32),
-            "seen": (at_pace(clip.weight[:, None], start, n, pace)[:, 0] > 0.99).astype(np.float32),
+            "visible": (at_pace(clip.weight[:, None], start, n, pace)[:, 0] > 0.99).astype(np.float32),
             "silent": silent,
             "paired": np.float32(paired),
-            "closed": np.float32(CLOSED_IOD * self.iod - gap),
+            "closed_gap": np.float32(CLOSED_IOD * self.iod - gap),
             "centre": centre,
         }
 
-    def _prompt(self, clip: Clip, start: int, stop: int, random: np.random.Generator) -> tuple[Clip, int, int]:
-        """A prompt of the same person and manner, if possible none of whose frames is in the target."""
+    def _prompt(
+        self, clip: StyleClip, start: int, stop: int, random: np.random.Generator
+    ) -> tuple[StyleClip, int, int]:
+        """A prompt of the same person and style, with no frame of the target if possible: (clip, first, last)."""
         length = int(random.integers(*PROMPT)) if random.random() > SHORT_PROMPT else int(random.integers(1, PROMPT[0]))
         others = [i for i in self.groups[clip.group] if self.clips[i] is not clip]
         sides = [(0, start), (stop, clip.n_frames)]
@@ -163,14 +164,14 @@ class Batches:
         return source, first, first + length
 
     def _speech(
-        self, clip: Clip, start: int, n: int, random: np.random.Generator, *, pace: float, quiet: bool
+        self, clip: StyleClip, start: int, n: int, random: np.random.Generator, *, pace: float, quiet: bool
     ) -> tuple[Float32, Float32]:
-        """Decoder input of n + 1 frames from `start` - 1 on, changed at random, and where silence was put in, [n]."""
-        source = clip.values[int(random.integers(len(clip.values)))]
+        """Augmented decoder input of n + 1 frames from `start` - 1 on, and where silence was inserted, [n]."""
+        source = clip.ppgs[int(random.integers(len(clip.ppgs)))]
         jitter = random.uniform(-1, 1)  # PPG frames of 20 ms
         # PPG frame j has its centre at (j + 1) / 2 video frames; a margin of 4 frames on both sides
         centre = start + pace * (np.arange(-MARGIN, 2 * n + MARGIN) + 1) / 2
-        values = between(source, 2 * centre - 1 + clip.shift + jitter)
+        values = interpolate_rows(source, 2 * centre - 1 + clip.shift + jitter)
         values = values ** np.float32(random.uniform(0.6, 1.5))  # softer or sharper posteriors
         values = values / values.sum(1, keepdims=True)
         if random.random() < 0.3:

@@ -1,4 +1,4 @@
-"""Clips for the style model: tracks and posteriorgrams of the video corpus, and the batches drawn from them.
+"""Clips for the style model: tracks and posteriorgrams of the video corpus.
 
 Nothing of split `val` is read. A few train speakers are held out as *dev*: they choose the checkpoint.
 """
@@ -10,48 +10,48 @@ from pathlib import Path
 
 import numpy as np
 
-from vast_cli import media, records
+from vast_cli import records
 from vast_cli.core import timebase
-from vast_cli.core.arrays import Float32
+from vast_cli.core.arrays import Float32, Float64, Int64
 from vast_cli.core.errors import VastError
 from vast_cli.expression.nonautoregressive import SILENCE, speech_input
-from vast_cli.face import FaceModel, track_video
-from vast_cli.records import N_PHONES, FaceTrack, Posteriorgram
-from vast_cli.training import corpora
-from vast_cli.training.corpora import read_index, sound_offset_s
+from vast_cli.face import FaceModel
+from vast_cli.records import N_PHONES, Posteriorgram
+from vast_cli.training.corpora import audio_offset_s, read_index
+from vast_cli.training.tracks import cached_track
 
 log = logging.getLogger(__name__)
 
-# train speakers whose sound the acoustic model was not trained on (they have no labels), as it is with real users
+# train speakers whose audio the acoustic model was not trained on (they have no labels), as it is with real users
 DEV_SPEAKERS = ("fi13", "fi16", "fi25", "fi36", "fi50", "fi56", "fi61", "fi65")
 DEV_GRID = 12  # train clips of grid_s1 held out besides
 SHARES = {"talk": 0.52, "grid_s1": 0.12, "grid": 0.04, "mead": 0.12, "lrcar": 0.06, "style": 0.14}
 
 
 @dataclass
-class Clip:
-    """One clip as training sees it."""
+class StyleClip:
+    """One clip with everything that training needs of it."""
 
     path: str
     set: str
-    group: tuple[str, ...]  # clips of one group show one person in one manner
+    group: tuple[str, ...]  # clips of one group show one person in one style
     expression: Float32  # [n, 233]
-    weight: Float32  # [n], 0 where no face was seen
+    weight: Float32  # [n], 0 where no face was found
     identity: Float32  # [478, 3]
-    values: list[Float32]  # posteriorgrams [T, 40] of the sound, then of changed copies; empty without sound
-    in_step: bool  # the sound fits the picture well enough to learn lips from
-    shift: int = 0  # PPG frames by which the speech is taken later than the picture
+    ppgs: list[Float32]  # posteriorgrams [T, 40] of the audio, then of augmented copies; empty without audio
+    in_sync: bool  # audio and video fit well enough to learn lips from
+    shift: int = 0  # PPG frames by which the speech is taken later than the video
 
     @property
     def n_frames(self) -> int:
         return len(self.expression)
 
     def speech(self, start: int, stop: int, *, copy: int = 0) -> Float32:
-        """Decoder input at video frames start .. stop - 1, corrected for the offset of the sound: [n, 200]."""
-        return speech_input(shifted(self.values[copy], self.shift), start, stop)
+        """Decoder input at video frames start .. stop - 1, corrected for the offset of the audio: [n, 200]."""
+        return speech_input(shift_frames(self.ppgs[copy], self.shift), start, stop)
 
 
-def shifted(values: Float32, shift: int) -> Float32:
+def shift_frames(values: Float32, shift: int) -> Float32:
     """Posteriorgram whose frame j is frame j + shift of `values`; silence beyond the ends."""
     if shift == 0:
         return values
@@ -71,14 +71,14 @@ def load_clips(
     weights: Path | None = None,
     split: str = "train",
     sets: tuple[str, ...] = tuple(SHARES),
-) -> list[Clip]:
+) -> list[StyleClip]:
     """Read the clips of a split.
 
     Args:
         corpus: folder with `index.csv`.
-        tracks: folder of `.track` files; what is missing there is tracked and put there.
+        tracks: folder of `.track` files; missing ones are tracked and written there.
         face: the face model of the tracks.
-        posteriorgrams: sound of a clip to its posteriorgrams, of the unchanged sound first.
+        posteriorgrams: from a clip's file to its posteriorgrams, that of the unchanged audio first.
         weights: folder of the tracker's networks; those that ship with vast if not given.
         split: `train` or `val`.
         sets: sets of the corpus.
@@ -88,46 +88,32 @@ def load_clips(
         if row.split != split or row.set not in sets:
             continue
         try:
-            track = track_of(row, tracks, face=face, weights=weights)
+            track = cached_track(row, tracks, face=face, weights=weights)
         except VastError as error:
             log.warning("left out %s: %s", row.name, error)
             continue
         if track.valid.mean() < 0.5:
             log.warning("left out %s: face lost", row.name)
             continue
-        sound = [p.values for p in posteriorgrams(row.path)] if row.has_audio else []
+        ppgs = [p.values for p in posteriorgrams(row.path)] if row.has_audio else []
         clips.append(
-            Clip(
+            StyleClip(
                 path=row.name,
                 set=row.set,
                 group=(row.set, row.speaker, row.emotion),
                 expression=track.expression,
                 weight=track.valid.astype(np.float32),
                 identity=track.identity,
-                values=sound,
-                # grid and grid_s1 are in step as a whole (pooled lip closures); single short clips cannot be measured
-                in_step=bool(sound) and (bool(row.sync_ok) or row.set in ("grid", "grid_s1", "lrcar")),
-                shift=round(sound_offset_s(row) * timebase.PPG_RATE),
+                ppgs=ppgs,
+                # grid and grid_s1 are in sync as a whole (pooled lip closures); single short clips cannot be measured
+                in_sync=bool(ppgs) and (bool(row.sync_ok) or row.set in ("grid", "grid_s1", "lrcar")),
+                shift=round(audio_offset_s(row) * timebase.PPG_RATE),
             )
         )
     return clips
 
 
-def track_of(clip: corpora.Clip, tracks: Path, *, face: FaceModel, weights: Path | None = None) -> FaceTrack:
-    """Track of a clip of the corpus: from the folder, or made now and put there.
-
-    Raises:
-        VastError: `vast_no_face`, `vast_face_lost`, `vast_model_mismatch`.
-    """
-    path = tracks / f"{clip.key}.track"
-    if not path.exists():
-        with media.VideoReader(clip.path) as video:
-            track = track_video(video, model=face, source=clip.path.name, weights=weights)
-        track.save(path)
-    return records.load(FaceTrack, path, model_hash=face.hash)
-
-
-def split_dev(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
+def split_dev(clips: list[StyleClip]) -> tuple[list[StyleClip], list[StyleClip]]:
     """Training clips and the dev clips held out from them."""
     grid = [c.path for c in clips if c.set == "grid_s1"][:: max(1, sum(c.set == "grid_s1" for c in clips) // DEV_GRID)][
         :DEV_GRID
@@ -137,7 +123,7 @@ def split_dev(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
     return [c for c in clips if c.path not in chosen and c.group[1] not in DEV_SPEAKERS], dev
 
 
-def mirror_matrix(face: FaceModel, pairs: np.ndarray) -> Float32:
+def mirror_matrix(face: FaceModel, pairs: Int64) -> Float32:
     """[233, 233] that turns an expression into that of the mirrored face. `pairs` [478]: vertex on the other side."""
     flipped = face.basis.reshape(-1, records.N_VERTICES, 3)[:, pairs] * np.array([-1, 1, 1], np.float32)
     zero = np.zeros((records.N_VERTICES, 3), np.float32)
@@ -145,21 +131,21 @@ def mirror_matrix(face: FaceModel, pairs: np.ndarray) -> Float32:
     return result
 
 
-def person_directions(clips: list[Clip], *, count: int = 12, manners: int = 4) -> Float32:
+def person_directions(clips: list[StyleClip], *, count: int = 12, styles: int = 4) -> Float32:
     """Directions in which the mean expressions of persons differ, each as long as its sd between them: [count, 233].
 
-    The directions in which the clips of one person differ (smile, frown) are taken out: they are manner, and a style
-    must not learn to ignore them.
+    The directions in which the clips of one person differ (smile, frown) are taken out: they are style, which a style
+    code must not learn to ignore.
     """
-    people: dict[tuple[str, str], list[Float32]] = {}
+    persons: dict[tuple[str, str], list[Float32]] = {}
     for clip in clips:
         mean = np.average(clip.expression, axis=0, weights=clip.weight + 1e-6)
-        people.setdefault((clip.set, clip.group[1]), []).append(mean)
-    means = np.stack([np.mean(m, 0) for m in people.values()])
-    acted = [np.stack(m) - np.mean(m, 0) for (name, _), m in people.items() if name == "mead"]
-    _, _, manner = np.linalg.svd(np.concatenate(acted or [means]), full_matrices=False)
+        persons.setdefault((clip.set, clip.group[1]), []).append(mean)
+    means = np.stack([np.mean(m, 0) for m in persons.values()])
+    acted = [np.stack(m) - np.mean(m, 0) for (name, _), m in persons.items() if name == "mead"]
+    _, _, within = np.linalg.svd(np.concatenate(acted or [means]), full_matrices=False)
     means = means - means.mean(0)
-    means = means - means @ manner[:manners].T @ manner[:manners]
+    means = means - means @ within[:styles].T @ within[:styles]
     _, size, rows = np.linalg.svd(means, full_matrices=False)
     result: Float32 = (rows[:count] * (size[:count] / np.sqrt(max(len(means) - 1, 1)))[:, None]).astype(np.float32)
     return result
@@ -167,10 +153,14 @@ def person_directions(clips: list[Clip], *, count: int = 12, manners: int = 4) -
 
 def at_pace(values: Float32, start: int, n: int, pace: float) -> Float32:
     """Rows start, start + pace, ... of `values` [N, C], interpolated: [n, C]."""
-    return values[start : start + n] if pace == 1.0 else between(values, start + pace * np.arange(n), outside=None)
+    return (
+        values[start : start + n]
+        if pace == 1.0
+        else interpolate_rows(values, start + pace * np.arange(n), outside=None)
+    )
 
 
-def between(values: Float32, position: np.ndarray, *, outside: int | None = SILENCE) -> Float32:
+def interpolate_rows(values: Float32, position: Float64, *, outside: int | None = SILENCE) -> Float32:
     """Rows of `values` [N, C] at real positions, interpolated; beyond the ends unit vector `outside`, or the end."""
     last = len(values) - 1
     inside = (position >= -0.5) & (position <= last + 0.5)
@@ -183,7 +173,7 @@ def between(values: Float32, position: np.ndarray, *, outside: int | None = SILE
     return rows
 
 
-def halves(clips: list[Clip]) -> Iterator[tuple[Clip, slice, slice]]:
+def halves(clips: list[StyleClip]) -> Iterator[tuple[StyleClip, slice, slice]]:
     """Each clip twice: (clip, prompt frames, target frames), one half driving the other."""
     for clip in clips:
         middle = clip.n_frames // 2
