@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.pipeline.extract import encode_prompt, extract_speech, extract_track
 from vast_cli.pipeline.models import Models
-from vast_cli.pipeline.render import RenderRequest, load_avatar, predict_motion, render
+from vast_cli.pipeline.motion import predict_motion
+from vast_cli.pipeline.options import MotionOptions
+from vast_cli.pipeline.render import render
+from vast_cli.pipeline.request import RenderRequest
 from vast_cli.store.assets import data_folder
 from vast_cli.store.cache import Cache
 
@@ -34,17 +38,20 @@ def style_file(models: Models, prompt: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def draft(audio: Path, output: Path, **options: object) -> RenderRequest:
+    fields = {name: options.pop(name) for name in ("prompt", "style", "overwrite", "fingerprint") if name in options}
     values = {"detail": "mesh", "encoder_preset": "ultrafast", "threads": 2} | options
-    return RenderRequest(audio=audio, avatar="obama", output=output, **values)  # type: ignore[arg-type]
+    return RenderRequest.of(audio, "obama", output, values=values, **fields)
 
 
 def motion(audio: Path, models: Models, **options: object) -> Float32:
-    values: dict[str, object] = {"style": None, "avatar": "obama"} | options
-    return predict_motion(audio, models, **values).expression  # type: ignore[arg-type]
+    inputs: dict[str, Any] = {
+        name: options.pop(name, default) for name, default in (("style", None), ("avatar", "obama"))
+    }
+    return predict_motion(audio, models, **inputs, options=MotionOptions(**options)).expression  # type: ignore[arg-type]
 
 
 def gap(expression: Float32, models: Models) -> Float32:
-    avatar = load_avatar("obama", models)
+    avatar = models.avatar("obama")
     return models.face_model.lip_gap(avatar.subject.identity, expression)
 
 
@@ -159,7 +166,7 @@ def test_what_is_cached_is_not_made_again(models: Models, prompt: Path, ffmpeg: 
         assert np.array_equal(getattr(plain[0], name), getattr(found, name))
     assert extract_track(second, Unloaded(), cache=cache).source == second.name
     with pytest.raises(AssertionError, match="loaded"):  # another face of it is another track
-        encode_prompt(second, Unloaded(), which="left", cache=cache)
+        encode_prompt(second, Unloaded(), face_name="left", cache=cache)
 
 
 def test_speech_is_cached_by_content(models: Models, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:

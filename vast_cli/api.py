@@ -1,4 +1,4 @@
-"""What the command line does, from Python. Networks are loaded once, when first needed, and stay.
+"""The commands of `vast` as methods of one class. Networks are loaded when first needed, and stay.
 
 from vast_cli import Pipeline
 
@@ -16,9 +16,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from vast_cli.batch.manifest import KEYS, OPTIONS, check_options
+from vast_cli.batch.manifest import KEYS, PRESET_OPTIONS
 from vast_cli.core.errors import VastError
+from vast_cli.core.progress import Progress
 from vast_cli.core.text import suggest
+from vast_cli.gates.options import GatedOptions
+from vast_cli.pipeline.options import MachineOptions, MotionOptions, OptionModel, check
 from vast_cli.store import presets
 
 if TYPE_CHECKING:
@@ -26,19 +29,17 @@ if TYPE_CHECKING:
     from vast_cli.batch.monitor.events import Listener
     from vast_cli.batch.options import BatchOptions, Selection
     from vast_cli.batch.planning.plan import Plan
-    from vast_cli.batch.state.folder import Batch
+    from vast_cli.batch.state.folder import OpenBatch
     from vast_cli.pipeline.models import Models
-    from vast_cli.pipeline.render import RenderResult
+    from vast_cli.pipeline.request import RenderResult
     from vast_cli.records import FaceTrack, Motion, Posteriorgram, Style
     from vast_cli.store.cache import Cache
 
 log = logging.getLogger(__name__)
 
 StrPath: TypeAlias = str | os.PathLike[str]
-Progress: TypeAlias = Callable[[str, int, int | None], None]  # stage, done, total
 OnEvent: TypeAlias = Callable[[str, Mapping[str, Any]], None]  # name of the event, its fields
-RENDER = tuple(name for name in OPTIONS if name not in ("gate", "redraw"))  # those two are a batch's
-MACHINE = ("device", "dtype", "threads")  # a preset may set them too
+MACHINE = tuple(MachineOptions.model_fields)
 
 
 class Pipeline:
@@ -53,7 +54,7 @@ class Pipeline:
         threads: CPU threads; 0: all cores.
         cache: folder of tracks, styles and posteriorgrams; None: the platform's, shared with the command line;
             False: nothing is kept.
-        progress: told of work done: stage, done, total (None where it is not known).
+        progress: called with work done: stage, done, total (None where unknown).
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Pipeline:
         self.device = device
         self.dtype = dtype
         self.threads = threads
-        self._cache_asked = cache
+        self._cache_choice = cache
         self._progress: Progress = progress or (lambda stage, done, total: None)
 
     @functools.cached_property
@@ -81,11 +82,12 @@ class Pipeline:
     @functools.cached_property
     def cache(self) -> "Cache":
         """Tracks, styles and posteriorgrams by what they were made from."""
-        from vast_cli.store.cache import NO_CACHE, Cache, default_folder
+        from vast_cli.store import folders
+        from vast_cli.store.cache import NO_CACHE, Cache
 
-        if self._cache_asked is False:
+        if self._cache_choice is False:
             return NO_CACHE
-        return Cache(default_folder() if self._cache_asked is None else Path(self._cache_asked))
+        return Cache(folders.cache_folder() if self._cache_choice is None else Path(self._cache_choice))
 
     def render(
         self,
@@ -103,45 +105,48 @@ class Pipeline:
         """Make the avatar speak: `vast render`.
 
         Args:
-            audio: sound to speak, any audio or video file.
+            audio: audio to speak, any audio or video file.
             avatar: name of an avatar, or the path of a bundle.
-            prompt: video whose manner is imitated.
+            prompt: video whose style is imitated.
             style: style instead of a prompt, or the file of one.
             output: video file.
             overwrite: replace an output that exists.
             preset: named set of options.
-            parts: folder where finished segments of a long sound are kept until the video is whole; called again
-                after an interruption, it goes on from them.
-            options: `style_strength`, `max_exaggeration`, `crf`, `encoder_preset`, `codec`, `detail`, `face`,
-                `allow_silence`, `sidecar`, `seed`, `segment`, as `vast render --help` says.
+            parts: folder that keeps finished segments of a long video until it is complete; called again after an
+                interruption, it continues from them.
+            options: fields of `GatedOptions`, as `vast render --help` shows them: `style_strength`, `crf`, `gate`, ...
 
         Raises:
-            VastError: `vast_option_invalid`, `vast_preset_unknown`, whatever the stages raise; nothing is left then.
+            VastError: `vast_option_invalid`, `vast_preset_unknown`, `vast_gate_failed`, whatever the stages raise;
+                nothing is left behind then, but for the rejected video of a failed gate.
         """
-        given = _checked(options, RENDER)
+        given = _checked(GatedOptions, options)
         if prompt is not None and style is not None:
             raise VastError("vast_option_invalid", "`prompt` and `style` exclude each other", hint="give one of them")
-        from vast_cli.pipeline.render import RenderRequest
-        from vast_cli.pipeline.render import render as render_video
+        from vast_cli.gates.render import render as render_gated
+        from vast_cli.pipeline.request import RenderRequest
 
+        values = self._preset(preset) | given
+        gates = values.pop("gate", ())
         with _style_file(style) as style_path:
-            values = self._preset(preset) | given
-            request = RenderRequest(
-                audio=Path(audio),
-                avatar=os.fspath(avatar),
-                output=Path(output),
+            request = RenderRequest.of(
+                Path(audio),
+                os.fspath(avatar),
+                Path(output),
+                values=values,
                 prompt=None if prompt is None else Path(prompt),
                 style=style_path,
                 overwrite=overwrite,
-                **values,
             )
-            return render_video(
+            result, _ = render_gated(
                 request,
+                gates,
                 models=self.models,
                 cache=self.cache,
                 parts=None if parts is None else Path(parts),
                 progress=self._progress,
             )
+            return result
 
     def extract(self, video: StrPath, *, face: str = "largest") -> "FaceTrack":
         """Track the face of a video, 25 times a second: `vast extract`. `save` writes it.
@@ -151,10 +156,10 @@ class Pipeline:
         """
         from vast_cli.pipeline.extract import extract_track
 
-        return extract_track(Path(video), self.models, which=face, cache=self.cache, progress=self._progress)
+        return extract_track(Path(video), self.models, face_name=face, cache=self.cache, progress=self._progress)
 
     def ppg(self, audio: StrPath) -> "Posteriorgram":
-        """What is said in a sound, 50 times a second: `vast ppg`.
+        """Phones spoken in audio, 50 times a second: `vast ppg`.
 
         Raises:
             VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
@@ -164,7 +169,7 @@ class Pipeline:
         return extract_speech(Path(audio), self.models, cache=self.cache, progress=self._progress)
 
     def encode_style(self, prompt: StrPath, *, face: str = "largest") -> "Style":
-        """How somebody speaks in a video, or in a track of one: `vast encode-style`. Doubts are logged as warnings.
+        """How somebody speaks in a video, or in a track of one: `vast encode-style`. Warnings are logged.
 
         Raises:
             VastError: as `extract`; `vast_record_invalid`, `vast_model_mismatch` for a track.
@@ -172,7 +177,7 @@ class Pipeline:
         from vast_cli.pipeline.extract import encode_prompt
 
         style, warnings = encode_prompt(
-            Path(prompt), self.models, which=face, cache=self.cache, progress=self._progress
+            Path(prompt), self.models, face_name=face, cache=self.cache, progress=self._progress
         )
         for warning in warnings:
             log.warning("%s", warning)
@@ -181,19 +186,19 @@ class Pipeline:
     def predict(
         self, audio: StrPath, style: "StrPath | Style | None" = None, avatar: StrPath = "obama", **options: Any
     ) -> "Motion":
-        """Expression without pixels, 25 times a second: `vast predict`.
+        """Expression without frames, 25 times a second: `vast predict`.
 
         Args:
-            audio: sound to speak.
-            style: manner, or the file of one; None: the avatar's own.
+            audio: audio to speak.
+            style: style, or the file of one; None: the avatar's own.
             avatar: whose range it is kept in.
-            options: `style_strength`, `max_exaggeration`, `allow_silence`, `seed`.
+            options: fields of `MotionOptions`: `style_strength`, `max_exaggeration`, `allow_silence`, `seed`.
 
         Raises:
             VastError: `vast_option_invalid`, whatever the stages raise.
         """
-        given = _checked(options, ("style_strength", "max_exaggeration", "allow_silence", "seed"))
-        from vast_cli.pipeline.render import predict_motion
+        given = MotionOptions(**_checked(MotionOptions, options))
+        from vast_cli.pipeline.motion import predict_motion
 
         with _style_file(style) as style_path:
             return predict_motion(
@@ -201,8 +206,8 @@ class Pipeline:
                 self.models,
                 style=style_path,
                 avatar=os.fspath(avatar),
+                options=given,
                 progress=self._progress,
-                **given,
             )
 
     def evaluate(
@@ -226,15 +231,15 @@ class Pipeline:
         Args:
             output: video, folder of videos, or table of pairs (.csv, .tsv).
             reference: the true video, or a folder of them with the same names.
-            audio: the sound spoken, if not the video's own; or a folder.
-            style_reference: the prompt whose manner was asked for; or a folder.
+            audio: the audio spoken, if not the video's own; or a folder.
+            style_reference: the prompt whose style was asked for; or a folder.
             footage: real footage of the person, where there is no true video.
-            style_differs: the output speaks in another manner than the reference.
+            style_differs: the output speaks in another style than the reference.
             controls: measure the controls too; without, no figure is valid.
             face: which face of the video.
             seed: of everything random.
             workers: clips at once, each in a process with networks of its own.
-            report: folder for a page with pictures, videos and curves.
+            report: folder for a page with images, videos and curves.
             overwrite: replace a report that exists.
 
         Returns:
@@ -290,12 +295,12 @@ class Pipeline:
         Raises:
             VastError: `vast_manifest_invalid` with a line for each fault, `vast_locked`, `vast_journal_corrupt`,
                 `vast_option_invalid`.
-            KeyboardInterrupt: after everything was brought in order.
+            KeyboardInterrupt: after workers have ended and the journal is written.
         """
         from vast_cli.batch.run import run_batch
 
-        with self._asked(manifest, output, workers, options) as (opened, how):
-            return run_batch(opened, how, listen=lambda _plan: _listeners(on_event))
+        with self._opened(manifest, output, workers, options) as (opened, how):
+            return run_batch(opened, how, make_listeners=lambda _plan: _listeners(on_event))
 
     def plan(self, manifest: StrPath, output: StrPath | None = None, workers: int = 0, **options: Any) -> "Plan":
         """What `batch` would do with the same arguments, and why: `vast plan`. Nothing is started, torch not imported.
@@ -305,7 +310,7 @@ class Pipeline:
         """
         from vast_cli.batch.planning.plan import plan_batch
 
-        with self._asked(manifest, output, workers, options) as (opened, how):
+        with self._opened(manifest, output, workers, options) as (opened, how):
             return plan_batch(opened, how)
 
     def retry(
@@ -319,7 +324,7 @@ class Pipeline:
         on_event: OnEvent | None = None,
         **options: Any,
     ) -> "Summary":
-        """Run failed jobs again, with everything else as the last run was told: `vast retry`.
+        """Run failed jobs again, with the other options of the last run: `vast retry`.
 
         Args:
             manifest: as given to `batch`.
@@ -335,11 +340,11 @@ class Pipeline:
         from vast_cli.batch.run import run_batch
 
         select = Selection(frozenset(codes), frozenset(ids), changes and dict(changes))
-        with self._asked(manifest, None, workers, options, select=select) as (opened, how):
-            return run_batch(opened, how, listen=lambda _plan: _listeners(on_event))
+        with self._opened(manifest, None, workers, options, select=select) as (opened, how):
+            return run_batch(opened, how, make_listeners=lambda _plan: _listeners(on_event))
 
     @contextmanager
-    def _asked(
+    def _opened(
         self,
         manifest: StrPath,
         output: StrPath | None,
@@ -347,7 +352,7 @@ class Pipeline:
         options: Mapping[str, Any],
         *,
         select: "Selection | None" = None,
-    ) -> "Iterator[tuple[Batch, BatchOptions]]":
+    ) -> "Iterator[tuple[OpenBatch, BatchOptions]]":
         """The manifest, opened, and how it is run."""
         from vast_cli.batch.options import BatchOptions
         from vast_cli.batch.planning import shards
@@ -361,11 +366,11 @@ class Pipeline:
         opened = open_batch(
             Path(manifest),
             output=None if output is None else os.fspath(output),
-            given={name: value for name, value in options.items() if name in jobs},
+            options={name: value for name, value in options.items() if name in jobs},
             overrides=options.get("set"),
             state=None if state is None else Path(state),
-            shard=None if shard is None else shards.parse(str(shard), os.environ),
-            remember=select is not None,
+            shard=None if shard is None else shards.parse_shard(str(shard), os.environ),
+            reuse_options=select is not None,
         )
         values = {name: value for name, value in options.items() if name in how}
         values |= {name: Path(values[name]) for name in ("events", "joblog") if values.get(name) is not None}
@@ -377,34 +382,37 @@ class Pipeline:
 
     @contextmanager
     def _cache_folder(self) -> Iterator[Path | None]:
-        """The cache of a batch, which cannot do without: its workers share what they made."""
-        if self._cache_asked is False:
+        """The cache of a batch, which needs one: its workers share tracks, styles and posteriorgrams."""
+        if self._cache_choice is False:
             with tempfile.TemporaryDirectory(prefix="vast-") as folder:
                 yield Path(folder)
         else:
-            yield None if self._cache_asked is None else Path(self._cache_asked)
+            yield None if self._cache_choice is None else Path(self._cache_choice)
 
     def _preset(self, name: str) -> dict[str, Any]:
-        """Options of a preset, with those of the machine that were given to this object."""
-        values = presets.load(name, [*RENDER, *MACHINE])
-        machine: dict[str, Any] = {name: values.pop(name) for name in MACHINE if name in values}
+        """Options of a preset, and of the machine as this object was given them."""
+        values = presets.load(name, PRESET_OPTIONS)
+        if values.pop("redraw", None) is not None:
+            log.warning("preset `%s`: `redraw` has no effect on a single render", name)
+        machine = _checked(MachineOptions, {name: values.pop(name) for name in MACHINE if name in values})
         own = {"device": self.device, "dtype": self.dtype, "threads": self.threads}
         machine = own | {name: value for name, value in machine.items() if own[name] in ("auto", 0)}
-        return machine | _checked(values, RENDER)
+        return machine | _checked(GatedOptions, values)
 
 
-def _checked(options: Mapping[str, Any], allowed: tuple[str, ...]) -> dict[str, Any]:
+def _checked(model: type[OptionModel], options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as values within their ranges.
 
     Raises:
         VastError: `vast_option_invalid`, with the nearest name for one that does not exist.
     """
+    allowed = tuple(model.model_fields)
 
     def refuse(name: str, fault: str) -> None:
         raise VastError("vast_option_invalid", f"`{name}`: {fault}", hint=f"options: {', '.join(allowed)}")
 
     _check_names(options, allowed)
-    return check_options(options, refuse)
+    return check(model, options, refuse)
 
 
 def _check_names(options: Mapping[str, Any], allowed: Sequence[str]) -> None:
@@ -419,7 +427,7 @@ def _listeners(on_event: OnEvent | None) -> "list[Listener]":
 
 @contextmanager
 def _style_file(style: "StrPath | Style | None") -> Iterator[Path | None]:
-    """The file of a style; one in memory gets one for the while."""
+    """The file of a style; one in memory is written to a temporary file."""
     if style is None or isinstance(style, (str, os.PathLike)):
         yield None if style is None else Path(style)
         return

@@ -20,8 +20,9 @@ from vast_cli.core import locks
 from vast_cli.core.errors import VastError
 from vast_cli.pipeline import segments
 from vast_cli.pipeline.models import Models
-from vast_cli.pipeline.render import RenderRequest, RenderResult, render
-from vast_cli.renderer import State
+from vast_cli.pipeline.render import render
+from vast_cli.pipeline.request import RenderRequest, RenderResult
+from vast_cli.renderer import RendererState
 
 from .conftest import Sitter
 
@@ -58,7 +59,7 @@ def make(bundle: Path, sound: Path, models: Models, tmp_path: Path) -> Iterator[
                 raise KeyboardInterrupt
 
         given: dict[str, Any] = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"} | options
-        request = RenderRequest(audio=sound, avatar=str(bundle), output=tmp_path / name, **given)
+        request = RenderRequest.of(sound, str(bundle), tmp_path / name, values=given)
         return render(request, models=models, parts=parts, progress=progress)
 
     yield call
@@ -68,9 +69,8 @@ def make(bundle: Path, sound: Path, models: Models, tmp_path: Path) -> Iterator[
 def whole(bundle: Path, sound: Path, models: Models, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The undisturbed render."""
     output = tmp_path_factory.mktemp("whole") / "whole.mp4"
-    request = RenderRequest(
-        audio=sound, avatar=str(bundle), output=output, segment=3.0, encoder_preset="fast", threads=1, device="cpu"
-    )
+    values = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"}
+    request = RenderRequest.of(sound, str(bundle), output, values=values)
     result = render(request, models=models)
     assert (result.n_frames, result.taken_up) == (N_FRAMES, 0)
     assert [path.name for path in output.parent.iterdir()] == ["whole.mp4"]
@@ -126,13 +126,14 @@ def test_a_killed_process_loses_one_segment_at_most(
     parts = tmp_path / "parts"
     code = f"""
 from pathlib import Path
-from vast_cli.pipeline.render import RenderRequest, render
+from vast_cli.pipeline.render import render
+from vast_cli.pipeline.request import RenderRequest
 def progress(stage, done, total):
     if stage == "render":
         print(done, flush=True)
-render(RenderRequest(
-    audio=Path({str(sound)!r}), avatar={str(bundle)!r}, output=Path({str(tmp_path / "out.mp4")!r}), segment=3.0,
-    encoder_preset="fast", threads=1, device="cpu",
+values = dict(segment=3.0, encoder_preset="fast", threads=1, device="cpu")
+render(RenderRequest.of(
+    Path({str(sound)!r}), {str(bundle)!r}, Path({str(tmp_path / "out.mp4")!r}), values=values
 ), parts=Path({str(parts)!r}), progress=progress)
 """
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -175,15 +176,15 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_seen(tmp_path: Path, kind: str) -> None:
-    state = State(np.ones((1, 2, 3, 4), np.float32), "float32")
-    with segments.open_kept(tmp_path, {}) as kept:
+    state = RendererState(np.ones((1, 2, 3, 4), np.float32), "float32")
+    with segments.open_store(tmp_path, {}) as store:
         for k in range(2):
-            kept.video(k).write_bytes(b"%d" % k * 5000)
-            kept.keep(k, range(96 * k, 96 * (k + 1)), state)
-        assert kept.has(1, range(96, 192))
-        DAMAGE[kind](kept.video(1).parent)
-        assert not kept.has(1, range(96, 192))
-        assert kept.has(0, range(96))
+            store.video(k).write_bytes(b"%d" % k * 5000)
+            store.keep(k, range(96 * k, 96 * (k + 1)), state)
+        assert store.has(1, range(96, 192))
+        DAMAGE[kind](store.video(1).parent)
+        assert not store.has(1, range(96, 192))
+        assert store.has(0, range(96))
 
 
 def test_a_damaged_segment_is_made_again_and_the_next_one_serves(
@@ -216,7 +217,7 @@ def test_two_at_once_do_not_disturb_each_other(make: Callable[..., RenderResult]
     """The same render twice: one has the folder, the other does without."""
     parts = tmp_path / "parts"
     folder = stop(make, parts, 100)
-    with locks.hold(folder / segments.LOCK, named=False, keep=False):
+    with locks.hold(folder / segments.LOCK, record_owner=False, keep_file=False):
         second: list[RenderResult] = []
         thread = threading.Thread(target=lambda: second.append(make("second.mp4", parts=parts)))
         thread.start()
@@ -243,27 +244,29 @@ def test_pictures_are_those_of_a_render_in_one_piece(
 def test_segments_hold_states_of_every_kind(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((1, 4, 3, 2)).astype(np.float32)
-    with segments.open_kept(tmp_path / "parts", {"a": 1}) as kept:
-        for k, state in enumerate((State(values, "bfloat16"), State(np.zeros(0, np.float32), "float32"))):
-            kept.video(k).write_bytes(b"video")
-            kept.keep(k, range(k, k + 1), state)
-            assert kept.has(k, range(k, k + 1))
-            found = kept.state(k)
+    with segments.open_store(tmp_path / "parts", {"a": 1}) as store:
+        for k, state in enumerate(
+            (RendererState(values, "bfloat16"), RendererState(np.zeros(0, np.float32), "float32"))
+        ):
+            store.video(k).write_bytes(b"video")
+            store.keep(k, range(k, k + 1), state)
+            assert store.has(k, range(k, k + 1))
+            found = store.state(k)
             assert found.dtype == state.dtype and np.array_equal(found.values, state.values)
-        assert not kept.has(0, range(2)), "other frames"
-    with segments.open_kept(tmp_path / "parts", {"a": 2}) as kept:
-        assert not kept.has(0, range(1))
+        assert not store.has(0, range(2)), "other frames"
+    with segments.open_store(tmp_path / "parts", {"a": 2}) as store:
+        assert not store.has(0, range(1))
 
 
 def test_old_segments_are_swept(tmp_path: Path) -> None:
     parts = tmp_path / "parts"
-    with segments.open_kept(parts, {}) as kept:
-        kept.video(0).write_bytes(b"video")
-        changed = kept.video(0).stat().st_mtime
+    with segments.open_store(parts, {}) as store:
+        store.video(0).write_bytes(b"video")
+        changed = store.video(0).stat().st_mtime
         segments.sweep_old(parts, older_than_s=100, now_s=changed + 1000)
-        assert kept.video(0).exists(), "somebody is at it"
+        assert store.video(0).exists(), "somebody is at it"
     segments.sweep_old(parts, older_than_s=100, now_s=changed + 99)
-    assert kept.video(0).exists()
+    assert store.video(0).exists()
     segments.sweep_old(parts, older_than_s=100, now_s=changed + 101)
     assert not parts.exists()
 
@@ -271,10 +274,10 @@ def test_old_segments_are_swept(tmp_path: Path) -> None:
 def test_a_full_disk_is_told(
     make: Callable[..., RenderResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: segments.Kept, *_: object) -> None:
+    def full(self: segments.SegmentStore, *_: object) -> None:
         raise VastError("vast_disk_full", "no space left")
 
-    monkeypatch.setattr(segments.Kept, "keep", full)
+    monkeypatch.setattr(segments.SegmentStore, "keep", full)
     with pytest.raises(VastError) as caught:
         make("out.mp4", parts=tmp_path / "parts")
     assert caught.value.code == "vast_disk_full"

@@ -10,36 +10,38 @@ from typing import Annotated, Any
 
 import typer
 
+from vast_cli.batch.manifest import JobOptions
 from vast_cli.batch.monitor.events import Listener
 from vast_cli.batch.monitor.status import group_failures
 from vast_cli.batch.options import BatchOptions
 from vast_cli.batch.planning.plan import Plan, plan_batch
 from vast_cli.batch.run import run_batch
-from vast_cli.batch.state.folder import Batch
+from vast_cli.batch.state.folder import OpenBatch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, queue, status
 from vast_cli.cli import plan as plan_command
-from vast_cli.cli.options import ProgressMode
-from vast_cli.cli.run_options import RunOptions, with_run_options
-from vast_cli.cli.settings import with_render_options
-from vast_cli.core.errors import KINDS, Exit, VastError
+from vast_cli.cli.console import UiOptions
+from vast_cli.cli.options import JobInputs, ProgressMode
+from vast_cli.cli.parameters import Given, expand
+from vast_cli.cli.run_options import RunOptions
+from vast_cli.core.errors import ERROR_KINDS, Exit, VastError
 from vast_cli.core.text import duration
 
 COUNTS = ("done", "adopted", "failed", "rejected", "skipped", "not_started", "frames", "seconds")
 
 
-@with_render_options
-@with_run_options
+@expand(given=[JobInputs, JobOptions], panel="Render")
 def batch(
     manifest: common.Manifest,
-    given: dict[str, Any],
+    given: Given,
     output: common.Output = None,
     set: common.Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: `vast plan`.")] = False,
     rerun_on: common.RerunOn = None,
     force: common.Force = False,
     *,
-    shared: RunOptions,
+    run_options: RunOptions,
+    ui_options: UiOptions,
 ) -> None:
     """Render all jobs of a manifest; the same command again does only what is missing or changed.
 
@@ -50,24 +52,26 @@ def batch(
     Exit status: 0 all done; 3 some failed or were not started; 69, 71, 74 the machine fails; 75 another run holds the
     batch; 78 faults in the manifest.
     """
-    with shared.ui() as ui:
-        asked = shared.asked(force=force, rerun_on=common.rerun_on(rerun_on))
-        found = shared.opened(manifest, output, set, given)
+    with ui_options.run() as ui:
+        options = run_options.batch_options(force=force, rerun_on=common.rerun_on(rerun_on))
+        opened = run_options.opened(manifest, output, set, given.explicit)
         if dry_run:
-            plan_command.show(ui, found, plan_batch(found, asked), each=False)
+            plan_command.show(ui, opened, plan_batch(opened, options), each=False)
         else:
-            execute(ui, found, asked)
+            execute(ui, opened, options)
 
 
-def execute(ui: console.Ui, batch: Batch, asked: BatchOptions) -> None:
-    """Run a batch, show it, and end with the right status.
+def execute(ui: console.Ui, batch: OpenBatch, options: BatchOptions) -> None:
+    """Run a batch, show its progress, and end with the right exit status.
 
     Raises:
-        VastError: `vast_option_invalid`, or whatever kept it from running.
+        VastError: `vast_option_invalid`, or why the batch could not run.
     """
-    to_stdout = asked.events is not None and str(asked.events) == "-"
+    to_stdout = options.events is not None and str(options.events) == "-"
     if to_stdout and ui.json:
-        raise VastError("vast_option_invalid", "`--events -` and `--json` both want standard output", hint="take one")
+        raise VastError(
+            "vast_option_invalid", "`--events -` and `--json` both want standard output", hint="use one of them"
+        )
     if to_stdout and sys.stdout.isatty() and ui.mode is ProgressMode.bar:
         ui.mode = ProgressMode.none  # lines of JSON would run into the table
     tally = Tally()
@@ -80,21 +84,21 @@ def execute(ui: console.Ui, batch: Batch, asked: BatchOptions) -> None:
             return [tally, view, *([print_path] if paths and not shared else [])]
 
         try:
-            run_batch(batch, asked, listen=listen)
+            run_batch(batch, options, make_listeners=listen)
         except console.Terminated:
             tally.signal = Exit.SIGTERM
             raise
         finally:
-            stack.close()  # the table goes before the summary
+            stack.close()  # end the table before the summary is printed
             if tally.ended is not None:
-                _tell_end(ui, batch, asked, tally)
+                _print_end(ui, batch, options, tally)
     assert tally.ended is not None
     if tally.exit:
         raise typer.Exit(tally.exit)
 
 
 class Tally:
-    """Listener that keeps what the end needs."""
+    """Listener that collects what the summary needs."""
 
     def __init__(self) -> None:
         self.jobs = 0
@@ -105,11 +109,11 @@ class Tally:
 
     @property
     def exit(self) -> int:
-        """Status that the command ends with."""
+        """Exit status of the command."""
         return int(self.signal or (self.ended or {}).get("exit", Exit.INTERNAL))
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take an event."""
+        """Record an event."""
         if event == "run_started":
             self.jobs = fields["jobs"]
         elif event == "job_done":
@@ -127,9 +131,9 @@ def print_path(event: str, fields: Mapping[str, Any]) -> None:
             out.write(os.fsencode(fields["output"]) + b"\n")
 
 
-def _tell_end(ui: console.Ui, batch: Batch, asked: BatchOptions, tally: Tally) -> None:
+def _print_end(ui: console.Ui, batch: OpenBatch, options: BatchOptions, tally: Tally) -> None:
     assert tally.ended is not None
-    report = batch.report if asked.report and tally.ended["why"] != "interrupted" and batch.report.is_file() else None
+    report = batch.report if options.report and tally.ended["why"] != "interrupted" and batch.report.is_file() else None
     if ui.json:
         ui.result([], document(batch, tally, report))
     for line in summary(batch, tally, report):
@@ -138,15 +142,15 @@ def _tell_end(ui: console.Ui, batch: Batch, asked: BatchOptions, tally: Tally) -
     if why == "max_failures":
         ui.err.print(f"stopped: {len(tally.failures)} failures are as many as `--max-failures` allows", markup=False)
     elif why == "interrupted":
-        ui.note("the same command goes on where it stopped")
+        ui.note("the same command continues where it stopped")
     elif why is not None and why.startswith("breaker:"):
         code = why.removeprefix("breaker:")
-        text = f"the batch stopped: job after job failed with {code}, {KINDS[code].meaning}"
-        hint = f"{KINDS[code].hint}; the same command goes on then"
+        text = f"the batch stopped: job after job failed with {code}, {ERROR_KINDS[code].meaning}"
+        hint = f"{ERROR_KINDS[code].hint}; run the same command again then"
         ui.complain(VastError(code, text, hint=hint))
 
 
-def document(batch: Batch, tally: Tally, report: Path | None) -> dict[str, Any]:
+def document(batch: OpenBatch, tally: Tally, report: Path | None) -> dict[str, Any]:
     """The end of a run as JSON."""
     assert tally.ended is not None
     return {
@@ -163,12 +167,12 @@ def document(batch: Batch, tally: Tally, report: Path | None) -> dict[str, Any]:
     }
 
 
-def summary(batch: Batch, tally: Tally, report: Path | None) -> list[str]:
-    """What people read at the end."""
+def summary(batch: OpenBatch, tally: Tally, report: Path | None) -> list[str]:
+    """The summary for people."""
     ended = tally.ended
     assert ended is not None
     if not tally.jobs:
-        return ["no failed job fits: there is nothing to try again"]
+        return ["no failed job matches: nothing to retry"]
     if not tally.outputs and not tally.failures and not ended["not_started"]:
         return [f"nothing to do: {ended['skipped']} of {tally.jobs} jobs are done"]
     parts = [f"{ended['done']} done"]

@@ -1,4 +1,4 @@
-"""What people and programs see: results on stdout, everything else on stderr; errors, progress, signals, exit codes."""
+"""Output of commands: results on stdout, everything else on stderr; errors, progress, signals, exit codes."""
 
 import json as json_module
 import logging
@@ -8,10 +8,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -26,9 +27,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from vast_cli.cli import options
 from vast_cli.cli.options import ProgressMode
 from vast_cli.core.errors import Exit, VastError
 from vast_cli.core.memory import is_out_of_memory
+from vast_cli.core.text import duration
+
+if TYPE_CHECKING:
+    from vast_cli.training.loop import TrainingStatus
 
 LINE_EVERY_S = 30.0  # plain progress lines, where there is no terminal
 log = logging.getLogger("vast_cli")
@@ -39,7 +45,7 @@ class Terminated(BaseException):
 
 
 class Ui:
-    """The user of one command: progress, notes, and the result at the end."""
+    """What one command prints: progress, notes, and the result at the end."""
 
     def __init__(self, *, json: bool, mode: ProgressMode, quiet: bool, verbose: bool, debug: bool) -> None:
         self.json = json
@@ -58,21 +64,21 @@ class Ui:
         self._lines: dict[str, float] = {}
 
     def note(self, text: str) -> None:
-        """A sentence for people."""
+        """Print a sentence for people."""
         if not self.quiet:
             self.err.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """A sentence for people that they should read."""
+        """Print a warning for people."""
         if not self.quiet:
             self.err.print(f"[yellow]warning:[/] {escape(text)}")
 
-    def progress(self, stage: str, done: int, total: int | None) -> None:
-        """Say that `done` of `total` units of `stage` are finished; called from the stages' loops."""
+    def progress(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+        """Show that `done` of `total` units of `stage` are finished; the stages call it from their loops."""
         if self.mode is ProgressMode.none:
             return
         if self.mode is ProgressMode.bar:
-            self._bar(stage, done, total)
+            self._bar(stage, done, total, detail)
             return
         now = time.monotonic()
         finished = total is not None and done >= total
@@ -82,24 +88,32 @@ class Ui:
             or (0 <= self._lines[stage] < now - LINE_EVERY_S)
         ):
             amount = f"{done}" if total is None else f"{done}/{total}"
-            self.note(f"{stage}: {amount}")
+            self.note(f"{stage}: {amount}, {detail}" if detail else f"{stage}: {amount}")
             self._lines[stage] = -1.0 if finished else now
 
-    def _bar(self, stage: str, done: int, total: int | None) -> None:
+    def training(self, status: "TrainingStatus") -> None:
+        """Show loss, held-out figure and remaining time of a training; its loop calls it after each step."""
+        detail = status.detail()
+        if self.mode is ProgressMode.lines:  # the bar has a column for the time
+            detail += f", {duration(status.eta_s)} left"
+        self.progress(status.name, status.done, status.total, detail)
+
+    def _bar(self, stage: str, done: int, total: int | None, detail: str) -> None:
         if self._bars is None:
             self._bars = Progress(
                 SpinnerColumn(), TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=self.err, transient=False,
+                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[detail]}"),
+                console=self.err, transient=False,
             )  # fmt: skip
             self._bars.start()
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, rate="")
+            self._tasks[stage] = self._bars.add_task(stage, total=total, rate="", detail="")
         task = self._bars.tasks[self._tasks[stage]]
         rate = f"{task.speed:.0f}/s" if task.speed else ""
-        self._bars.update(self._tasks[stage], completed=done, total=total, rate=rate)
+        self._bars.update(self._tasks[stage], completed=done, total=total, rate=rate, detail=detail)
 
     def stop(self) -> None:
-        """End the bars, so that the terminal is whole again."""
+        """Stop the progress bars and give the terminal back."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
@@ -121,7 +135,7 @@ class Ui:
         self.complain(error)
 
     def complain(self, error: VastError) -> None:
-        """Print one error for people only: the result stands on stdout already."""
+        """Print one error for people only, when the result is on stdout already."""
         where = f" ({error.where})" if error.where else ""
         self.err.print(f"[bold red]error:[/] {escape(error.message + where)}")
         self.err.print(f"[bold]hint:[/] {escape(error.hint)}   [dim]\\[{error.code}][/]")
@@ -157,7 +171,7 @@ def run(
     debug: bool = False,
     log_file: Path | None = None,
 ) -> Iterator[Ui]:
-    """Everything around a command's work: log, signals, one message per failure, the right exit status."""
+    """Run a command's work: sets up the log and signals, prints one message per failure, ends with the right status."""
     ui = Ui(json=json, mode=progress, quiet=quiet, verbose=verbose, debug=debug)
     _start_log(log_file, verbose=verbose, debug=debug)
     for name in ("SIGTERM", "SIGHUP"):
@@ -195,3 +209,22 @@ def run(
         raise typer.Exit(int(failure.exit)) from None
     finally:
         ui.stop()
+
+
+@dataclass(frozen=True)
+class UiOptions:
+    """Options of every command: how it talks to people and programs."""
+
+    json: options.Json = False
+    progress: options.Progress = ProgressMode.auto
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+    debug: options.Debug = False
+    log_file: options.LogFile = None
+
+    def run(self) -> AbstractContextManager[Ui]:
+        """Everything around the command's work, see `run`."""
+        return run(
+            json=self.json, progress=self.progress, quiet=self.quiet, verbose=self.verbose, debug=self.debug,
+            log_file=self.log_file,
+        )  # fmt: skip

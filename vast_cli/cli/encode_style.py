@@ -6,26 +6,24 @@ from typing import Annotated
 import typer
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 
 
+@expand
 def encode_style(
     prompt: Annotated[Path, typer.Argument(help="Any video of anybody speaking, or a track of one.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Style file; default: NAME.style here.")] = None,
     face: options.Face = "largest",
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Encode how somebody speaks, to use again without the video.
 
     vast encode-style excited.mp4 -o excited.style
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         target = output or Path(prompt.stem + ".style")
         files.check_input(prompt)
         files.check_output(target, overwrite=overwrite)
@@ -33,7 +31,7 @@ def encode_style(
         from vast_cli.pipeline.extract import encode_prompt
         from vast_cli.pipeline.models import Models
 
-        record, warnings = encode_prompt(prompt, Models(), which=face, progress=ui.progress)
+        record, warnings = encode_prompt(prompt, Models(), face_name=face, progress=ui.progress)
         record.save(target, overwrite=overwrite)
         for warning in warnings:
             ui.warn(warning)

@@ -6,27 +6,25 @@ from typing import Annotated
 import typer
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 
 
+@expand
 def extract(
     video: Annotated[Path, typer.Argument(help="Any video.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Track file; default: NAME.track here.")] = None,
     preview: Annotated[Path | None, typer.Option(help="Also write a video of what the tracker sees.")] = None,
     face: options.Face = "largest",
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Track the face of a video: identity, expression and pose, 25 times a second.
 
     vast extract prompt.mp4 -o prompt.track --preview seen.mp4
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         target = output or Path(video.stem + ".track")
         files.check_input(video)
         for path in filter(None, (target, preview)):
@@ -36,7 +34,7 @@ def extract(
         from vast_cli.pipeline.models import Models
 
         models = Models()
-        track = extract_track(video, models, which=face, progress=ui.progress)
+        track = extract_track(video, models, face_name=face, progress=ui.progress)
         track.save(target, overwrite=overwrite)
         if preview is not None:
             write_preview(video, track, preview, models, overwrite=overwrite, progress=ui.progress)

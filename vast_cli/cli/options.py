@@ -1,11 +1,14 @@
-"""Options that several commands share, and which value holds: explicit > preset > environment > default."""
+"""Options that several commands share, and which value holds: command line > preset > environment > default."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from vast_cli.cli.parameters import Given
 
 
 class ProgressMode(str, Enum):
@@ -59,6 +62,24 @@ Seed = Annotated[
 Face = Annotated[str, typer.Option(help="Which face of the video: largest, left, right or its number from the left.")]
 
 
+Avatar = Annotated[str, typer.Option(envvar="VAST_AVATAR", help="Name of an avatar, or the path of a bundle.")]
+Prompt = Annotated[Path | None, typer.Option(help="Video whose style is imitated.")]
+StyleFile = Annotated[Path | None, typer.Option(help="Style file instead of a prompt (`vast encode-style`).")]
+Preset = Annotated[
+    str, typer.Option(envvar="VAST_PRESET", help="Named set of options: standard, draft, master, or yours.")
+]
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """What a manifest may leave to the command line, beside the options of a render."""
+
+    prompt: Prompt = None
+    style: StyleFile = None
+    avatar: Avatar = "obama"
+    preset: Preset = "standard"
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value in force and where it came from."""
@@ -67,19 +88,13 @@ class Setting:
     source: str  # option, preset NAME, environment, default
 
 
-def resolve(context: typer.Context, names: list[str], preset: dict[str, Any], preset_name: str) -> dict[str, Setting]:
-    """Values of the parameters `names`: explicit > preset > environment > default."""
+def resolve(given: Given, preset: Mapping[str, Any], preset_name: str) -> dict[str, Setting]:
+    """Values of options: command line > preset > environment > default."""
     settings = {}
-    for name in names:
-        given = context.get_parameter_source(name)
-        source = given.name if given is not None else "DEFAULT"
-        value = context.params[name]
-        if source == "COMMANDLINE":
-            settings[name] = Setting(value, "option")
-        elif name in preset:
+    for name, value in given.values.items():
+        source = given.sources[name]
+        if name in preset and source != "option":
             settings[name] = Setting(preset[name], f"preset {preset_name}")
-        elif source == "ENVIRONMENT":
-            settings[name] = Setting(value, "environment")
         else:
-            settings[name] = Setting(value, "default")
+            settings[name] = Setting(value, source)
     return settings

@@ -5,42 +5,44 @@ from typing import Annotated, Any
 
 import typer
 
+from vast_cli.batch.manifest import JobOptions
 from vast_cli.batch.options import BatchOptions
-from vast_cli.batch.planning.decisions import Planned, counts
+from vast_cli.batch.planning.decisions import PlannedJob, count_actions
 from vast_cli.batch.planning.plan import Plan, plan_batch
-from vast_cli.batch.state.folder import Batch
+from vast_cli.batch.state.folder import OpenBatch
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
-from vast_cli.cli.settings import with_render_options
+from vast_cli.cli.options import JobInputs
+from vast_cli.cli.parameters import Given, expand
 from vast_cli.core.errors import Exit
 from vast_cli.core.text import clock_in, duration, human_size
 
 GROUPED_FROM = 40  # jobs; more are grouped by reason
 EXAMPLES = 3
 DOES = {"run": "run", "skip": "skip", "adopt": "adopt", "refuse": "fail"}
-# what a reason says; the part after a colon goes into {}
+# texts of the reasons; the part after a colon goes into {}
 REASONS = {
     "done": "done",
-    "adopt": "finished, only the journal does not know",
+    "adopt": "finished, but not in the journal",
     "new": "new",
     "failed": "failed last time",
     "interrupted": "was interrupted",
     "output_missing": "its output is gone",
-    "output_changed": "its output was changed by somebody",
-    "output_exists": "a file of that name is there",
+    "output_changed": "its output was changed",
+    "output_exists": "a file of that name exists",
     "input_changed": "{} is another file now",
     "option_changed": "{} was changed",
     "model_changed": "made with another {} model",
     "avatar_changed": "its avatar was changed",
     "format_changed": "made by a version with another format",
-    "forced": "asked for",
+    "forced": "requested",
 }
 
 
-@with_render_options
+@expand(given=[JobInputs, JobOptions], panel="Render")
 def plan(
     manifest: common.Manifest,
-    given: dict[str, Any],
+    given: Given,
     output: common.Output = None,
     set: common.Set = None,
     all: Annotated[bool, typer.Option("--all", help="Every job on a line of its own, however many.")] = False,
@@ -52,11 +54,8 @@ def plan(
     cache: common.Cache = None,
     state: common.State = None,
     shard: common.Shard = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Say for each job of a manifest whether it would run and why; how long it takes and how much disk.
 
@@ -64,47 +63,47 @@ def plan(
 
     Exit status 3 if some jobs cannot run as they are.
     """
-    with console.run(json=json, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
-        batch = common.opened(manifest, output, set, given, state, shard)
-        asked = BatchOptions(
+    with ui_options.run() as ui:
+        batch = common.opened(manifest, output, set, given.explicit, state, shard)
+        batch_options = BatchOptions(
             workers=workers, overwrite=overwrite, force=force, rerun_on=common.rerun_on(rerun_on), cache=cache,
             device=device,
         )  # fmt: skip
-        show(ui, batch, plan_batch(batch, asked), each=all)
+        show(ui, batch, plan_batch(batch, batch_options), each=all)
 
 
-def show(ui: console.Ui, batch: Batch, found: Plan, *, each: bool) -> None:
-    """The plan on standard output; ends the command."""
-    for warning in (*batch.manifest.warnings, *found.estimate.warnings):
+def show(ui: console.Ui, batch: OpenBatch, plan: Plan, *, each: bool) -> None:
+    """Print the plan on standard output and end the command."""
+    for warning in (*batch.manifest.warnings, *plan.estimate.warnings):
         ui.warn(warning)
     if ui.json:
-        ui.result([], document(batch, found))
+        ui.result([], document(batch, plan))
     else:
-        for line in _jobs(found.planned, grouped=len(found.planned) > GROUPED_FROM and not each):
+        for line in _jobs(plan.jobs, grouped=len(plan.jobs) > GROUPED_FROM and not each):
             typer.echo(line)
-        for line in _sums(found):
+        for line in _totals(plan):
             typer.echo(line)
-    if any(one.action == "refuse" for one in found.planned):
+    if any(one.action == "refuse" for one in plan.jobs):
         raise typer.Exit(int(Exit.PARTIAL))
 
 
-def document(batch: Batch, found: Plan) -> dict[str, Any]:
+def document(batch: OpenBatch, plan: Plan) -> dict[str, Any]:
     """The plan as JSON."""
     return {
         "schema": "vast.plan/1",
         "manifest": batch.name,
         "state": str(batch.folder),
         "shard": None if batch.shard is None else str(batch.shard),
-        "workers": found.workers,
-        "counts": counts(found.planned),
-        "to_run": sum(one.action == "run" for one in found.planned),
-        "estimate": found.estimate.document(),
-        "warnings": [*batch.manifest.warnings, *found.estimate.warnings],
-        "jobs": [_row(one) for one in found.planned],
+        "workers": plan.workers,
+        "counts": count_actions(plan.jobs),
+        "to_run": sum(one.action == "run" for one in plan.jobs),
+        "estimate": plan.estimate.document(),
+        "warnings": [*batch.manifest.warnings, *plan.estimate.warnings],
+        "jobs": [_row(one) for one in plan.jobs],
     }
 
 
-def _row(one: Planned) -> dict[str, Any]:
+def _row(one: PlannedJob) -> dict[str, Any]:
     return {
         "id": one.job.id,
         "index": one.job.index,
@@ -112,13 +111,13 @@ def _row(one: Planned) -> dict[str, Any]:
         "action": one.action,
         "reason": one.reason,
         "output": str(one.job.output),
-        "fingerprint": None if one.origin is None else one.origin.fingerprint,
-        "sound_s": one.sound_s,
+        "fingerprint": None if one.fingerprint is None else one.fingerprint.digest,
+        "sound_s": one.audio_s,
         "error": None if one.error is None else one.error.as_dict(),
     }
 
 
-def _why(one: Planned) -> str:
+def _why(one: PlannedJob) -> str:
     if one.error is not None:
         return f"{one.error.message} [{one.error.code}]"
     name, _, detail = one.reason.partition(":")
@@ -126,11 +125,11 @@ def _why(one: Planned) -> str:
     return text if one.action != "skip" or name == "done" else f"{text}, left out by `--rerun-on`"
 
 
-def _jobs(planned: Sequence[Planned], *, grouped: bool) -> list[str]:
+def _jobs(planned: Sequence[PlannedJob], *, grouped: bool) -> list[str]:
     if not grouped:
         width = min(40, max((len(one.job.id) for one in planned), default=0))
         return [f"{DOES[one.action]:<5}  {one.job.id:<{width}}  {_why(one)}" for one in planned]
-    groups: dict[tuple[str, str], list[Planned]] = {}
+    groups: dict[tuple[str, str], list[PlannedJob]] = {}
     for one in planned:
         why = f"[{one.error.code}]" if one.error is not None else _why(one)
         groups.setdefault((one.action, why), []).append(one)
@@ -143,8 +142,8 @@ def _jobs(planned: Sequence[Planned], *, grouped: bool) -> list[str]:
     return lines
 
 
-def _sums(found: Plan) -> list[str]:
-    actions = [one.action for one in found.planned]
+def _totals(plan: Plan) -> list[str]:
+    actions = [one.action for one in plan.jobs]
     parts = [
         f"{actions.count(action)} {text}"
         for action, text in (("run", "to run"), ("adopt", "to adopt"), ("skip", "to skip"), ("refuse", "will fail"))
@@ -153,13 +152,13 @@ def _sums(found: Plan) -> list[str]:
     lines = ["", f"{len(actions)} jobs: {', '.join(parts)}"]
     if "run" not in actions:
         return lines
-    expected = found.estimate
+    expected = plan.estimate
     if expected.seconds is None:
-        sound = "" if expected.sound_s is None else f"{duration(expected.sound_s)} of sound; "
+        sound = "" if expected.audio_s is None else f"{duration(expected.audio_s)} of sound; "
         return [*lines, f"{sound}time and disk are not known: {expected.hint}"]
-    sound = "" if expected.sound_s is None else f" for {duration(expected.sound_s)} of sound"
+    sound = "" if expected.audio_s is None else f" for {duration(expected.audio_s)} of sound"
     disk = "" if expected.bytes is None else f"; {human_size(expected.bytes)} of disk"
-    workers = f"{found.workers} worker{'s' if found.workers > 1 else ''}"
+    workers = f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
     finish = clock_in(expected.seconds)
     return [
         *lines,

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 
 
+@expand
 def ppg(
     audio: Annotated[Path, typer.Argument(help="Any audio or video file.")],
     output: Annotated[
@@ -23,18 +25,14 @@ def ppg(
         bool, typer.Option("--allow-silence/--no-allow-silence", help="Go on with sound without speech.")
     ] = False,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Write what is spoken as probabilities of 40 phones, 50 times a second.
 
     vast ppg speech.wav -o speech.ppg --plot speech.png
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         target = output or Path(audio.stem + ".ppg")
         files.check_input(audio)
         files.check_output(target, overwrite=overwrite)
@@ -45,7 +43,7 @@ def ppg(
 
         from vast_cli.pipeline.extract import extract_speech, plot_speech, speech_share
         from vast_cli.pipeline.models import Models
-        from vast_cli.pipeline.render import check_speech
+        from vast_cli.pipeline.motion import check_speech
 
         record = extract_speech(audio, Models(), progress=ui.progress)
         check_speech(record, audio, allow_silence=allow_silence)

@@ -1,173 +1,148 @@
 """`vast render`: one talking video."""
 
-import json as json_module
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from vast_cli.batch.manifest import PRESET_OPTIONS
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import Given, expand, spell_flag
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
-from vast_cli.gates import measure
+from vast_cli.gates.options import GatedOptions
+from vast_cli.pipeline.options import MachineOptions, check
 from vast_cli.store import presets
 
-# the options a preset may set and `--print-config` shows
-SETTINGS = [
-    "style_strength", "max_exaggeration", "crf", "encoder_preset", "codec", "detail", "seed", "device", "dtype",
-    "threads", "face", "segment", "allow_silence", "sidecar",
-    "gate",
-]  # fmt: skip
-OLD_PARTS_S = 7 * 24 * 3600.0  # segments of an interrupted render that nobody took up for so long go
+OLD_PARTS_S = 7 * 24 * 3600.0  # segments of an interrupted render are removed when it was not continued for so long
 
 
+@expand(given=[GatedOptions], machine=[MachineOptions])
 def render(
-    context: typer.Context,
-    audio: Annotated[Path, typer.Option(help="Sound to speak: any audio or video file.")],
-    avatar: Annotated[
-        str, typer.Option(envvar="VAST_AVATAR", help="Name of an avatar, or the path of a bundle.")
-    ] = "obama",
-    prompt: Annotated[Path | None, typer.Option(help="Video whose manner is imitated.")] = None,
-    style: Annotated[Path | None, typer.Option(help="Style file instead of a prompt (`vast encode-style`).")] = None,
+    audio: Annotated[Path, typer.Option(help="Audio to speak: any audio or video file.")],
+    avatar: options.Avatar = "obama",
+    prompt: options.Prompt = None,
+    style: options.StyleFile = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Video file, or a folder for it.")] = None,
-    style_strength: Annotated[
-        float,
-        typer.Option(min=0.0, max=3.0, help="0: the avatar's own manner, 1: the prompt's, above: more than that."),
-    ] = 1.0,
-    max_exaggeration: Annotated[
-        float,
-        typer.Option(min=0.1, max=10.0, help="How far motion may go beyond the avatar's footage; 1 is its own range."),
-    ] = 1.0,
-    preset: Annotated[
-        str, typer.Option(envvar="VAST_PRESET", help="Named set of options: standard, draft, master, or yours.")
-    ] = "standard",
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoder, lower is better.")] = 18,
-    encoder_preset: Annotated[str, typer.Option(help="Speed of the encoder, ultrafast to veryslow.")] = "fast",
-    codec: Annotated[str, typer.Option(help="h264 plays everywhere; h265 is smaller.")] = "h264",
-    detail: Annotated[
-        str, typer.Option(help="full: with the network; mesh: textured mesh only, for previews.")
-    ] = "full",
-    face: options.Face = "largest",
-    segment: Annotated[
-        float,
-        typer.Option(min=1.0, help="Seconds after which a long video is cut; finished segments survive interruptions."),
-    ] = 60.0,
-    allow_silence: Annotated[
-        bool, typer.Option("--allow-silence/--no-allow-silence", help="Render sound without speech too.")
-    ] = False,
-    sidecar: Annotated[
-        bool, typer.Option("--sidecar/--no-sidecar", help="Write what the video was made from beside it.")
-    ] = False,
-    gate: Annotated[
-        list[str] | None,
-        typer.Option(help="Limits that a result must reach: sync>=0.3,sharpness>=0.55; see docs/gates.md."),
-    ] = None,
+    preset: options.Preset = "standard",
+    *,
+    given: Given,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Show every value and where it came from, then stop.")
     ] = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    dtype: options.DtypeOption = options.Dtype.auto,
-    threads: options.Threads = 0,
+    machine: Given,
     cache: Annotated[
         Path | None,
         typer.Option(
             envvar="VAST_CACHE",
-            help="Folder that keeps what was found in prompts and sounds, and segments of interrupted renders.",
+            help="Folder that keeps tracks, styles, posteriorgrams, and segments of interrupted renders.",
             rich_help_panel="Machine",
         ),
     ] = None,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    ui_options: console.UiOptions,
 ) -> None:
-    """Make the avatar speak the audio in the manner of the prompt.
+    """Make the avatar speak the audio in the style of the prompt.
 
     vast render --audio speech.wav --prompt excited.mp4 --avatar obama -o out.mp4
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
-        settings = options.resolve(context, SETTINGS, presets.load(preset, SETTINGS), preset)
-        values = {name: setting.value for name, setting in settings.items()}
-        values["dtype"] = str(getattr(values["dtype"], "value", values["dtype"]))
+    with ui_options.run() as ui:
+        settings = _settings(ui, given, machine, preset)
         if print_config:
-            rows = {name: {"value": values[name], "source": setting.source} for name, setting in settings.items()}
-            typer.echo(json_module.dumps(rows, indent=2))
+            rows = {name: {"value": setting.value, "source": setting.source} for name, setting in settings.items()}
+            typer.echo(json.dumps(rows, indent=2))
             return
-        limits = values.pop("gate") or []
-        limits = [limits] if isinstance(limits, str) else list(limits)
-        measure.parse(limits)
         if prompt is not None and style is not None:
             raise VastError(
                 "vast_option_invalid", "`--prompt` and `--style` exclude each other", hint="give one of them"
             )
-
         for path in filter(None, (audio, prompt, style)):
             files.check_input(path)
         target = _target(output, audio, prompt or style, avatar)
         files.check_output(target, overwrite=overwrite)
+        values = {name: setting.value for name, setting in settings.items()}
+        inputs = {"prompt": prompt, "style": style, "overwrite": overwrite}
+        _render(ui, audio, avatar, target, values, inputs, cache=cache)
 
-        from vast_cli.pipeline import segments  # torch is imported only when there is work
-        from vast_cli.pipeline.render import RenderRequest  # torch is imported only when there is work
-        from vast_cli.pipeline.render import render as render_video
-        from vast_cli.store.cache import Cache, default_folder
 
-        request = RenderRequest(
-            audio=audio,
-            avatar=avatar,
-            prompt=prompt,
-            style=style,
-            output=target,
-            overwrite=overwrite,
-            **values,
-        )
-        folder = cache or default_folder()
-        parts = folder / "parts"
-        segments.sweep_old(parts, older_than_s=OLD_PARTS_S, now_s=time.time())
-        told: dict[str, object] = {}
-        with _parts_told(ui, parts):
-            if limits:
-                from vast_cli.gates import render as gated
+def _settings(ui: console.Ui, given: Given, machine: Given, preset: str) -> dict[str, options.Setting]:
+    """Every option's checked value, and where it came from."""
+    values = presets.load(preset, PRESET_OPTIONS)
+    if values.pop("redraw", None) is not None:
+        ui.warn(f"preset `{preset}`: `redraw` has no effect on a single render")
+    settings: dict[str, options.Setting] = {}
+    for model, some in ((GatedOptions, given), (MachineOptions, machine)):
+        resolved = options.resolve(some, values, preset)
+        known = {name: setting.value for name, setting in resolved.items() if setting.value is not None}
 
-                result, figures = gated.render(request, limits, cache=Cache(folder), parts=parts, progress=ui.progress)
-                told = {"gates": dict(figures)}
-            else:
-                result = render_video(request, cache=Cache(folder), parts=parts, progress=ui.progress)
-        ui.stop()
-        if result.taken_up:
-            some = "1 finished segment" if result.taken_up == 1 else f"{result.taken_up} finished segments"
-            ui.note(f"went on after {some} of an interrupted render")
-        for warning in result.warnings:
-            ui.warn(warning)
-        ui.note(
-            f"{result.duration_s:.2f} s, {result.n_frames} frames in {result.seconds:.1f} s "
-            f"({result.seconds / result.duration_s:.2f} x real time): {result.output}"
-        )
-        ui.result([result.output], result.document() | told)
+        def refuse(name: str, fault: str, resolved: Mapping[str, options.Setting] = resolved) -> None:
+            source = resolved[name].source
+            where = f"preset `{preset}`, {name}" if source.startswith("preset") else spell_flag(name)
+            raise VastError("vast_option_invalid", f"{where}: {fault}")
+
+        checked = check(model, known, refuse)
+        for name, setting in resolved.items():
+            value = checked[name] if name in checked else model.model_fields[name].default
+            settings[name] = options.Setting(value, setting.source)
+    return settings
+
+
+def _render(
+    ui: console.Ui,
+    audio: Path,
+    avatar: str,
+    target: Path,
+    values: dict[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    cache: Path | None,
+) -> None:
+    from vast_cli.gates.render import render as render_gated  # torch is imported only when there is work
+    from vast_cli.pipeline import segments
+    from vast_cli.pipeline.request import RenderRequest
+    from vast_cli.store.cache import Cache
+    from vast_cli.store.folders import cache_folder
+
+    gates = values.pop("gate")
+    request = RenderRequest.of(audio, avatar, target, values=values, **inputs)
+    folder = cache or cache_folder()
+    parts = folder / "parts"
+    segments.sweep_old(parts, older_than_s=OLD_PARTS_S, now_s=time.time())
+    with _note_kept_segments(ui, parts):
+        result, figures = render_gated(request, gates, cache=Cache(folder), parts=parts, progress=ui.progress)
+    ui.stop()
+    if result.taken_up:
+        some = "1 finished segment" if result.taken_up == 1 else f"{result.taken_up} finished segments"
+        ui.note(f"continued after {some} of an interrupted render")
+    for warning in result.warnings:
+        ui.warn(warning)
+    ui.note(
+        f"{result.duration_s:.2f} s, {result.n_frames} frames in {result.seconds:.1f} s "
+        f"({result.seconds / result.duration_s:.2f} x real time): {result.output}"
+    )
+    ui.result([result.output], result.document() | ({"gates": dict(figures)} if gates else {}))
 
 
 @contextmanager
-def _parts_told(ui: console.Ui, parts: Path) -> Iterator[None]:
-    """Say so when a render ends early and its finished segments stay."""
+def _note_kept_segments(ui: console.Ui, parts: Path) -> Iterator[None]:
+    """Tell the user when a render ends early and its finished segments are kept."""
     started = time.time()
     try:
         yield
     except BaseException:
         if any(note.stat().st_mtime >= started for note in parts.glob("*/*.json")):
             ui.stop()
-            ui.note(f"finished segments are kept in `{parts}`; the same command goes on from there")
+            ui.note(f"finished segments are kept in `{parts}`; the same command continues from there")
         raise
 
 
-def _target(output: Path | None, audio: Path, manner: Path | None, avatar: str) -> Path:
-    """Where the video goes: the file asked for, or a telling name in the folder asked for."""
+def _target(output: Path | None, audio: Path, style: Path | None, avatar: str) -> Path:
+    """Path of the video: the file requested, or a name made of the inputs in the folder requested."""
     if output is not None and output.suffix and not output.is_dir():
         return output
-    parts = [audio.stem, manner.stem if manner else None, Path(avatar).stem]
+    parts = [audio.stem, style.stem if style else None, Path(avatar).stem]
     return (output or Path()) / ("-".join(part for part in parts if part) + ".mp4")

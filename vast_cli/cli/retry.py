@@ -1,4 +1,4 @@
-"""`vast retry`: the failed jobs of a batch again, with something changed if need be."""
+"""`vast retry`: runs failed jobs of a batch again, with changed options if wanted."""
 
 from typing import Annotated
 
@@ -7,10 +7,12 @@ import typer
 from vast_cli.batch.options import Selection
 from vast_cli.cli import batch_options as common
 from vast_cli.cli.batch import execute
-from vast_cli.cli.run_options import RunOptions, with_run_options
+from vast_cli.cli.console import UiOptions
+from vast_cli.cli.parameters import expand
+from vast_cli.cli.run_options import RunOptions
 
 
-@with_run_options
+@expand
 def retry(
     manifest: common.Manifest,
     code: Annotated[
@@ -23,7 +25,8 @@ def retry(
     ] = None,
     output: common.Output = None,
     *,
-    shared: RunOptions,
+    run_options: RunOptions,
+    ui_options: UiOptions,
 ) -> None:
     """Run the failed jobs of a batch again, all or some.
 
@@ -31,10 +34,10 @@ def retry(
 
     vast retry jobs.csv --code vast_no_face --set face=left
 
-    What the last `vast batch` was told beside the manifest (`-o`, options, `--set`) holds here too. Values of `--set`
-    are kept for the jobs, until their rows in the manifest say something new.
+    The options of the last `vast batch` (`-o`, options, `--set`) hold here too. Values of `--set` are kept for the
+    jobs until their rows in the manifest change.
     """
-    with shared.ui() as ui:
+    with ui_options.run() as ui:
         select = Selection(common.codes(code), frozenset(id or ()), common.assignments(set))
-        asked = shared.asked(select=select)
-        execute(ui, shared.opened(manifest, output, remember=True), asked)
+        options = run_options.batch_options(select=select)
+        execute(ui, run_options.opened(manifest, output, remember=True), options)

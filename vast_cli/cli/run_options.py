@@ -1,22 +1,19 @@
-"""Options that `vast batch` and `vast retry` share: how a run goes and what it says, written once."""
+"""Options that `vast batch` and `vast retry` share: how a batch is run."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vast_cli.batch.options import BatchOptions
-from vast_cli.batch.state.folder import Batch
+from vast_cli.batch.state.folder import OpenBatch
 from vast_cli.cli import batch_options as common
-from vast_cli.cli import console, options
-from vast_cli.cli.settings import as_command
+from vast_cli.cli import options
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What stands on the command line; `with_run_options` makes an option of each field."""
+    """Each field is an option of both commands (`parameters.expand`)."""
 
     workers: common.Workers = 0
     threads: common.Threads = 1
@@ -38,19 +35,6 @@ class RunOptions:
     events: common.Events = None
     joblog: common.Joblog = None
     overwrite: options.Overwrite = False
-    json: options.Json = False
-    progress: options.Progress = options.ProgressMode.auto
-    quiet: options.Quiet = False
-    verbose: options.Verbose = False
-    debug: options.Debug = False
-    log_file: options.LogFile = None
-
-    def ui(self) -> AbstractContextManager[console.Ui]:
-        """Everything around the command's work."""
-        return console.run(
-            json=self.json, progress=self.progress, quiet=self.quiet, verbose=self.verbose, debug=self.debug,
-            log_file=self.log_file,
-        )  # fmt: skip
 
     def opened(
         self,
@@ -60,12 +44,12 @@ class RunOptions:
         given: Mapping[str, Any] | None = None,
         *,
         remember: bool = False,
-    ) -> Batch:
+    ) -> OpenBatch:
         """The batch; raises as `open_batch`."""
         return common.opened(manifest, output, words, given or {}, self.state, self.shard, remember=remember)
 
-    def asked(self, **more: Any) -> BatchOptions:
-        """How the batch is run, with what only one of the commands knows.
+    def batch_options(self, **more: Any) -> BatchOptions:
+        """As options of the batch, with those that only one of the commands has.
 
         Raises:
             VastError: `vast_option_invalid`.
@@ -78,19 +62,3 @@ class RunOptions:
             stall_s=common.seconds(self.stall, "--stall"), events=None if self.events is None else Path(self.events),
             joblog=self.joblog, **common.failures(self.max_failures, fail_fast=self.fail_fast), **more,
         )  # fmt: skip
-
-
-def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Put the fields of `RunOptions` in the place of a command's parameter of that type."""
-    own = inspect.signature(command, eval_str=True).parameters
-    shared = inspect.signature(RunOptions, eval_str=True).parameters
-    (collected,) = (name for name, parameter in own.items() if parameter.annotation is RunOptions)
-
-    def run(**values: Any) -> None:
-        command(**{collected: RunOptions(**{name: values.pop(name) for name in shared})}, **values)
-
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in own.items():
-        inserted = shared.values() if name == collected else [parameter]
-        parameters += [one.replace(kind=one.KEYWORD_ONLY) for one in inserted]
-    return as_command(run, command, parameters)

@@ -1,4 +1,4 @@
-"""Does the border show where a face was put back into footage? The same frames without the face are the yardstick."""
+"""Whether the border shows where a face was pasted back into footage, against the same frames without the face."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +12,7 @@ from vast_cli import media, renderer
 from vast_cli.core.arrays import Float32, Image
 from vast_cli.face import FaceModel
 from vast_cli.renderer import template
-from vast_cli.renderer.avatar import Footage
+from vast_cli.renderer.avatar import TemplateFootage
 from vast_cli.renderer.render import crop_to_box
 from vast_cli.renderer.scene import N_SURFACE, hulls
 
@@ -29,15 +29,15 @@ def measure_seam(video: Path, avatar: renderer.Avatar, model: FaceModel, *, seed
         video: a render of `avatar`.
         avatar: with footage; a portrait has no border.
         model: the face model.
-        seed: of the render: it says which frame of the footage lies under which.
+        seed: of the render: it decides which frame of the footage lies under which.
 
     Returns:
-        None for a portrait, and for a video that shows no frame.
+        None for a portrait, and for a video without frames.
     """
     if avatar.footage is None:
         return None
     made, real = [], []
-    for k, frame in _thinned(video):
+    for k, frame in _every_tenth(video):
         where = np.round(template.positions(k, 1, length=avatar.n_template, seed=seed))
         under = _footage_frame(avatar.footage, int(where[0]))
         border = _border(avatar, model, where)
@@ -46,16 +46,16 @@ def measure_seam(video: Path, avatar: renderer.Avatar, model: FaceModel, *, seed
     return float(np.mean(made) / np.mean(real)) if made and np.mean(real) > 0 else None
 
 
-def _thinned(video: Path) -> Iterator[tuple[int, Image]]:
+def _every_tenth(video: Path) -> Iterator[tuple[int, Image]]:
     with media.VideoReader(video) as reader:
         yield from islice(enumerate(reader), 0, None, EVERY)
 
 
-def _footage_frame(footage: Footage, index: int) -> Image:
+def _footage_frame(footage: TemplateFootage, index: int) -> Image:
     stream = footage.data[footage.offsets[index] : footage.offsets[index + 1]]
-    picture = cv2.imdecode(stream, cv2.IMREAD_COLOR)
-    assert picture is not None, "the renderer read it before"
-    return np.ascontiguousarray(picture[:, :, ::-1], np.uint8)
+    image = cv2.imdecode(stream, cv2.IMREAD_COLOR)
+    assert image is not None, "the renderer has read it"
+    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
 
 
 def _border(avatar: renderer.Avatar, model: FaceModel, where: NDArray[np.float64]) -> Float32:
@@ -70,9 +70,9 @@ def _border(avatar: renderer.Avatar, model: FaceModel, where: NDArray[np.float64
     return opacity
 
 
-def _across(picture: Image, opacity: Float32) -> float:
+def _across(image: Image, opacity: Float32) -> float:
     """Mean absolute gradient of luma along the way from outside to inside, on the border only."""
-    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
     along = _gradient(opacity)
     length = np.hypot(*along)
     on = (opacity > INSIDE[0]) & (opacity < INSIDE[1]) & (length > 0)

@@ -1,6 +1,6 @@
-"""What inputs hold: a video's face, a sound's speech, a prompt's manner. Each is kept in the cache by content.
+"""Inputs to records: a video to its face track, audio to its posteriorgram, a prompt to its style, through the cache.
 
-A record from the cache bears the name of the file that was asked about, not of the one that it was first made from.
+A cached record carries the name of the file it was requested for, not of the one it was first made from.
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ from vast_cli.store.cache import NO_CACHE, Cache
 
 log = logging.getLogger(__name__)
 MIN_SAMPLES = timebase.PPG_WINDOW  # 0.04 s: one window of the filter bank, one video frame
-LOST_TOLD = 0.05  # share of a prompt without a face from which on its user is told
+WARN_LOST = 0.05  # share of a prompt's frames without a face, above which the user is warned
 
-# assets that decide what a record is, beside the file it is made from
-OF_TRACK = (
+# assets that a record depends on, beside the file it is made from
+TRACK_ASSETS = (
     "face_detection_short_range", "face_mesh_backbone", "face_mesh_heads", "topology", "index_sets", "face_model",
 )  # fmt: skip
-OF_SPEECH = ("acoustic",)
-OF_STYLE = (*OF_TRACK, *OF_SPEECH, "style")
+SPEECH_ASSETS = ("acoustic",)
+STYLE_ASSETS = (*TRACK_ASSETS, *SPEECH_ASSETS, "style")
 
 
 def extract_track(
-    video: Path, models: Models, *, which: str = "largest", cache: Cache = NO_CACHE, progress: Progress = silent
+    video: Path, models: Models, *, face_name: str = "largest", cache: Cache = NO_CACHE, progress: Progress = silent
 ) -> FaceTrack:
     """Phi: face parameters of a video.
 
@@ -42,21 +42,21 @@ def extract_track(
         VastError: `vast_input_missing`, `vast_bad_media`, `vast_no_face`, `vast_face_lost`.
     """
     files.check_input(video)
-    choice = face_choice(which)
+    choice = face_choice(face_name)
 
     def make() -> FaceTrack:
         with media.VideoReader(video) as reader:
             frames = counted(reader, "track", reader.n_frames, progress)
             return face.track_video(prefetch(frames, depth=8), model=models.face_model, source=video.name, face=choice)
 
-    track = cache.fetch(FaceTrack, _key(cache, video, OF_TRACK, face=which), make)
+    track = cache.fetch(FaceTrack, _key(cache, video, TRACK_ASSETS, face=face_name), make)
     return dataclasses.replace(track, source=video.name)
 
 
 def extract_speech(
     audio: Path, models: Models, *, cache: Cache = NO_CACHE, progress: Progress = silent
 ) -> Posteriorgram:
-    """Posteriorgram of a sound or of a video's sound.
+    """Posteriorgram of an audio file, or of a video's audio.
 
     Raises:
         VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
@@ -64,13 +64,13 @@ def extract_speech(
     files.check_input(audio)
 
     def make() -> Posteriorgram:
-        blocks = _heard(media.read_audio(audio), progress)
+        blocks = _count_seconds(media.read_audio(audio), progress)
         return speech.extract_ppg(blocks, models.acoustic_model, where=audio.name)
 
-    ppg = cache.fetch(Posteriorgram, _key(cache, audio, OF_SPEECH), make)
+    ppg = cache.fetch(Posteriorgram, _key(cache, audio, SPEECH_ASSETS), make)
     if ppg.n_samples < MIN_SAMPLES:
         raise VastError(
-            "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of sound"
+            "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of audio"
         )
     return ppg
 
@@ -93,10 +93,10 @@ def speech_share(ppg: Posteriorgram) -> float:
 
 
 def plot_speech(audio: Path, ppg: Posteriorgram, target: Path, *, overwrite: bool = False) -> bool:
-    """Draw what is heard under the waveform as PNG; gives whether all of the sound is on it (5 minutes at most).
+    """Plot the posteriorgram under the waveform as PNG; returns whether all of the audio is on it (5 minutes at most).
 
     Raises:
-        VastError: as `extract_speech` for the sound; `vast_output_exists`, `vast_write_failed` ... for the picture.
+        VastError: as `extract_speech` for the audio; `vast_output_exists`, `vast_write_failed` ... for the image.
     """
     blocks, n = [], 0
     for block in media.read_audio(audio):
@@ -109,33 +109,33 @@ def plot_speech(audio: Path, ppg: Posteriorgram, target: Path, *, overwrite: boo
 
 
 def encode_prompt(
-    prompt: Path, models: Models, *, which: str = "largest", cache: Cache = NO_CACHE, progress: Progress = silent
+    prompt: Path, models: Models, *, face_name: str = "largest", cache: Cache = NO_CACHE, progress: Progress = silent
 ) -> tuple[Style, list[str]]:
-    """E^p and E^v: the manner of a prompt, and what its user should know about it.
+    """E^p and E^v: the style of a prompt, and warnings about it.
 
-    `prompt` is a video or a track that `vast extract` wrote. A prompt without sound is ordinary: its speech is unknown.
+    `prompt` is a video, or a track that `vast extract` wrote. A prompt without audio is fine: its speech is unknown.
     """
     files.check_input(prompt)
     if prompt.suffix == ".track":
         track = records.load(FaceTrack, prompt, model_hash=models.face_model.hash)
-        manner = style.encode_style(track, models.style_model, ppg=None)
+        prompt_style = style.encode_style(track, models.style_model, ppg=None)
     else:
-        track = extract_track(prompt, models, which=which, cache=cache, progress=progress)
+        track = extract_track(prompt, models, face_name=face_name, cache=cache, progress=progress)
 
         def make() -> Style:
             ppg = _speech_of_prompt(prompt, models, cache) if media.probe(prompt).has_audio else None
             return style.encode_style(track, models.style_model, ppg=ppg)
 
-        manner = cache.fetch(Style, _key(cache, prompt, OF_STYLE, face=which), make)
-        manner = dataclasses.replace(manner, source=prompt.name)
+        prompt_style = cache.fetch(Style, _key(cache, prompt, STYLE_ASSETS, face=face_name), make)
+        prompt_style = dataclasses.replace(prompt_style, source=prompt.name)
     lost = 1 - float(track.valid.mean())
-    if lost <= LOST_TOLD:
-        return manner, []
-    return manner, [f"{100 * lost:.0f} % of `{prompt.name}` shows no face that can be trusted; the rest was used"]
+    if lost <= WARN_LOST:
+        return prompt_style, []
+    return prompt_style, [f"{100 * lost:.0f} % of `{prompt.name}` shows no face that can be trusted; the rest was used"]
 
 
 def _speech_of_prompt(prompt: Path, models: Models, cache: Cache) -> Posteriorgram | None:
-    """The prompt's speech from its first picture on; a sound that cannot be used is as good as none."""
+    """The prompt's speech from its first frame on; None if its audio cannot be used."""
     with media.VideoReader(prompt) as reader:
         start_s = reader.start_s
 
@@ -144,18 +144,18 @@ def _speech_of_prompt(prompt: Path, models: Models, cache: Cache) -> Posteriorgr
         return speech.extract_ppg(blocks, models.acoustic_model, where=prompt.name)
 
     try:
-        return cache.fetch(Posteriorgram, _key(cache, prompt, OF_SPEECH, start_s=repr(start_s)), make)
+        return cache.fetch(Posteriorgram, _key(cache, prompt, SPEECH_ASSETS, start_s=repr(start_s)), make)
     except VastError as error:
-        if error.exit != Exit.DATA:  # a prompt may lack usable sound, the machine may not lack anything
+        if error.exit != Exit.DATA:  # bad audio is fine in a prompt; a fault of the machine is not
             raise
-        log.info("the sound of `%s` is not used: %s", prompt, error.message)
+        log.info("the audio of `%s` is not used: %s", prompt, error.message)
         return None
 
 
 def write_preview(
     video: Path, track: FaceTrack, output: Path, models: Models, *, overwrite: bool, progress: Progress = silent
 ) -> None:
-    """The video with the tracked mesh drawn over it."""
+    """Write the video with the tracked mesh drawn over it."""
     with (
         media.VideoReader(video) as reader,
         media.VideoWriter(
@@ -168,15 +168,15 @@ def write_preview(
             )
 
 
-def _key(cache: Cache, source: Path, of: tuple[str, ...], **options: str) -> dict[str, str]:
-    """What a record is made from; nothing is hashed if nothing is kept."""
+def _key(cache: Cache, source: Path, assets_used: tuple[str, ...], **options: str) -> dict[str, str]:
+    """What a record is made from, as cache key; nothing is hashed without a cache."""
     if cache.folder is None:
         return {}
-    return {"source": cache.hashes.digest(source), **{name: assets.model_hash(name) for name in of}, **options}
+    return {"source": cache.hashes.digest(source), **{name: assets.model_hash(name) for name in assets_used}, **options}
 
 
-def _heard(blocks: Iterable[Float32], progress: Progress) -> Iterator[Float32]:
-    """The same blocks; tells the seconds of sound that went by."""
+def _count_seconds(blocks: Iterable[Float32], progress: Progress) -> Iterator[Float32]:
+    """Yield `blocks` and report the seconds of audio that went by."""
     n_samples = 0
     for block in blocks:
         yield block

@@ -8,13 +8,13 @@ from vast_cli import expression, face, renderer, speech, style
 from vast_cli.core.errors import VastError
 from vast_cli.store import assets
 
-KEPT_AVATARS = 4  # 10 MB each; more where a bundle holds its footage
+MAX_AVATARS = 4  # 10 MB each; more where a bundle holds its footage
 
 Stamp = tuple[tuple[str, int, int], ...]  # name, size and time of change of each file of a bundle
 
 
 class Models:
-    """All shared networks, each loaded once when first asked for, and the avatars used last."""
+    """All shared networks, each loaded when first used, and the avatars used last."""
 
     def __init__(self) -> None:
         self._avatars: OrderedDict[Path, tuple[Stamp, renderer.Avatar]] = OrderedDict()
@@ -26,7 +26,7 @@ class Models:
 
     @functools.cached_property
     def acoustic_model(self) -> speech.AcousticModel:
-        """Sound to posteriorgram."""
+        """Audio to posteriorgram."""
         return speech.load_acoustic_model(assets.find("acoustic"))
 
     @functools.cached_property
@@ -45,7 +45,7 @@ class Models:
         return face.MeshRasteriser()
 
     def avatar(self, name: str) -> renderer.Avatar:
-        """The bundle `name`, made for the face model in use; loaded anew if its files changed.
+        """The bundle `name`, made for the face model in use; loaded again if its files changed.
 
         Raises:
             VastError: `vast_avatar_unknown`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_model_mismatch`.
@@ -64,7 +64,7 @@ class Models:
             )
         self._avatars[path] = stamp, avatar
         self._avatars.move_to_end(path)
-        while len(self._avatars) > KEPT_AVATARS:
+        while len(self._avatars) > MAX_AVATARS:
             self._avatars.popitem(last=False)
         return avatar
 

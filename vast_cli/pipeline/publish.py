@@ -1,4 +1,4 @@
-"""From a staged file to a finished one: sidecar, rename, fsync; figures kept for the report."""
+"""Publishes a staged video: sidecar, rename, fsync; keeps its figures for the report."""
 
 import contextlib
 import json
@@ -12,28 +12,28 @@ from vast_cli.core.errors import VastError
 
 
 def staging_path(output: Path, tag: str) -> Path:
-    """The hidden name under which an attempt is written, beside the output."""
+    """Hidden name that an attempt is written under, beside the output."""
     stem = output.stem.encode()[: files.MAX_STEM].decode(errors="ignore")
     return output.parent / f".{stem}.{tag}-staged.part{output.suffix}"
 
 
 def rejected_path(output: Path) -> Path:
-    """Where a result goes that missed its gate."""
+    """Where a video goes that failed its gates."""
     return output.with_name(f"{output.stem}.rejected{output.suffix}")
 
 
 def give_name(
     staging: Path, output: Path, *, size: int, sha256: str, sidecar: Mapping[str, Any] | None, replace: bool
 ) -> dict[str, Any]:
-    """Give a whole and checked file its name.
+    """Give a complete, checked file its final name.
 
     Args:
         staging: the file.
         output: its name.
-        size: bytes that it had when it was checked.
-        sha256: of them.
-        sidecar: what goes beside it, if anything.
-        replace: whether a file of that name may go.
+        size: its bytes when it was checked.
+        sha256: of those bytes.
+        sidecar: document to write beside it, if any.
+        replace: whether a file of that name may be replaced.
 
     Returns:
         output, size, mtime and hash, for the journal.
@@ -42,7 +42,7 @@ def give_name(
         VastError: `vast_output_exists`, `vast_disk_full`, `vast_output_unwritable`, `vast_write_failed`.
     """
     if not replace and output.exists():
-        raise VastError("vast_output_exists", f"somebody made `{output}` while it was rendered")
+        raise VastError("vast_output_exists", f"`{output}` appeared while it was rendered")
     try:
         if staging.stat().st_size != size:
             raise VastError("vast_write_failed", f"`{staging}` changed after it was checked")
@@ -65,7 +65,7 @@ def _fsync(path: Path) -> None:
 
 
 def keep_figures(folder: Path, job_id: str, figures: Mapping[str, Any] | None) -> None:
-    """Keep a job's measures for the report; a full disk costs the figures, not the job."""
+    """Keep a job's figures for the report; on a full disk the job is done without them."""
     if figures is None:
         return
     with contextlib.suppress(VastError), files.atomic_write(folder / "figures" / f"{job_id}.json") as part:

@@ -1,7 +1,7 @@
-"""Finished segments of a long video, kept until the whole is joined: what lets a killed render go on where it was.
+"""Finished segments of a long video, kept until they are joined, so that a killed render continues where it was.
 
-A segment is three files: the encoded pictures, the renderer's state after the last of them, and a note that holds the
-hashes of both. The note is written last; without it, or if anything does not fit, the segment counts as not made.
+A segment is three files: the encoded frames, the renderer's state after the last of them, and a note with the hashes
+of both. The note is written last; without it, or if a hash does not match, the segment counts as missing.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from vast_cli.core import devices, files, locks, timebase
 from vast_cli.core.devices import Compute
 from vast_cli.core.errors import VastError
 from vast_cli.expression.predict import HOP
-from vast_cli.renderer import State
+from vast_cli.renderer import RendererState
 
 log = logging.getLogger(__name__)
 
 FORMAT, VERSION = "vast.segment", 1
-RUN = HOP  # frames that the prediction gives at once: cuts lie between two runs
+RUN = HOP  # frames that the prediction yields at once: cuts lie between two runs
 LOCK = "lock"
 KEY_DIGITS = 16
 
@@ -39,8 +39,8 @@ def cut(n_frames: int, seconds: float) -> list[range]:
     return [range(start, min(start + length, n_frames)) for start in range(0, n_frames, length)]
 
 
-class Kept:
-    """The segments of one render.
+class SegmentStore:
+    """The finished segments of one render.
 
     Args:
         folder: where they lie; this process alone writes there.
@@ -52,11 +52,11 @@ class Kept:
         self._key = key
 
     def video(self, index: int) -> Path:
-        """Where the pictures of a segment go."""
+        """Path of a segment's frames."""
         return self._folder / f"{index:05d}.mp4"
 
-    def keep(self, index: int, frames: range, state: State) -> None:
-        """Note that the pictures of a segment are whole.
+    def keep(self, index: int, frames: range, state: RendererState) -> None:
+        """Record that a segment's video is complete.
 
         Args:
             index: of the segment.
@@ -75,27 +75,27 @@ class Kept:
             part.write_text(json.dumps(note, sort_keys=True) + "\n", encoding="utf-8")
 
     def has(self, index: int, frames: range) -> bool:
-        """Whether a segment is whole, byte for byte, and of this render."""
+        """Whether a segment is complete, byte for byte, and belongs to this render."""
         try:
             note = json.loads(self._note(index).read_text(encoding="utf-8"))
             wanted = self._contents(frames)
             wanted |= {"video": files.sha256(self.video(index)), "state": files.sha256(self._state_path(index))}
         except (OSError, ValueError) as error:
-            log.debug("segment %d is made: %s", index, error)
+            log.debug("segment %d has to be rendered: %s", index, error)
             return False
         return bool(note == wanted)
 
-    def state(self, index: int) -> State:
+    def state(self, index: int) -> RendererState:
         """The renderer's state after a segment that `has` found.
 
         Raises:
-            VastError: `vast_record_invalid`, `vast_input_missing`: somebody changed it since.
+            VastError: `vast_record_invalid`, `vast_input_missing`: it changed since.
         """
         tensors, header = records.load_tensors(self._state_path(index), kind=FORMAT, version=VERSION)
-        return State(tensors["values"], str(header["dtype"]))
+        return RendererState(tensors["values"], str(header["dtype"]))
 
     def clear(self) -> None:
-        """Remove all segments: the video is whole."""
+        """Remove all segments, once the video is complete."""
         for path in self._folder.iterdir():
             if path.name != LOCK:
                 with suppress(OSError):
@@ -118,7 +118,7 @@ class Kept:
 
 
 def machine(compute: Compute) -> dict[str, Any]:
-    """What decides rounding, and with it bytes, beside inputs and options: part of a render's key."""
+    """What rounding, and so the bytes, depend on beside inputs and options: part of a render's key."""
     encoder = Path(media.find_ffmpeg())
     status = encoder.stat()
     device = torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else "cpu"
@@ -134,15 +134,15 @@ def machine(compute: Compute) -> dict[str, Any]:
 
 
 @contextmanager
-def open_kept(parts: Path | None, key: Mapping[str, Any]) -> Iterator[Kept]:
-    """The segments of a render in a folder of their own inside `parts`.
+def open_store(parts: Path | None, key: Mapping[str, Any]) -> Iterator[SegmentStore]:
+    """The segments of a render, in a folder of their own inside `parts`.
 
-    They lie in a temporary folder, and are lost at the end, if there is no `parts`, if it cannot be written to, or if
-    another process is at the same render: two do not wait for each other.
+    Without `parts`, if it cannot be written to, or if another process works on the same render, they lie in a temporary
+    folder and are lost at the end: processes do not wait for each other.
 
     Args:
         parts: folder for segments that survive this process.
-        key: all that decides the bytes of the segments.
+        key: everything that the bytes of the segments depend on.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     with ExitStack() as stack:
@@ -150,18 +150,18 @@ def open_kept(parts: Path | None, key: Mapping[str, Any]) -> Iterator[Kept]:
         if folder is not None:
             stack.callback(_remove_if_empty, folder)
             try:
-                stack.enter_context(locks.hold(folder / LOCK, named=False, keep=False))
+                stack.enter_context(locks.hold(folder / LOCK, record_owner=False, keep_file=False))
             except VastError as error:
                 log.info("segments are not kept: %s", error.message)
                 folder = None
         if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"vast-{files.RUN}-")))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"vast-{files.run_tag}-")))
         _sweep(folder)
-        yield Kept(folder, name)
+        yield SegmentStore(folder, name)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process was writing; the lock says that it is gone."""
+    """Remove what a killed process was writing; we hold its lock, so it is gone."""
     for path in folder.glob(".*.part.*"):
         with suppress(OSError):
             path.unlink()
@@ -174,10 +174,10 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def sweep_old(parts: Path, *, older_than_s: float, now_s: float) -> None:
-    """Remove segments of renders that nobody took up again.
+    """Remove segments of renders that were never continued.
 
     Args:
-        parts: folder given to `open_kept`.
+        parts: as for `open_store`.
         older_than_s: since their last change.
         now_s: time of day, seconds since 1970.
     """
@@ -185,6 +185,6 @@ def sweep_old(parts: Path, *, older_than_s: float, now_s: float) -> None:
         for folder in list(parts.iterdir()):
             newest = max((path.stat().st_mtime for path in folder.iterdir()), default=0.0)
             if now_s - newest > older_than_s:
-                with suppress(VastError), locks.hold(folder / LOCK, named=False, keep=False):
+                with suppress(VastError), locks.hold(folder / LOCK, record_owner=False, keep_file=False):
                     shutil.rmtree(folder, ignore_errors=True)
                 _remove_if_empty(folder)

@@ -1,4 +1,4 @@
-"""What a video was made from: a JSON file beside it and tags inside it. Every output says that it is synthetic."""
+"""What a video was made from: a JSON file beside it and tags in its container. Every output is marked as synthetic."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ FORMAT_VERSION = 1
 
 def tags(avatar: str, *, fingerprint: str | None = None) -> dict[str, str]:
     """Metadata tags of a video's container."""
-    said = {"comment": f"synthetic video made by vast {__version__}, avatar {avatar}", "synthetic": "true"}
-    return said if fingerprint is None else said | {"fingerprint": fingerprint}
+    marks = {"comment": f"synthetic video made by vast {__version__}, avatar {avatar}", "synthetic": "true"}
+    return marks if fingerprint is None else marks | {"fingerprint": fingerprint}
 
 
 def path_of(video: Path) -> Path:
-    """Where the sidecar of `video` lies."""
+    """Path of the sidecar of `video`."""
     return video.with_name(video.name + ".json")
 
 
@@ -41,14 +41,14 @@ def document(
     Args:
         name: the video's final name, without its folder.
         sha256: hash of its bytes.
-        fingerprint: of the batch job that it is the result of.
+        fingerprint: of the batch job that made it.
         inputs: role -> name and SHA-256 of a file that went in.
         options: options that shaped the result.
         avatar_card: card of the avatar, for subject, licence and consent.
         n_frames: frames of the video.
-        n_samples: 16 kHz samples of its sound.
+        n_samples: 16 kHz samples of its audio.
         limited_share: share of frames the limiter touched.
-        warnings: what the user was told.
+        warnings: shown to the user.
     """
     return {
         "format": "vast.sidecar",

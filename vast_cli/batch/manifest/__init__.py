@@ -1,10 +1,22 @@
-"""Manifest -> jobs: one model, three syntaxes, every fault of the file told at once.
+"""Reads manifests: tables, JSON Lines, YAML or JSON become jobs, or all faults of the file are reported at once.
 
-Order of strength: `--set` > the job's own cell > command line > `defaults` > preset > `VAST_*` > built-in.
+Where a value comes from, strongest first: `--set`, the job's own cell, the command line, `defaults`, the preset,
+`VAST_*`, the built-in default.
 """
 
-from vast_cli.batch.manifest.json_schema import schema
-from vast_cli.batch.manifest.options import BUILT_IN, KEYS, OPTIONS, Options, check_options
-from vast_cli.batch.manifest.read import Manifest, apply, load
+from vast_cli.batch.manifest.json_schema import manifest_schema
+from vast_cli.batch.manifest.options import BUILT_IN, KEYS, OPTIONS, PRESET_OPTIONS, JobOptions, check_options
+from vast_cli.batch.manifest.read import Manifest, load_manifest, set_options
 
-__all__ = ["BUILT_IN", "KEYS", "OPTIONS", "Manifest", "Options", "apply", "check_options", "load", "schema"]
+__all__ = [
+    "BUILT_IN",
+    "KEYS",
+    "OPTIONS",
+    "PRESET_OPTIONS",
+    "JobOptions",
+    "Manifest",
+    "check_options",
+    "load_manifest",
+    "manifest_schema",
+    "set_options",
+]

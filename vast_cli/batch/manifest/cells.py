@@ -1,33 +1,34 @@
-"""Cells of a manifest and words of the command line to values: paths made whole, templates parsed, options checked."""
+"""Parses the cells of a manifest and the values of the command line: absolute paths, templates, checked options."""
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch.manifest import template
 from vast_cli.batch.manifest.ids import check_id
-from vast_cli.batch.manifest.options import FILES, OPTIONS, Tell, as_text, check_options, key_of
+from vast_cli.batch.manifest.options import FILES, OPTIONS, as_text, check_options, key_of
+from vast_cli.batch.manifest.output_template import parse_template
 from vast_cli.core.errors import VastError
+from vast_cli.pipeline.options import ReportFault
 
 Values = dict[str, Any]
 
 
-class Cleaner:
-    """Turns cells into values; templates are parsed once."""
+class CellParser:
+    """Turns cells into values; parses each template once."""
 
     def __init__(self) -> None:
-        self._template = functools.lru_cache(maxsize=None)(template.parse)
+        self._parse_template = functools.lru_cache(maxsize=None)(parse_template)
 
-    def __call__(self, cells: Mapping[str, Any], folder: Path, tell: Tell) -> Values:
-        """Values of `cells`; faults go to `tell` and are left out. Paths start at `folder`."""
+    def parse(self, cells: Mapping[str, Any], folder: Path, report_fault: ReportFault) -> Values:
+        """The values of `cells`, without those that are faults. Relative paths start at `folder`."""
         values: Values = {}
         options: dict[str, Any] = {}
         for key, cell in cells.items():
             try:
                 text = as_text(cell)
-                if text is None or key.startswith("?"):  # a column whose name is a fault already
+                if text is None or key.startswith("?"):  # the name of the column was reported already
                     continue
                 if key in OPTIONS:
                     options[key] = text
@@ -36,42 +37,53 @@ class Cleaner:
                 else:
                     values[key] = self._value(key, text, folder)
             except VastError as error:
-                tell(key, f"`{text}`: {error.message}" + (f"; {error.hint}" if "braces" in error.hint else ""))
+                report_fault(key, f"`{text}`: {error.message}" + (f"; {error.hint}" if "braces" in error.hint else ""))
             except ValueError as error:
-                tell(key, str(error))
+                report_fault(key, str(error))
         if options:
-            values |= check_options(options, tell)
+            values |= check_options(options, report_fault)
         if "prompt" in values and "style" in values:
-            tell("style", "`prompt` and `style` exclude each other")
+            report_fault("style", "`prompt` and `style` exclude each other")
         return values
 
     def _value(self, key: str, text: str, folder: Path) -> Any:
-        if key in FILES or (key == "avatar" and (has_separator(text) or text.endswith(".avatar"))):
+        if is_path(key, text):
             return os.path.join(folder, text)  # noqa: PTH118 - 100,000 of them
         if key == "output":
-            return self._template(text, folder)
+            return self._parse_template(text, folder)
         return check_id(text) if key == "id" else text
 
-    def strictly(self, cells: Mapping[str, Any], folder: Path, say: Any) -> Values:
-        """Values of what the command line or the environment says; the first fault is raised.
+    def parse_strictly(self, cells: Mapping[str, Any], folder: Path, label: Callable[[str], str]) -> Values:
+        """The values of a command line or of the environment; the first fault is raised.
+
+        Args:
+            cells: key -> value.
+            folder: where relative paths start.
+            label: what users call a key, for messages.
 
         Raises:
             VastError: `vast_option_invalid`.
         """
 
-        def tell(key: str, text: str) -> None:
-            raise VastError("vast_option_invalid", f"{say(key)}: {text}")
+        def raise_fault(key: str, text: str) -> None:
+            raise VastError("vast_option_invalid", f"{label(key)}: {text}")
 
         known: dict[str, Any] = {}
         for name, cell in cells.items():
             try:
                 known[key_of(name)] = cell
             except ValueError as error:
-                tell(name, str(error))
+                raise_fault(name, str(error))
         if known.get("id") is not None:
-            tell("id", "is the name of one job and cannot be set")
-        return self(known, folder, tell)
+            raise_fault("id", "is the name of one job and cannot be set")
+        return self.parse(known, folder, raise_fault)
+
+
+def is_path(key: str, text: str) -> bool:
+    """Whether the value of a key names a file; an avatar may be a name or a path."""
+    return key in FILES or (key == "avatar" and (has_separator(text) or text.endswith(".avatar")))
 
 
 def has_separator(text: str) -> bool:
+    """Whether a text is a path of more than one part."""
     return "/" in text or os.sep in text

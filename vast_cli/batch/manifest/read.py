@@ -1,4 +1,4 @@
-"""A manifest's bytes to its jobs: the syntax by its ending, then the layers of values, then jobs."""
+"""Loads a manifest: its syntax by the file's suffix, then its values from all sources, then its jobs."""
 
 import functools
 import hashlib
@@ -11,11 +11,11 @@ from typing import Any, TextIO
 
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import documents, tables
-from vast_cli.batch.manifest.cells import Cleaner
-from vast_cli.batch.manifest.faults import Faults
+from vast_cli.batch.manifest.cells import CellParser, Values
+from vast_cli.batch.manifest.faults import Faults, manifest_error
 from vast_cli.batch.manifest.options import ENVIRONMENT
-from vast_cli.batch.manifest.resolve import Entry, Source, make_jobs
-from vast_cli.batch.manifest.tables import Sheet
+from vast_cli.batch.manifest.resolve import ManifestEntry, ManifestSource, make_jobs
+from vast_cli.batch.manifest.tables import RawManifest
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import human_size, suggest
@@ -32,7 +32,8 @@ class Manifest:
         folder: where its relative paths start.
         jobs: in the manifest's order.
         sha256: of the file's bytes.
-        warnings: what its user should know.
+        warnings: for the user.
+        source: what the jobs are made from.
     """
 
     path: Path | None
@@ -40,10 +41,10 @@ class Manifest:
     jobs: tuple[Job, ...]
     sha256: str
     warnings: tuple[str, ...]
-    source: Source = field(repr=False, compare=False)
+    source: ManifestSource = field(repr=False, compare=False)
 
 
-def load(
+def load_manifest(
     path: Path | None,
     *,
     output: str | None = None,
@@ -70,36 +71,36 @@ def load(
         path = None
     here = Path.cwd()
     folder = here if path is None else path.absolute().parent
-    raw = _bytes(path, stdin)
+    content = _read_bytes(path, stdin)
     faults = Faults("column" if path is not None and path.suffix.lower() in (".csv", ".tsv") else "key")
-    sheet = _sheet(path, _decoded(raw, path), folder, faults)
+    raw = _parse(path, _decode(content, path), folder, faults)
 
-    given = {name: environment[variable] for name, variable in ENVIRONMENT.items() if environment.get(variable)}
-    clean = Cleaner()
-    layers = [("", clean.strictly(given, here, lambda key: f"`{ENVIRONMENT[key]}`"))]
-    if sheet.defaults is not None:
-        row = sheet.defaults
-        layers.append((row.where, clean(row.cells, folder, lambda k, text: faults.add(row.where, text, key=k))))
-    said = dict(command_line or {}) | ({} if output is None else {"output": output})
-    layers.append(("", clean.strictly(said, here, lambda key: f"`--{key.replace('_', '-')}`")))
-    entries = [
-        Entry(row.where, row.order, clean(row.cells, folder, functools.partial(_tell, faults, row.where, row.order)))
-        for row in sheet.rows
-    ]
-    source = Source(entries, layers, clean.strictly(overrides or {}, here, lambda key: f"`--set {key}`"), faults.noun)
-    if not entries and not faults:
-        faults.add("", "there is no job in it")
+    parser = CellParser()
+    defaults = _defaults(raw, folder, parser, faults)
+    options = dict(command_line or {}) | ({} if output is None else {"output": output})
+    source = ManifestSource(
+        noun=faults.noun,
+        layers=[
+            ("", _environment(environment, here, parser)),
+            *defaults,
+            ("", parser.parse_strictly(options, here, lambda key: f"`--{key.replace('_', '-')}`")),
+        ],
+        entries=_entries(raw, folder, parser, faults),
+        overrides=parser.parse_strictly(overrides or {}, here, _set_label),
+    )
+    if not source.entries and not faults:
+        faults.add("", "the manifest has no jobs")
     jobs, warnings = make_jobs(source, folder, path, faults)
-    return Manifest(path, folder, tuple(jobs), hashlib.sha256(raw).hexdigest(), (*sheet.warnings, *warnings), source)
+    return Manifest(path, folder, tuple(jobs), hashlib.sha256(content).hexdigest(), (*raw.warnings, *warnings), source)
 
 
-def apply(manifest: Manifest, settings: Mapping[str, Any], *, ids: Collection[str] | None = None) -> Manifest:
+def set_options(manifest: Manifest, settings: Mapping[str, Any], *, ids: Collection[str] | None = None) -> Manifest:
     """The manifest with `--set key=value` for some jobs (all, if `ids` is None); ids stay what they are.
 
     Raises:
-        VastError: `vast_option_invalid`; `vast_manifest_invalid` if the outputs of two jobs meet then.
+        VastError: `vast_option_invalid`; `vast_manifest_invalid` if two jobs have one output then.
     """
-    patch = Cleaner().strictly(settings, Path.cwd(), lambda key: f"`--set {key}`")
+    patch = CellParser().parse_strictly(settings, Path.cwd(), _set_label)
     known = {job.id for job in manifest.jobs}
     for name in ids or ():
         if name not in known:
@@ -114,38 +115,75 @@ def apply(manifest: Manifest, settings: Mapping[str, Any], *, ids: Collection[st
     return replace(manifest, jobs=tuple(jobs), warnings=tuple(dict.fromkeys((*manifest.warnings, *warnings))))
 
 
-def _bytes(path: Path | None, stdin: TextIO | None) -> bytes:
+def _environment(environment: Mapping[str, str], here: Path, parser: CellParser) -> Values:
+    cells = {name: environment[variable] for name, variable in ENVIRONMENT.items() if environment.get(variable)}
+    return parser.parse_strictly(cells, here, lambda key: f"`{ENVIRONMENT[key]}`")
+
+
+def _defaults(raw: RawManifest, folder: Path, parser: CellParser, faults: Faults) -> list[tuple[str, Values]]:
+    """The layer of the manifest's `defaults`, if it has any."""
+    row = raw.defaults
+    if row is None:
+        return []
+    report_fault = functools.partial(_add_fault, faults, row.where, 0)
+    return [(row.where, parser.parse(row.cells, folder, report_fault))]
+
+
+def _entries(raw: RawManifest, folder: Path, parser: CellParser, faults: Faults) -> list[ManifestEntry]:
+    return [
+        ManifestEntry(
+            row.where,
+            row.order,
+            parser.parse(row.cells, folder, functools.partial(_add_fault, faults, row.where, row.order)),
+        )
+        for row in raw.rows
+    ]
+
+
+def _add_fault(faults: Faults, where: str, order: int, key: str, text: str) -> None:
+    faults.add(where, text, key=key, order=order)
+
+
+def _set_label(key: str) -> str:
+    return f"`--set {key}`"
+
+
+# --- syntax ---------------------------------------------------------------------------------------------------------
+
+
+def _read_bytes(path: Path | None, stdin: TextIO | None) -> bytes:
     if path is None:
         stream = stdin or sys.stdin
-        raw = getattr(stream, "buffer", stream).read(MAX_BYTES + 1)
-        raw = raw.encode() if isinstance(raw, str) else raw
+        content = getattr(stream, "buffer", stream).read(MAX_BYTES + 1)
+        content = content.encode() if isinstance(content, str) else content
     else:
         files.check_input(path)
         try:
             with path.open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
+                content = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise VastError("vast_input_unreadable", f"`{path}` cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise _invalid(path, f"more than {human_size(MAX_BYTES)}; make several manifests")
-    return bytes(raw)
+    if len(content) > MAX_BYTES:
+        raise manifest_error(path, f"more than {human_size(MAX_BYTES)}; make several manifests")
+    return bytes(content)
 
 
-def _decoded(raw: bytes, path: Path | None) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise _invalid(path, "the text is UTF-16; save it as UTF-8 (in Excel: `CSV UTF-8`)")
+def _decode(content: bytes, path: Path | None) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise manifest_error(path, "the text is UTF-16; save it as UTF-8 (in Excel: `CSV UTF-8`)")
     try:
-        text = raw.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise _invalid(path, f"line {line} is not UTF-8; save the file as UTF-8 (in Excel: `CSV UTF-8`)") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"line {line} is not UTF-8; save the file as UTF-8 (in Excel: `CSV UTF-8`)"
+        raise manifest_error(path, message) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise _invalid(path, f"line {line} holds a NUL byte; this is no text file")
+        raise manifest_error(path, f"line {line} holds a NUL byte; this is not a text file")
     return text
 
 
-def _sheet(path: Path | None, text: str, folder: Path, faults: Faults) -> Sheet:
+def _parse(path: Path | None, text: str, folder: Path, faults: Faults) -> RawManifest:
     suffix = ".jsonl" if path is None else path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         return tables.read_csv(text, faults, delimiter="\t" if suffix == ".tsv" else None)
@@ -153,12 +191,6 @@ def _sheet(path: Path | None, text: str, folder: Path, faults: Faults) -> Sheet:
         return tables.read_json_lines(text, faults)
     if suffix in (".yaml", ".yml", ".json"):
         return documents.read_document(text, folder, faults, is_json=suffix == ".json")
-    raise _invalid(path, f"`{suffix}` is no manifest; there are .csv, .tsv, .jsonl, .ndjson, .yaml, .yml and .json")
-
-
-def _invalid(path: Path | None, text: str) -> VastError:
-    return VastError("vast_manifest_invalid", text, where="standard input" if path is None else str(path))
-
-
-def _tell(faults: Faults, where: str, order: int, key: str, text: str) -> None:
-    faults.add(where, text, key=key, order=order)
+    raise manifest_error(
+        path, f"`{suffix}` is not a format of manifests; use .csv, .tsv, .jsonl, .ndjson, .yaml, .yml or .json"
+    )

@@ -1,4 +1,4 @@
-"""Values to jobs: which layer holds, what each job is called, where its output goes."""
+"""Makes jobs from the values of a manifest: merges the layers, names the jobs, and fills in their outputs."""
 
 import functools
 import hashlib
@@ -11,24 +11,25 @@ from datetime import datetime
 from pathlib import Path
 
 from vast_cli.batch.job import Job
-from vast_cli.batch.manifest import template
+from vast_cli.batch.manifest import output_template
 from vast_cli.batch.manifest.cells import Values, has_separator
 from vast_cli.batch.manifest.faults import Faults
-from vast_cli.batch.manifest.ids import derive
-from vast_cli.batch.manifest.options import BUILT_IN, OPTIONS, as_text, check_options
-from vast_cli.batch.manifest.template import Template
-from vast_cli.core.errors import KINDS, VastError
+from vast_cli.batch.manifest.ids import derive_ids
+from vast_cli.batch.manifest.options import BUILT_IN, OPTIONS, PRESET_OPTIONS, as_text, check_options
+from vast_cli.batch.manifest.output_template import FieldValue, OutputTemplate
+from vast_cli.core.errors import ERROR_KINDS, VastError
+from vast_cli.pipeline.options import MachineOptions
 from vast_cli.pipeline.publish import rejected_path
 from vast_cli.store import presets
 
 AVATAR, PRESET = "obama", "standard"  # as `vast render`
-PRESET_MACHINE = ("device", "dtype", "threads")  # a preset may set them, for `vast render`
-CHANGING = {"index": "a job's place", "total": "the number of jobs", "date": "the day"}
+# fields of templates whose values change with the manifest or the day
+UNSTABLE_FIELDS = {"index": "a job's position", "total": "the number of jobs", "date": "the day"}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A job as it is written, its cells turned into values."""
+class ManifestEntry:
+    """A job as it is written, with its cells parsed into values."""
 
     where: str
     order: int
@@ -36,17 +37,75 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What jobs are made from; kept so that `apply` can make them again."""
+class ManifestSource:
+    """What jobs are made from; kept so that they can be made again with changes.
 
-    entries: list[Entry]
-    layers: list[tuple[str, Values]]  # weak to strong: environment, defaults, command line
+    Attributes:
+        entries: of the manifest, in its order.
+        layers: place and values, from weak to strong: environment, defaults, command line.
+        overrides: `--set`.
+        noun: what a key of the manifest is called.
+    """
+
+    entries: list[ManifestEntry]
+    layers: list[tuple[str, Values]]
     overrides: Values
     noun: str
 
 
-def _over(*layers: Values) -> Values:
-    """Layers from weak to strong; who names a prompt wants no weaker style, and the other way round."""
+@dataclass
+class _Draft:
+    """A job in the making.
+
+    Attributes:
+        entry: the job as it is written.
+        values: of all layers and `--set`.
+        naming_values: without `--set`, which does not rename jobs.
+    """
+
+    entry: ManifestEntry
+    values: Values
+    naming_values: Values
+
+
+def make_jobs(
+    source: ManifestSource,
+    folder: Path,
+    path: Path | None,
+    faults: Faults,
+    *,
+    patches: Mapping[str, Values] | None = None,
+) -> tuple[list[Job], list[str]]:
+    """The jobs of all entries, and warnings.
+
+    Args:
+        source: of the manifest.
+        folder: where its relative paths start.
+        path: of the manifest; None for standard input.
+        faults: of the manifest so far.
+        patches: further values of single jobs, by id, stronger than all others.
+
+    Raises:
+        VastError: `vast_manifest_invalid` with every fault; `vast_option_invalid`, `vast_preset_unknown` for a preset
+            that the command line or the environment names.
+    """
+    warnings: list[str] = []
+    base = _BaseValues(source, folder, faults, warnings)
+    drafts = _drafts(source, base, faults)
+    ids = _ids(drafts, faults)
+    if patches:
+        for draft, job_id in zip(drafts, ids, strict=True):
+            _patch(draft, base, source.overrides, patches.get(job_id))
+    jobs = _with_outputs(drafts, ids, folder, faults, warnings)
+    faults.check(path)
+    return jobs, list(dict.fromkeys(warnings))
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def _merge(*layers: Values) -> Values:
+    """Layers merged from weak to strong. A prompt replaces a weaker style, and a style a weaker prompt."""
     merged: Values = {}
     for layer in layers:
         if "prompt" in layer:
@@ -57,169 +116,168 @@ def _over(*layers: Values) -> Values:
     return merged
 
 
-class _Base:
-    """What holds where a job says nothing, for each preset."""
+class _BaseValues:
+    """The values of jobs that set nothing themselves, for each preset."""
 
-    def __init__(self, source: Source, folder: Path, faults: Faults, warnings: list[str]) -> None:
+    def __init__(self, source: ManifestSource, folder: Path, faults: Faults, warnings: list[str]) -> None:
         self._source, self._faults, self._warnings = source, faults, warnings
-        self._built_in = dict(BUILT_IN) | {"avatar": AVATAR, "output": template.parse(template.DEFAULT, folder)}
-        self._known: dict[str, Values] = {}
-        self._wrong: dict[str, VastError] = {}
+        default_output = output_template.parse_template(output_template.DEFAULT, folder)
+        self._built_in = dict(BUILT_IN) | {"avatar": AVATAR, "output": default_output}
+        self._values: dict[str, Values] = {}
+        self._errors: dict[str, VastError] = {}
         self.preset, self._where = PRESET, ""
         for where, layer in source.layers:
             if "preset" in layer:
                 self.preset, self._where = layer["preset"], where
 
-    def of(self, own: str | None, where: str, order: int) -> Values:
+    def of_preset(self, own: str | None, where: str, order: int) -> Values:
         """Values under the preset `own`, or under that of all jobs.
 
         Raises:
             VastError: the preset that the command line or the environment names is not usable.
         """
         name = own or self.preset
-        if name not in self._known:
-            try:
-                self._known[name] = self._merged(name)
-            except VastError as wrong:  # the rest of its jobs is looked at all the same
-                self._wrong[name] = wrong
-                self._known[name] = _over(
-                    self._built_in, *(layer for _, layer in self._source.layers), {"preset": name}
-                )
-        error = self._wrong.get(name)
+        if name not in self._values:
+            self._load(name)
+        error = self._errors.get(name)
         if error is not None:
             place = where if own else self._where
             if not place:
                 raise error
-            hint = f"; {error.hint}" if error.hint != KINDS[error.code].hint else ""
+            hint = f"; {error.hint}" if error.hint != ERROR_KINDS[error.code].hint else ""
             self._faults.add(place, f"{error.message}{hint}", key="preset", order=order)
-        return self._known[name]
+        return self._values[name]
+
+    def _load(self, name: str) -> None:
+        try:
+            self._values[name] = self._merged(name)
+        except VastError as error:  # the other values of its jobs are checked all the same
+            self._errors[name] = error
+            layers = [layer for _, layer in self._source.layers]
+            self._values[name] = _merge(self._built_in, *layers, {"preset": name})
 
     def _merged(self, name: str) -> Values:
-        values = presets.load(name, [*OPTIONS, *PRESET_MACHINE])
-        for key in PRESET_MACHINE:
+        values = presets.load(name, PRESET_OPTIONS)
+        for key in MachineOptions.model_fields:
             if values.pop(key, None) is not None:
                 self._warnings.append(f"preset `{name}`: `{key}` is taken from the command line only")
 
-        def tell(key: str, text: str) -> None:
+        def raise_fault(key: str, text: str) -> None:
             raise VastError("vast_option_invalid", f"preset `{name}`, {key}: {text}")
 
         texts = {key: text for key, value in values.items() if (text := as_text(value)) is not None}
         environment, *others = [layer for _, layer in self._source.layers]
-        return _over(self._built_in, environment, check_options(texts, tell), *others) | {"preset": name}
+        return _merge(self._built_in, environment, check_options(texts, raise_fault), *others) | {"preset": name}
 
 
-def make_jobs(
-    source: Source,
-    folder: Path,
-    path: Path | None,
-    faults: Faults,
-    *,
-    patches: Mapping[str, Values] | None = None,
-) -> tuple[list[Job], list[str]]:
-    """Jobs of all entries, or every fault."""
-    warnings: list[str] = []
-    base = _Base(source, folder, faults, warnings)
-    drafts: list[tuple[Entry, Values, Values]] = []  # with the values it is named by
-    silent: list[Entry] = []
+def _drafts(source: ManifestSource, base: _BaseValues, faults: Faults) -> list[_Draft]:
+    """A draft of each entry with audio; the others are faults."""
+    drafts: list[_Draft] = []
+    without_audio: list[ManifestEntry] = []
     for entry in source.entries:
         if "preset" in source.overrides:
-            weak = base.of(source.overrides["preset"], "", 0)
+            weak = base.of_preset(source.overrides["preset"], "", 0)
         else:
-            weak = base.of(entry.values.get("preset"), entry.where, entry.order)
-        plain = _over(weak, entry.values)
-        if "audio" in plain or "audio" in source.overrides:
-            drafts.append((entry, _over(plain, source.overrides), plain))
+            weak = base.of_preset(entry.values.get("preset"), entry.where, entry.order)
+        values = _merge(weak, entry.values)
+        if "audio" in values or "audio" in source.overrides:
+            drafts.append(_Draft(entry, _merge(values, source.overrides), values))
         else:
-            silent.append(entry)
-    if len(silent) == len(source.entries) > 1:
+            without_audio.append(entry)
+    if len(without_audio) == len(source.entries) > 1:
         faults.add("", "is missing in all jobs", key="audio")
     else:
-        for entry in silent:
+        for entry in without_audio:
             faults.add(entry.where, "is missing", key="audio", order=entry.order)
-    ids = _ids(drafts, faults)
-    if patches:
-        drafts = [
-            (entry, _patched(base, entry, values, source.overrides, patches.get(name)), plain)
-            for (entry, values, plain), name in zip(drafts, ids, strict=True)
-        ]
-    jobs = _outputs([(entry, values) for entry, values, _ in drafts], ids, folder, faults, warnings)
-    faults.check(path)
-    return jobs, list(dict.fromkeys(warnings))
+    return drafts
 
 
-def _patched(base: _Base, entry: Entry, values: Values, overrides: Values, patch: Values | None) -> Values:
+def _patch(draft: _Draft, base: _BaseValues, overrides: Values, patch: Values | None) -> None:
     if not patch:
-        return values
+        return
     if "preset" in patch:
-        values = _over(base.of(patch["preset"], "", 0), entry.values, overrides)
-    return _over(values, patch)
+        draft.values = _merge(base.of_preset(patch["preset"], "", 0), draft.entry.values, overrides)
+    draft.values = _merge(draft.values, patch)
 
 
-def _ids(drafts: list[tuple[Entry, Values, Values]], faults: Faults) -> list[str]:
-    """Given ids, checked to differ; and derived ones. `--set` does not rename jobs."""
-    seen: dict[str, str] = {}
-    for entry, values, _ in drafts:
-        name = values.get("id")
-        if name is None:
+# --- ids ------------------------------------------------------------------------------------------------------------
+
+
+def _ids(drafts: list[_Draft], faults: Faults) -> list[str]:
+    """The id of each job: its own, which no other job may have, or a derived one."""
+    places: dict[str, str] = {}
+    for draft in drafts:
+        job_id = draft.values.get("id")
+        if job_id is None:
             continue
-        if name.casefold() in seen:
-            faults.add(entry.where, f"`{name}` is the id of {seen[name.casefold()]} too", key="id", order=entry.order)
-        seen.setdefault(name.casefold(), entry.where)
-    nameless = [
-        [_stem(plain.get("audio")), _stem(plain.get("prompt") or plain.get("style")), _stem(plain["avatar"])]
-        for _, values, plain in drafts
-        if "id" not in values
-    ]
-    derived = iter(derive(nameless, seen))
-    return [values["id"] if "id" in values else next(derived) for _, values, _ in drafts]
+        entry, key = draft.entry, job_id.casefold()
+        if key in places:
+            faults.add(entry.where, f"`{job_id}` is the id of {places[key]} too", key="id", order=entry.order)
+        places.setdefault(key, entry.where)
+    stems = [_naming_stems(draft.naming_values) for draft in drafts if "id" not in draft.values]
+    derived = iter(derive_ids(stems, places))
+    return [draft.values["id"] if "id" in draft.values else next(derived) for draft in drafts]
+
+
+def _naming_stems(values: Values) -> list[str]:
+    return [_stem(values.get("audio")), _stem(values.get("prompt") or values.get("style")), _stem(values["avatar"])]
 
 
 def _stem(path: str | None) -> str:
     return "" if path is None else os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122
 
 
-def _outputs(
-    drafts: list[tuple[Entry, Values]], ids: list[str], folder: Path, faults: Faults, warnings: list[str]
-) -> list[Job]:
-    """Jobs with their outputs; two of one name are a fault, as is one that is an input."""
+# --- outputs --------------------------------------------------------------------------------------------------------
+
+
+def _with_outputs(drafts: list[_Draft], ids: list[str], folder: Path, faults: Faults, warnings: list[str]) -> list[Job]:
+    """Jobs with their outputs. An output that two jobs share, or that is an input, is a fault."""
     now = datetime.now().astimezone()
-    places = _Places()
+    keys = _PathKeys()
     jobs: list[Job] = []
-    taken: dict[str, tuple[str, str]] = {}  # where, id
+    taken: dict[str, tuple[str, str]] = {}  # key of an output -> place and id of the first job that has it
     orders: list[int] = []
-    for index, ((entry, values), name) in enumerate(zip(drafts, ids, strict=True), start=1):
-        pattern: Template = values["output"]
-        for used in pattern.fields & CHANGING.keys():
+    for index, (draft, job_id) in enumerate(zip(drafts, ids, strict=True), start=1):
+        entry, template = draft.entry, draft.values["output"]
+        for used in template.fields & UNSTABLE_FIELDS.keys():
             warnings.append(
-                f"`{pattern.text}`: `{{{used}}}` is {CHANGING[used]}; a changed manifest will not find outputs again"
+                f"`{template.text}`: `{{{used}}}` is {UNSTABLE_FIELDS[used]}; "
+                "after a change of the manifest, finished outputs will not be found"
             )
-        job = _job(entry, values, name, index)
+        job = _job(draft, job_id, index)
         try:
-            output = pattern.fill(_fields(job, values, pattern, len(drafts), now, folder))
+            output = template.fill(_field_values(job, template, len(drafts), now, folder))
         except VastError as error:
             hint = f"; {error.hint}" if error.hint.startswith("`{") else ""
-            faults.add(entry.where, f"`{pattern.text}`: {error.message}{hint}", key="output", order=entry.order)
+            faults.add(entry.where, f"`{template.text}`: {error.message}{hint}", key="output", order=entry.order)
             continue
-        key = places.key(str(output))
-        if key in taken and taken[key][1].casefold() != name.casefold():  # else the id was told already
+        key = keys.key(str(output))
+        if key in taken and taken[key][1].casefold() != job_id.casefold():  # equal ids were reported already
             faults.add(entry.where, f"`{output}` is the output of {taken[key][0]} too", key="output", order=entry.order)
-        taken.setdefault(key, (entry.where, name))
+        taken.setdefault(key, (entry.where, job_id))
         jobs.append(replace(job, output=output))
         orders.append(entry.order)
+    places = {key: where for key, (where, _) in taken.items()}
     for job, order in zip(jobs, orders, strict=True):
-        for role, source in job.inputs.items():
-            other = taken.get(places.key(str(source)))
-            if other is not None:
-                faults.add(job.where, f"`{source}` is the output of {other[0]}", key=role, order=order)
-        rejected = rejected_path(job.output)
-        if other := taken.get(places.key(str(rejected))):
-            text = f"below a gate it would be named `{rejected.name}`, the output of {other[0]}"
-            faults.add(job.where, text, key="output", order=order)
+        _check_collisions(job, order, places, keys, faults)
     return jobs
 
 
-class _Places:
-    """Where paths lead, links followed, whatever the case of letters."""
+def _check_collisions(job: Job, order: int, places: Mapping[str, str], keys: "_PathKeys", faults: Faults) -> None:
+    """Report inputs, and the name of a rejected result, that are the output of any job."""
+    for role, source in job.inputs.items():
+        other = places.get(keys.key(str(source)))
+        if other is not None:
+            faults.add(job.where, f"`{source}` is the output of {other}", key=role, order=order)
+    rejected = rejected_path(job.output)
+    other = places.get(keys.key(str(rejected)))
+    if other is not None:
+        text = f"below a gate it would be named `{rejected.name}`, the output of {other}"
+        faults.add(job.where, text, key="output", order=order)
+
+
+class _PathKeys:
+    """Keys of paths that follow links and ignore case."""
 
     def __init__(self) -> None:
         self._real = functools.lru_cache(maxsize=None)(os.path.realpath)
@@ -231,11 +289,12 @@ class _Places:
         return (text if text.isascii() else unicodedata.normalize("NFC", text)).casefold()
 
 
-def _job(entry: Entry, values: Values, name: str, index: int) -> Job:
+def _job(draft: _Draft, job_id: str, index: int) -> Job:
+    values = draft.values
     return Job(
-        id=name,
+        id=job_id,
         index=index,
-        where=entry.where,
+        where=draft.entry.where,
         audio=Path(values["audio"]),
         avatar=values["avatar"],
         output=Path(),
@@ -247,27 +306,32 @@ def _job(entry: Entry, values: Values, name: str, index: int) -> Job:
     )
 
 
-def _fields(
-    job: Job, values: Values, pattern: Template, total: int, now: datetime, folder: Path
-) -> dict[str, template.Value]:
-    """What a template may hold, of this job."""
-    found: dict[str, template.Value] = dict(job.extra)
-    found |= {
-        "id": job.id, "index": job.index, "total": total, "audio": job.audio.stem, "preset": job.preset,
-        "prompt": job.prompt.stem if job.prompt else None, "style": job.style.stem if job.style else None,
-        "avatar": _stem(job.avatar) if has_separator(job.avatar) else job.avatar, "seed": values["seed"],
-        "date": now, "ext": "mp4",
-    }  # fmt: skip
-    if "hash" in pattern.fields:
-        found["hash"] = identity(job, folder)
-    return found
+def _field_values(job: Job, template: OutputTemplate, total: int, now: datetime, folder: Path) -> dict[str, FieldValue]:
+    """The values of this job for the fields of templates."""
+    values: dict[str, FieldValue] = dict(job.extra)
+    values |= {
+        "id": job.id,
+        "index": job.index,
+        "total": total,
+        "audio": job.audio.stem,
+        "preset": job.preset,
+        "prompt": job.prompt.stem if job.prompt else None,
+        "style": job.style.stem if job.style else None,
+        "avatar": _stem(job.avatar) if has_separator(job.avatar) else job.avatar,
+        "seed": job.options["seed"],
+        "date": now,
+        "ext": "mp4",
+    }
+    if "hash" in template.fields:
+        values["hash"] = settings_hash(job, folder)
+    return values
 
 
-def identity(job: Job, folder: Path) -> str:
+def settings_hash(job: Job, folder: Path) -> str:
     """SHA-256 of a job's own settings and paths, relative to the manifest: `{hash}` in an output's name.
 
-    It is not the fingerprint, which needs the contents of all files; it changes when the manifest says something else,
-    and neither when the manifest is sorted nor when its folder moves.
+    It is not the fingerprint, which needs the contents of all files. It changes when the manifest says something else,
+    but neither when the manifest is sorted nor when its folder moves.
     """
     paths = {role: os.path.relpath(path, folder) for role, path in job.inputs.items()}
     avatar = os.path.relpath(job.avatar, folder) if has_separator(job.avatar) else job.avatar

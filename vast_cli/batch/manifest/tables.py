@@ -1,4 +1,4 @@
-"""Manifests of one job a row: CSV as spreadsheets write it, and JSON Lines."""
+"""Reads manifests with one job per row: CSV as spreadsheets write it, and JSON Lines."""
 
 import csv
 import io
@@ -16,8 +16,8 @@ MAX_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
-class Row:
-    """A job as it is written: where, and its cells as text or lists, keys in our spelling."""
+class RawRow:
+    """A job as it is written: its place, and its cells as text or lists under known keys."""
 
     where: str
     order: int
@@ -25,15 +25,15 @@ class Row:
 
 
 @dataclass
-class Sheet:
-    """All that a manifest says, before anything is checked but its form."""
+class RawManifest:
+    """A manifest of which only the syntax was checked."""
 
-    rows: list[Row] = field(default_factory=list)
-    defaults: Row | None = None
+    rows: list[RawRow] = field(default_factory=list)
+    defaults: RawRow | None = None
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, row: Row, faults: Faults) -> bool:
-        """Take a row; gives whether there may be another."""
+    def add(self, row: RawRow, faults: Faults) -> bool:
+        """Add a row; returns False if there are too many."""
         if len(self.rows) >= MAX_JOBS:
             faults.add(row.where, f"more than {MAX_JOBS:,} jobs; make several manifests", order=row.order)
             return False
@@ -41,40 +41,42 @@ class Sheet:
         return True
 
 
-def read_csv(text: str, faults: Faults, *, delimiter: str | None = None) -> Sheet:
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def read_csv(text: str, faults: Faults, *, delimiter: str | None = None) -> RawManifest:
     """A table with a header. Rows are numbered as a spreadsheet shows them: the header is row 1.
 
     Args:
-        delimiter: found in the header if not given; Excel's first line `sep=;` names it too.
+        text: of the file.
+        faults: collects what is wrong.
+        delimiter: guessed from the header if not given; Excel's first line `sep=;` may name it too.
     """
     excel = re.match(r"sep=(.)(\r\n|\r|\n)", text, re.IGNORECASE)
     if excel:
         delimiter, text = excel[1], text[excel.end() :]  # spreadsheets do not count this line
-    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    records = _records(text, delimiter or _delimiter(head), faults)
-    columns = _header(next(records, []), faults)
-    sheet = Sheet()
+    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    records = _records(text, delimiter or _guess_delimiter(header), faults)
+    columns = _columns(next(records, []), faults)
+    raw = RawManifest()
     for number, cells in enumerate(records, start=2):
         if not any(cell and not cell.isspace() for cell in cells):
             continue
         where = f"row {number}"
         if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
-            faults.add(
-                where,
-                f"{len(cells)} cells, but {len(columns)} columns; quote cells that hold a separator",
-                order=number,
-            )
+            message = f"{len(cells)} cells, but {len(columns)} columns; quote cells that hold a separator"
+            faults.add(where, message, order=number)
         for name, cell in zip(columns, cells, strict=False):
             if name is None and cell.strip():
-                faults.add(where, f"`{cell.strip()[:60]}` stands in a column without a name", order=number)
-        given = {name: cell for name, cell in zip(columns, cells, strict=False) if name and cell}
-        if not sheet.add(Row(where, number, given), faults):
+                faults.add(where, f"`{cell.strip()[:60]}` is in a column without a name", order=number)
+        named = {name: cell for name, cell in zip(columns, cells, strict=False) if name and cell}
+        if not raw.add(RawRow(where, number, named), faults):
             break
-    return sheet
+    return raw
 
 
 def _records(text: str, delimiter: str, faults: Faults) -> Iterator[list[str]]:
-    # strict: else a quote that is never closed swallows the rest of the file
+    # strict: otherwise an unclosed quote swallows the rest of the file
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 1
     while True:
@@ -89,33 +91,37 @@ def _records(text: str, delimiter: str, faults: Faults) -> Iterator[list[str]]:
         number += 1
 
 
-def _delimiter(head: str) -> str:
-    bare = "".join(head.split('"')[::2])  # outside of quotes
-    return max(",;\t", key=bare.count)
+def _guess_delimiter(header: str) -> str:
+    unquoted = "".join(header.split('"')[::2])
+    return max(",;\t", key=unquoted.count)
 
 
-def _header(cells: list[str], faults: Faults) -> list[str | None]:
+def _columns(cells: list[str], faults: Faults) -> list[str | None]:
+    """The key of each column; None for one without a name, `?N` for one with an unknown name."""
     columns: list[str | None] = []
     if len(cells) > MAX_COLUMNS:
         faults.add("", f"{len(cells):,} columns; {MAX_COLUMNS:,} at most", order=1)
         return []
-    for place, cell in enumerate(cells, start=1):
+    for number, cell in enumerate(cells, start=1):
         name: str | None = None
         if cell.strip():
             try:
                 name = key_of(cell)
             except ValueError as error:
                 faults.add("", str(error), key=f"`{cell.strip()[:60]}`", order=1)
-                name = f"?{place}"
+                name = f"?{number}"
             if name in columns:
-                faults.add("", "stands in the header twice", key=f"`{cell.strip()}`", order=1)
+                faults.add("", "is in the header twice", key=f"`{cell.strip()}`", order=1)
         columns.append(name)
     return columns
 
 
-def read_json_lines(text: str, faults: Faults) -> Sheet:
-    """A JSON object a line; empty lines are passed over."""
-    sheet = Sheet()
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def read_json_lines(text: str, faults: Faults) -> RawManifest:
+    """One JSON object per line; empty lines are skipped."""
+    raw = RawManifest()
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -126,14 +132,14 @@ def read_json_lines(text: str, faults: Faults) -> Sheet:
             faults.add(where, str(error), order=number)
             continue
         if not isinstance(value, dict):
-            faults.add(where, "no JSON object (`{...}`)", order=number)
-        elif not sheet.add(Row(where, number, keyed(value, where, number, faults)), faults):
+            faults.add(where, "not a JSON object (`{...}`)", order=number)
+        elif not raw.add(RawRow(where, number, with_known_keys(value, where, number, faults)), faults):
             break
-    return sheet
+    return raw
 
 
 def read_json(text: str) -> Any:
-    """JSON with numbers as the text they were written as; a key given twice is a fault.
+    """JSON with numbers as the text they were written as; a repeated key is a fault.
 
     Raises:
         ValueError: what is wrong with it.
@@ -142,7 +148,7 @@ def read_json(text: str) -> Any:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if "\n" in text.strip() else ""
-        raise ValueError(f"no valid JSON: {error.msg} ({line}column {error.colno})") from error
+        raise ValueError(f"invalid JSON: {error.msg} ({line}column {error.colno})") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -151,22 +157,25 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key `{twice[:60]}` is given twice")
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key `{repeated[:60]}` is given twice")
     return table
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(f"`{text}` is no number in JSON")
+def _reject_constant(text: str) -> Any:
+    raise ValueError(f"`{text}` is not a number in JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_no_number)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_reject_constant)
 
 
-def keyed(
+# --- tables of any syntax -------------------------------------------------------------------------------------------
+
+
+def with_known_keys(
     table: dict[str, Any], where: str, order: int, faults: Faults, keys: tuple[str, ...] = KEYS
 ) -> dict[str, Any]:
-    """The table with keys in our spelling; unknown ones are faults."""
+    """The table with `_` in its keys; unknown and repeated keys are faults."""
     cells: dict[str, Any] = {}
     for name, value in table.items():
         try:
@@ -180,19 +189,19 @@ def keyed(
     return cells
 
 
-def tables_of(name: str, value: Any, faults: Faults) -> list[tuple[dict[str, Any], str, int]]:
-    """The tables of a list, with where each is and its order."""
+def list_tables(name: str, value: Any, faults: Faults) -> list[tuple[dict[str, Any], str, int]]:
+    """The tables of a list, each with its place and its order."""
     if value is None:
         return []
     if not isinstance(value, list):
         faults.add(name, "must be a list of tables")
         return []
-    found = []
-    for k, table in enumerate(value):
-        label = f"{name}[{k}]"
+    tables = []
+    for index, table in enumerate(value):
+        label = f"{name}[{index}]"
         if not isinstance(table, dict):
-            faults.add(label, "must be a table", order=k)
+            faults.add(label, "must be a table", order=index)
             continue
-        line = getattr(table, "line", 0)  # YAML knows
-        found.append((table, f"{label} (line {line})" if line else label, line or k))
-    return found
+        line = getattr(table, "line", 0)  # only YAML tables know it
+        tables.append((table, f"{label} (line {line})" if line else label, line or index))
+    return tables
