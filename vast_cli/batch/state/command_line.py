@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch.manifest.cells import has_separator
-from vast_cli.batch.manifest.options import FILES, as_text
+from vast_cli.batch.manifest.cells import has_separator, is_path
+from vast_cli.batch.manifest.options import as_text
 from vast_cli.batch.state.journal_lines import read_journal
 from vast_cli.batch.state.journal_replay import find_journals
 
@@ -113,11 +113,8 @@ def _absolute(cells: Mapping[str, Any], base: Path) -> dict[str, Any]:
     return {key: os.path.normpath(base / value) if _is_path(key, value) else value for key, value in cells.items()}
 
 
-def _is_path(key: str, text: Any) -> bool:
-    if not isinstance(text, str):
-        return False
-    key = key.strip().replace("-", "_")
-    return key in FILES or (key == "avatar" and (has_separator(text) or text.endswith(".avatar")))
+def _is_path(key: str, value: Any) -> bool:
+    return isinstance(value, str) and is_path(key.strip().replace("-", "_"), value)
 
 
 def _escape_braces(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli.batch.job import Job
-from vast_cli.batch.manifest import Manifest, load
+from vast_cli.batch.manifest import Manifest, load_manifest
 from vast_cli.batch.planning import shards
 from vast_cli.batch.planning.shards import Shard
 from vast_cli.batch.state.command_line import CommandLine, last_command_line
@@ -78,7 +78,7 @@ def open_batch(
     command_line = CommandLine.of(base, output=output, options=options or {}, overrides=overrides or {})
     if reuse_options:
         command_line = command_line.completed_by(last_command_line(folder))
-    manifest = load(
+    manifest = load_manifest(
         path,
         output=command_line.output_template(base),
         command_line=command_line.absolute_options(base),

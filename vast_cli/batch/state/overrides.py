@@ -11,7 +11,7 @@ from typing import Any
 
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import Manifest
-from vast_cli.batch.manifest.cells import Cleaner, Values
+from vast_cli.batch.manifest.cells import CellParser, Values
 from vast_cli.batch.manifest.faults import Faults
 from vast_cli.batch.manifest.options import FILES, key_of
 from vast_cli.batch.manifest.resolve import make_jobs
@@ -66,7 +66,7 @@ def apply_overrides(manifest: Manifest, overrides: JobOverrides, *, fixed: Colle
             if key not in fixed and override["instead_of"] == _manifest_value(job, key, manifest.folder)
         }
         if cells:
-            patches[job.id] = Cleaner().strictly(cells, manifest.folder, _label)
+            patches[job.id] = CellParser().parse_strictly(cells, manifest.folder, _label)
     if not patches:
         return manifest
     faults = Faults(manifest.source.noun)
@@ -86,7 +86,7 @@ def record_overrides(folder: Path, manifest: Manifest, ids: Collection[str], cel
     Raises:
         VastError: `vast_option_invalid`; `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed`.
     """
-    Cleaner().strictly(cells, Path.cwd(), _label)
+    CellParser().parse_strictly(cells, Path.cwd(), _label)
     texts = {key_of(name): text for name, text in cells.items()}
     for role in texts.keys() & set(FILES):
         texts[role] = relative_path(Path(texts[role]).absolute(), manifest.folder)
