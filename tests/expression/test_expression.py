@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from vast_cli import records
 from vast_cli.core.errors import VastError
 from vast_cli.expression import ExpressionModel, load_expression_model, predict
-from vast_cli.expression.hybrid import FORMAT, PART, VERSION, HybridDecoder
+from vast_cli.expression.hybrid import HybridDecoder
 from vast_cli.expression.nonautoregressive import SILENCE, ExpressionConfig, speech_input
 from vast_cli.records import Posteriorgram
+from vast_cli.store.weights import DECODER, STYLE_MODEL
 from vast_cli.training.losses.expression import asymmetric, moments, one_minus_correlation
 
 CONFIG = ExpressionConfig(d_style=16, width=32, blocks=2, heads=4, hidden=24, drawn=12, mixtures=3)
@@ -26,10 +26,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ExpressionModel:
     for name, parameter in decoder.named_parameters():
         if "strong" in name or "film" in name:
             torch.nn.init.normal_(parameter, std=0.2)  # so that speech and style show
-    tensors = {PART + k: v.numpy() for k, v in decoder.state_dict().items()}
+    tensors = {DECODER + k: v.numpy() for k, v in decoder.state_dict().items()}
     path = tmp_path_factory.mktemp("expression") / "style.safetensors"
     header = {"expression": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "ears"}
-    records.save_tensors(path, tensors, kind=FORMAT, version=VERSION, header=header)
+    STYLE_MODEL.save(path, tensors, header)
     return load_expression_model(path)
 
 
@@ -168,7 +168,7 @@ def test_losses_ignore_padding() -> None:
 
 def test_a_damaged_weight_file_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "style.safetensors"
-    records.save_tensors(path, {"x": np.zeros(3, np.float32)}, kind=FORMAT, version=VERSION, header={})
+    STYLE_MODEL.save(path, {"x": np.zeros(3, np.float32)}, {})
     with pytest.raises(VastError) as caught:
         load_expression_model(path)
     assert caught.value.code == "vast_record_invalid"

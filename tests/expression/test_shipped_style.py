@@ -64,7 +64,7 @@ def test_silence_closes_the_lips(sound: str, face: FaceModel, ears: AcousticMode
         noise = np.convolve(noise, np.ones(31) / 31**0.5, "valid")
     ppg = extract_ppg([(level * noise[: 16_000 * 4]).astype(np.float32)], ears)
     for seed in range(3):  # any style
-        vector = style.draw_prior(decoder.d_style, seed=seed)
+        vector = style.sample_prior(decoder.d_style, seed=seed)
         motion = np.concatenate(list(predict(ppg, vector, decoder)))[10:]
         gap = face.lip_gap(face.v_bar, motion)
         assert np.median(gap) < 1.5  # percent of eye distance; speech reaches 5 to 15

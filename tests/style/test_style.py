@@ -10,9 +10,9 @@ import torch
 from vast_cli import records, style
 from vast_cli.core.errors import VastError
 from vast_cli.records import FaceTrack, Posteriorgram, Style
+from vast_cli.store.weights import STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer, householder, kl_divergence
-from vast_cli.style.space import FORMAT, PART, VERSION
 
 CONFIG = StyleConfig(width=24, hidden=32, d_style=16, n_reflections=4)
 
@@ -26,11 +26,11 @@ def networks() -> tuple[StyleEncoder, StyleEnhancer]:
 @pytest.fixture(scope="module")
 def model(networks: tuple[StyleEncoder, StyleEnhancer], tmp_path_factory: pytest.TempPathFactory) -> style.StyleModel:
     encoder, enhancer = networks
-    tensors = {f"{PART}encoder.{k}": v.numpy() for k, v in encoder.state_dict().items()}
-    tensors |= {f"{PART}enhancer.{k}": v.numpy() for k, v in enhancer.state_dict().items()}
+    tensors = {f"{STYLE_ENCODER}{k}": v.numpy() for k, v in encoder.state_dict().items()}
+    tensors |= {f"{STYLE_ENHANCER}{k}": v.numpy() for k, v in enhancer.state_dict().items()}
     path = tmp_path_factory.mktemp("style") / "style.safetensors"
     header = {"style": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "ears"}
-    records.save_tensors(path, tensors, kind=FORMAT, version=VERSION, header=header)
+    STYLE_MODEL.save(path, tensors, header)
     return style.load_style_model(path)
 
 
@@ -167,9 +167,9 @@ def test_strength_runs_from_neutral_through_style_and_on() -> None:
 
 def test_draws_repeat_with_their_seed_and_centre_on_the_style(model: style.StyleModel) -> None:
     found = style.encode_style(track(50), model)
-    first, again, other = (style.draw(found, model, seed=s).vector for s in (1, 1, 2))
+    first, again, other = (style.sample(found, model, seed=s).vector for s in (1, 1, 2))
     assert np.array_equal(first, again) and not np.allclose(first, other)
-    assert np.allclose(style.draw(found, model, seed=1, temperature=0).vector, found.vector, atol=1e-6)
+    assert np.allclose(style.sample(found, model, seed=1, temperature=0).vector, found.vector, atol=1e-6)
 
 
 def test_mixing_one_style_gives_it_back_and_bad_weights_are_refused() -> None:
@@ -188,9 +188,7 @@ def test_a_style_survives_its_file(model: style.StyleModel, tmp_path: Path) -> N
 
 def test_a_damaged_weight_file_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "style.safetensors"
-    records.save_tensors(
-        path, {"style.x": np.zeros(3, np.float32)}, kind=FORMAT, version=VERSION, header={"style": asdict(CONFIG)}
-    )
+    STYLE_MODEL.save(path, {"style.x": np.zeros(3, np.float32)}, {"style": asdict(CONFIG)})
     with pytest.raises(VastError) as caught:
         style.load_style_model(path)
     assert caught.value.code == "vast_record_invalid"

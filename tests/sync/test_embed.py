@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from vast_cli.core.errors import VastError
-from vast_cli.records import load_tensors, save_tensors
+from vast_cli.records import load_tensors
 from vast_cli.sync import LagSync, load_lagsync
 from vast_cli.sync.audio import log_mel, normalise, windows
-from vast_cli.sync.lagsync import FORMAT, VERSION, save_lagsync
+from vast_cli.sync.lagsync import FORMAT, save_lagsync
 
 
 def mouths(n: int) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_weights_come_back_with_a_name_of_their_own(untrained: LagSync, tmp_path
 def test_damaged_weights_are_refused(untrained: LagSync, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_lagsync(untrained.network, path)
-    tensors, header = load_tensors(path, kind=FORMAT, version=VERSION)
+    tensors, header = load_tensors(path, kind=FORMAT.kind, version=FORMAT.version)
     name = next(iter(tensors))
     broken = {
         "nan": ({**tensors, name: np.full_like(tensors[name], np.nan)}, header),
@@ -107,7 +107,7 @@ def test_damaged_weights_are_refused(untrained: LagSync, tmp_path: Path) -> None
         "none": (tensors, {}),
     }
     for key, (values, fields) in broken.items():
-        save_tensors(tmp_path / key, values, kind=FORMAT, version=VERSION, header=fields)
+        FORMAT.save(tmp_path / key, values, fields)
         with pytest.raises(VastError) as failure:
             load_lagsync(tmp_path / key)
         assert failure.value.code == "vast_record_invalid", key

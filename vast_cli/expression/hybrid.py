@@ -3,20 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vast_cli import records
-from vast_cli.core import files
-from vast_cli.core.errors import VastError
 from vast_cli.expression.autoregressive import AutoregressiveDecoder
 from vast_cli.expression.nonautoregressive import ExpressionConfig, NonAutoregressiveDecoder
 from vast_cli.records import N_EXPRESSION, N_STRONG
 from vast_cli.store import assets
+from vast_cli.store.weights import DECODER, STYLE_MODEL, Weights
 
-FORMAT, VERSION = "vast.style_model", 1  # one file with E^p and E^v, because they are trained together (Eq. 2)
-PART = "expression."
 WEAK_FLOOR = 0.02  # canonical units; below it a weak component is tracker noise
 
 
@@ -82,17 +77,15 @@ def load_expression_model(path: Path | None = None) -> ExpressionModel:
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.
     """
-    path = assets.find("style") if path is None else path
-    tensors, header = records.load_tensors(path, kind=FORMAT, version=VERSION)
-    try:
-        decoder = HybridDecoder(ExpressionConfig(**header["expression"]))
-        state = {
-            k.removeprefix(PART): torch.from_numpy(v.astype(np.float32))
-            for k, v in tensors.items()
-            if k.startswith(PART)
-        }
-        decoder.load_state_dict(state)
-        hashes = str(header["face_model_hash"]), str(header["acoustic_model_hash"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise VastError("vast_record_invalid", f"`{path}` holds no valid expression model: {error}") from error
-    return ExpressionModel(decoder.eval(), files.sha256(path)[:16], *hashes)
+    return STYLE_MODEL.load(assets.find("style") if path is None else path, _build_expression_model)
+
+
+def _build_expression_model(weights: Weights) -> ExpressionModel:
+    decoder = HybridDecoder(ExpressionConfig(**weights.header["expression"]))
+    decoder.load_state_dict({k: torch.from_numpy(v) for k, v in weights.network_state(DECODER).items()})
+    return ExpressionModel(
+        decoder.eval(),
+        hash=weights.sha256[:16],
+        face_model_hash=str(weights.header["face_model_hash"]),
+        acoustic_model_hash=str(weights.header["acoustic_model_hash"]),
+    )

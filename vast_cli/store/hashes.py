@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 FileState: TypeAlias = tuple[int, int, str]  # size, modification time in ns, SHA-256
 NAME = "hashes.jsonl"
-RECENT_NS = 2_000_000_000  # a file modified since may change again with the same time stamp (FAT counts in 2 s)
+RECENT_NS = 2_000_000_000  # a file modified this recently may change again under the same time stamp (FAT: 2 s)
 MAX_FILES = 200_000  # remembered; the oldest are forgotten first
 SPARE_LINES = 2_000  # rewrite the file when it has this many lines more than twice the number of files
 READ_ATTEMPTS = 3  # of a file that changes while it is read

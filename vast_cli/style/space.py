@@ -7,17 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vast_cli import records
-from vast_cli.core import files
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.records import FaceTrack, Posteriorgram, Style
 from vast_cli.store import assets
+from vast_cli.store.weights import STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL, Weights
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer
 
-FORMAT, VERSION = "vast.style_model", 1
-PART = "style."  # prefix of the tensors of E^p and E^v in the weights; the rest belongs to `expression`
 MAX_FRAMES = 7500  # 5 minutes; of a longer prompt as many frames, evenly spread pieces, are used
 PIECE = 250  # frames a piece
 
@@ -40,24 +37,22 @@ def load_style_model(path: Path | None = None) -> StyleModel:
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.
     """
-    path = assets.find("style") if path is None else path
-    tensors, header = records.load_tensors(path, kind=FORMAT, version=VERSION)
-    try:
-        config = StyleConfig(**header["style"])
-        encoder, enhancer = StyleEncoder(config), StyleEnhancer(config)
-        for name, network in (("encoder.", encoder), ("enhancer.", enhancer)):
-            prefix = PART + name
-            state = {
-                k.removeprefix(prefix): torch.from_numpy(v.astype(np.float32))
-                for k, v in tensors.items()
-                if k.startswith(prefix)
-            }
-            network.load_state_dict(state)
-            network.eval()
-        hashes = str(header["face_model_hash"]), str(header["acoustic_model_hash"])
-        return StyleModel(config, encoder, enhancer, files.sha256(path)[:16], *hashes)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise VastError("vast_record_invalid", f"`{path}` holds no valid style model: {error}") from error
+    return STYLE_MODEL.load(assets.find("style") if path is None else path, _build_style_model)
+
+
+def _build_style_model(weights: Weights) -> StyleModel:
+    config = StyleConfig(**weights.header["style"])
+    encoder, enhancer = StyleEncoder(config), StyleEnhancer(config)
+    for prefix, network in ((STYLE_ENCODER, encoder), (STYLE_ENHANCER, enhancer)):
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.network_state(prefix).items()})
+    return StyleModel(
+        config,
+        encoder.eval(),
+        enhancer.eval(),
+        hash=weights.sha256[:16],
+        face_model_hash=str(weights.header["face_model_hash"]),
+        acoustic_model_hash=str(weights.header["acoustic_model_hash"]),
+    )
 
 
 def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | None = None) -> Style:
@@ -69,7 +64,7 @@ def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | No
         ppg: speech of the prompt; None where it has no sound, then the speech is masked as unknown, as in training.
 
     Returns:
-        The posterior and its point s, the flow's end for the mean (`draw` gives others).
+        The posterior and its point s, the flow's end for the mean (`sample` gives others).
 
     Raises:
         VastError: `vast_face_lost` without a single valid frame, `vast_model_mismatch` for a track or speech of other
@@ -130,7 +125,7 @@ def _spread(n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return (starts[:, None] + np.arange(PIECE)).reshape(-1)
 
 
-def draw(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0) -> Style:
+def sample(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0) -> Style:
     """Another style of the same prompt: z0 drawn from its posterior, through the flow.
 
     Args:
@@ -151,7 +146,7 @@ def draw(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0
     return dataclasses.replace(style, vector=vector[0].numpy())
 
 
-def draw_prior(size: int, *, seed: int) -> Float32:
+def sample_prior(size: int, *, seed: int) -> Float32:
     """A style of nobody: s [size] from the prior N(0, I)."""
     drawn: Float32 = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
     return drawn

@@ -8,16 +8,12 @@ import numpy as np
 import torch
 
 from vast_cli.core.arrays import Float32, Image
-from vast_cli.core.errors import VastError
-from vast_cli.core.files import sha256
-from vast_cli.records import load_tensors, save_tensors
 from vast_cli.store import assets
+from vast_cli.store.weights import Weights, WeightsFormat
 from vast_cli.sync import audio
 from vast_cli.sync.network import FRAMES, LagSyncConfig, LagSyncNet
 
-FORMAT = "vast.lagsync"
-VERSION = 1
-MAX_BYTES = 64 << 20  # ours has less than 3 MB
+FORMAT = WeightsFormat("vast.lagsync", 1, "LagSync network", max_bytes=64 << 20)  # the shipped file has under 3 MB
 BATCH = 256  # pictures or windows at once
 
 
@@ -87,20 +83,13 @@ def load_lagsync(path: Path | None = None) -> LagSync:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`; for a given path `vast_input_missing`,
             `vast_record_version`, `vast_record_invalid`.
     """
-    path = assets.find("lagsync") if path is None else path
-    if path.is_file() and path.stat().st_size > MAX_BYTES:
-        raise VastError("vast_record_invalid", f"`{path}` is too large for a LagSync network")
-    tensors, header = load_tensors(path, kind=FORMAT, version=VERSION)
-    try:
-        network = LagSyncNet(LagSyncConfig.from_header(header["config"]))
-        weights = {name: torch.from_numpy(value) for name, value in tensors.items()}
-        weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-        network.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise VastError("vast_record_invalid", f"`{path}` is no LagSync network: {error}") from error
-    if not all(bool(value.isfinite().all()) for value in weights.values()):
-        raise VastError("vast_record_invalid", f"`{path}` holds weights that are not finite")
-    return LagSync(network, f"lagsync@{sha256(path)[:8]}")
+    return FORMAT.load(assets.find("lagsync") if path is None else path, _build)
+
+
+def _build(weights: Weights) -> LagSync:
+    network = LagSyncNet(LagSyncConfig.from_header(weights.header["config"]))
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.network_state().items()})
+    return LagSync(network, f"lagsync@{weights.sha256[:8]}")
 
 
 def save_lagsync(network: LagSyncNet, path: Path, *, notes: Mapping[str, Any] | None = None) -> None:
@@ -110,4 +99,4 @@ def save_lagsync(network: LagSyncNet, path: Path, *, notes: Mapping[str, Any] | 
         array = value.detach().cpu().contiguous().numpy()
         tensors[name] = array.astype(np.float16) if array.dtype == np.float32 else array
     header = {**(notes or {}), "config": network.config.to_header()}
-    save_tensors(path, tensors, kind=FORMAT, version=VERSION, header=header)
+    FORMAT.save(path, tensors, header)
