@@ -1,12 +1,14 @@
-"""The records that stages exchange, and their files.
+"""The records that stages exchange, and the safetensors files of records, weights and avatars.
 
-Every record file is safetensors: tensors plus a JSON header (format name, format version, producer version, hash of the
-model that made it). Nothing is ever unpickled. Readers check names, shapes, dtypes, finiteness, version and model hash.
+A file holds tensors and a JSON header: format, format version, version of the producer, and for records the hash of the
+model that made them. Records are checked for names, shapes, dtypes, finiteness, version and model hash. Reading these
+files unpickles nothing. Only `torch.load(weights_only=True)` reads pickles elsewhere, restricted to tensors and plain
+values: third-party weights in `evaluate.external` and in the perceptual loss of the training.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -26,17 +28,17 @@ N_STRONG = 85  # speech-strongly-related components, the first ones (paper 3.3)
 N_WEAK = N_EXPRESSION - N_STRONG  # speech-weakly-related components
 N_PHONES = 40
 
-Dims = tuple[int | str, ...]  # a string is a free length, equal strings are equal lengths
+Dims = tuple[int | str, ...]  # a string is a free length; equal strings mean equal lengths
 
 
 @dataclass(frozen=True)
 class Record:
-    """Base of all records: what is checked on construction, how it is stored."""
+    """Base of all records: checks arrays on construction, writes files."""
 
     FORMAT: ClassVar[str] = ""
     VERSION: ClassVar[int] = 1
     SHAPES: ClassVar[dict[str, Dims]] = {}
-    DTYPES: ClassVar[dict[str, str]] = {}  # float32 if not named
+    DTYPES: ClassVar[dict[str, str]] = {}  # float32 if absent
 
     def __post_init__(self) -> None:
         lengths: dict[str, int] = {}
@@ -54,10 +56,10 @@ class Record:
                     f"{self.FORMAT}: `{name}` has shape {list(value.shape)}, expected {list(dims)}",
                 )
             if dtype == "float32" and not np.isfinite(value).all():
-                raise VastError("vast_record_invalid", f"{self.FORMAT}: `{name}` holds values that are not finite")
+                raise VastError("vast_record_invalid", f"{self.FORMAT}: `{name}` contains values that are not finite")
 
     def save(self, path: Path, *, overwrite: bool = True) -> None:
-        """Write the record to `path`, whole or not at all."""
+        """Write the record to `path` atomically."""
         tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in self.SHAPES}
         header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.SHAPES}
         save_tensors(path, tensors, kind=self.FORMAT, version=self.VERSION, header=header, overwrite=overwrite)
@@ -75,7 +77,7 @@ def save_tensors(
     header: Mapping[str, Any],
     overwrite: bool = True,
 ) -> None:
-    """Write tensors and a JSON header as safetensors, atomically; used by records, weights and avatars alike."""
+    """Write tensors and a JSON header as safetensors, atomically; for records, weights and avatars."""
     metadata = {
         "format": kind,
         "format_version": str(version),
@@ -88,17 +90,17 @@ def save_tensors(
 
 
 def _sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its metadata in order: the library's order differs from run to run."""
+    """The safetensors file with sorted metadata: the library's order varies between runs."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)  # tensors start at a multiple of 8
+    encoded += b" " * (-len(encoded) % 8)  # tensors must start at a multiple of 8
     return len(encoded).to_bytes(8, "little") + encoded + content[8 + length :]
 
 
 def load_tensors(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `save_tensors` wrote: tensors and header.
+    """Read the tensors and the header of a file of `save_tensors`.
 
     Raises:
         VastError: `vast_input_missing`, `vast_input_unreadable`, `vast_record_invalid`, `vast_record_version`.
@@ -108,17 +110,17 @@ def load_tensors(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDAr
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != kind:
-                found = metadata.get("format", "a file of another program")
-                raise VastError("vast_record_invalid", f"`{path}` is no {kind} file but {found}")
-            if metadata.get("format_version") != str(version):
+                actual = metadata.get("format", "a file of another program")
+                raise VastError("vast_record_invalid", f"`{path}` is not a {kind} file but {actual}")
+            actual_version = metadata.get("format_version")
+            if actual_version != str(version):
                 raise VastError(
-                    "vast_record_version",
-                    f"`{path}` has {kind} format {metadata.get('format_version')}, this is format {version}",
+                    "vast_record_version", f"`{path}` is a {kind} file of version {actual_version}, not {version}"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         return tensors, json.loads(metadata["header"])
     except (SafetensorError, json.JSONDecodeError, KeyError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise VastError("vast_record_invalid", f"`{path}` is no valid {kind} file: {error}") from error
+        raise VastError("vast_record_invalid", f"`{path}` is not a valid {kind} file: {error}") from error
     except OSError as error:
         raise VastError("vast_input_unreadable", f"`{path}` cannot be read: {error}") from error
 
@@ -129,7 +131,7 @@ def load(kind: type[R], path: Path, *, model_hash: str | None = None) -> R:
     Args:
         kind: the record's class.
         path: its file.
-        model_hash: hash of the model in use; a record of another model is refused.
+        model_hash: hash of the model in use; records of other models are refused.
 
     Raises:
         VastError: `vast_input_missing`, `vast_record_invalid`, `vast_record_version`, `vast_model_mismatch`.
@@ -138,25 +140,25 @@ def load(kind: type[R], path: Path, *, model_hash: str | None = None) -> R:
     try:
         record = kind(**{name: tensors[name] for name in kind.SHAPES}, **header)
     except (KeyError, TypeError) as error:
-        raise VastError("vast_record_invalid", f"`{path}` is no valid {kind.FORMAT} file: {error}") from error
+        raise VastError("vast_record_invalid", f"`{path}` is not a valid {kind.FORMAT} file: {error}") from error
     except VastError as error:
         raise VastError(error.code, error.message, where=str(path)) from error
     if model_hash is not None and getattr(record, "model_hash", model_hash) != model_hash:
         raise VastError(
             "vast_model_mismatch",
             f"`{path}` was made with another model",
-            hint="make it again with this version of vast",
+            hint="create it again with this version of vast",
         )
     return record
 
 
 @dataclass(frozen=True)
 class FaceTrack(Record):
-    """Face parameters of a video at 25 fps: what Phi gives (paper 3).
+    """Face parameters of a video at 25 fps: the output of Phi (paper 3).
 
-    The mesh of frame t in the picture, in pixels (x right, y down), is
-    `scale[t] * R(rotation[t]) (identity + expression[t] B)` with y and z negated, plus `translation[t]`
-    (weak perspective, docs of `face.model`). Frames without a face keep the nearest valid values and `valid` False.
+    The mesh in frame t, in pixels (x right, y down), is `scale[t] * R(rotation[t]) (identity + expression[t] B)` with y
+    and z negated, plus `translation[t]` (weak perspective, see `face.model`). Frames without a face have `valid` False
+    and the values of the nearest valid frame.
     """
 
     FORMAT: ClassVar[str] = "vast.track"
@@ -172,24 +174,29 @@ class FaceTrack(Record):
     }
     DTYPES: ClassVar[dict[str, str]] = {"valid": "bool", "segment": "int16"}
 
-    valid: NDArray[np.bool_]  # [n], a face was seen and trusted
-    score: Float32  # [n], 0..1, how far to trust the frame
-    segment: NDArray[np.int16]  # [n], counts cuts; -1 where no face
+    valid: NDArray[np.bool_]  # [n], a face was detected reliably
+    score: Float32  # [n], 0..1, confidence
+    segment: NDArray[np.int16]  # [n], number of cuts before the frame; -1 without a face
     expression: Float32  # [n, 233], canonical units, not normalised
     rotation: Float32  # [n, 3], rotation vector, canonical axes (x right, y up, z to the camera)
-    scale: Float32  # [n], pixels a canonical unit
+    scale: Float32  # [n], pixels per canonical unit
     translation: Float32  # [n, 3], pixels (x right, y down, z)
     identity: Float32  # [478, 3], neutral mesh of the person, canonical units
-    height: int  # pixels of the upright picture
+    height: int  # pixels of the upright frame
     width: int
     source: str  # name of the video, without its folder
     model_hash: str
-    report: dict[str, Any] = field(default_factory=dict)  # counts of lost, bridged, doubtful frames; faces seen
+    report: dict[str, Any] = field(default_factory=dict)  # counts of lost, bridged and doubtful frames, and of faces
 
     @property
     def n_frames(self) -> int:
         """Video frames at 25 fps."""
         return len(self.valid)
+
+    def at_frames(self, frames: slice | NDArray[np.int64]) -> "FaceTrack":
+        """The track of some of its frames."""
+        names = [name for name, dims in self.SHAPES.items() if dims[0] == "n"]
+        return replace(self, **{name: getattr(self, name)[frames] for name in names})
 
 
 @dataclass(frozen=True)
@@ -200,23 +207,23 @@ class Posteriorgram(Record):
     SHAPES: ClassVar[dict[str, Dims]] = {"values": ("t", N_PHONES)}
 
     values: Float32  # [T, 40] at 50 Hz, rows sum to 1
-    n_samples: int  # of 16 kHz sound
+    n_samples: int  # of 16 kHz audio
     model_hash: str
 
     @property
     def n_frames(self) -> int:
-        """Video frames that this sound fills."""
+        """Number of video frames that the audio fills."""
         return timebase.video_frames(self.n_samples)
 
     def at_video(self, start: int = 0, stop: int | None = None) -> Float32:
-        """Values at video instants `start .. stop - 1`: [stop - start, 40]."""
+        """Values at video frames `start .. stop - 1`: [stop - start, 40]."""
         stop = self.n_frames if stop is None else stop
         return timebase.interpolate_ppg(self.values, stop - start, start=start)
 
 
 @dataclass(frozen=True)
 class Style(Record):
-    """How somebody speaks: the Gaussian q(z0 | X, A) of a prompt and its point s after the flow (paper 3.1, 3.2)."""
+    """Speaking style of a prompt: the Gaussian q(z0 | X, A), and s, its mean after the flow (paper 3.1, 3.2)."""
 
     FORMAT: ClassVar[str] = "vast.style"
     SHAPES: ClassVar[dict[str, Dims]] = {"mean": ("d",), "log_std": ("d",), "flow_seed": ("d",), "vector": ("d",)}
@@ -226,30 +233,30 @@ class Style(Record):
     flow_seed: Float32  # [d_s], first Householder vector, from E^p's last hidden layer
     vector: Float32  # [d_s], s = z^(K) of the mean
     source: str
-    n_frames: int  # frames of the prompt that were used
-    speech_known: bool  # False: the prompt had no sound, its speech was masked
+    n_frames: int  # frames of the prompt used
+    speech_known: bool  # False: the prompt had no audio, its speech was masked
     model_hash: str
 
 
 @dataclass(frozen=True)
 class Motion(Record):
-    """Predicted expression at 25 fps (paper 3.3), ready for any renderer of the same face model."""
+    """Predicted expressions at 25 fps (paper 3.3), for any renderer of the same face model."""
 
     FORMAT: ClassVar[str] = "vast.motion"
     SHAPES: ClassVar[dict[str, Dims]] = {"expression": ("n", N_EXPRESSION)}
 
     expression: Float32  # [N, 233]
-    n_samples: int  # of the sound it belongs to
+    n_samples: int  # of the audio it was predicted for
     avatar: str
-    limited_share: float  # share of frames that the limiter touched
+    limited_share: float  # share of frames that the limiter changed
     face_model_hash: str
     model_hash: str
 
 
 @dataclass(frozen=True)
 class MeshImages:
-    """Mesh images M of a run of frames (paper 3.4), in memory only: what `face.mesh` draws and `renderer` reads."""
+    """Mesh images M of a run of frames (paper 3.4), from `face.mesh` to `renderer`; never stored."""
 
     conditioning: NDArray[np.uint8]  # [N, H, W, 6]: NCC colour (3), mouth interior, eye opening, iris
-    uv: Float32  # [N, H, W, 2], texture coordinates in [0, 1] of what is seen at each pixel; 0 outside
+    uv: Float32  # [N, H, W, 2], texture coordinates in [0, 1] of the surface at each pixel; 0 outside
     mask: NDArray[np.uint8]  # [N, H, W], 255 where the mesh covers the pixel
