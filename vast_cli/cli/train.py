@@ -82,9 +82,10 @@ def style(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.style.train import train_style
+        from vast_cli.training.style.train import StyleData, StyleTrainingSettings, train_style
 
-        report = train_style(corpus, output, work=work, seed=seed)
+        settings = StyleTrainingSettings(seed=seed)
+        report = train_style(StyleData(corpus), output, settings, work=work, on_status=ui.training)
         ui.result([output], report)
 
 

@@ -1,4 +1,4 @@
-"""E^p, E^v and D as training sees them: the loss of Eq. 2 with the terms that were added, and how lips are measured."""
+"""Style encoder E^p, enhancer E^v and decoder D with their loss, Eq. 2 and our terms, and measures of the lips."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,17 @@ from vast_cli.records import N_STRONG
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer, kl_divergence
 from vast_cli.training.losses.expression import asymmetric, masked_mean, moments, one_minus_correlation
-from vast_cli.training.style.batches import Batch
-from vast_cli.training.style.corpus import Clip
+from vast_cli.training.style.batches import StyleBatch
+from vast_cli.training.style.corpus import StyleClip
 
-KL_WEIGHT = 0.002  # a nat against the reconstruction error of a window in units of its variance
-FREE_NATS = 0.1  # a dimension: below it the KL costs nothing, so the posterior does not collapse
 RETURN = 0.93  # a frame: half way back in 0.4 s
-MAX_BATCH = 64
+MAX_BATCH = 64  # targets; LSTM states are carried for so many
 MIN_GAP_SD = 0.05  # canonical units (0.6 % of eye distance): less lip motion is not worth a correlation
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Weights of the terms of the loss; each term is about 1 for a prediction that does not move."""
+class LossWeights:
+    """Weights of the terms of the loss; each term but the KL is about 1 for a prediction that does not move."""
 
     strong: float = 1.0  # asymmetric, mesh space, level taken out
     level: float = 0.5  # where the face rests; persons differ in it by more than all their motion
@@ -39,10 +37,12 @@ class Weights:
     moments: float = 0.5  # clips without speech
     silence: float = 1.0
     weak: float = 0.5  # -ln p of D^ar a component
-    weak_rest: float = 0.5  # components that are not drawn
+    weak_rest: float = 0.5  # components that are not sampled
+    kl: float = 0.002  # a nat against the reconstruction error of a window in units of its variance
+    free_nats: float = 0.1  # a dimension: below it the KL costs nothing, so the posterior does not collapse
 
 
-class Networks(nn.Module):
+class StyleNetworks(nn.Module):
     """E^p, E^v and D, and their loss."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Networks(nn.Module):
         # LSTM states at the end of the step before; part of the checkpoint
         self.register_buffer("carried", torch.zeros(2, MAX_BATCH, expression.hidden))
 
-    def set_power(self, clips: list[Clip]) -> None:
+    def set_power(self, clips: list[StyleClip]) -> None:
         """Measure what the errors of a prediction that does not move would be: strong, lips, gap, velocity."""
         total = np.zeros(4)
         for clip in clips:
@@ -75,48 +75,50 @@ class Networks(nn.Module):
             ]
         self.get_buffer("power").copy_(torch.from_numpy(total / len(clips)))
 
-    def style(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """A style drawn for each prompt [B, d_s], the KL a dimension [B, d_s], the sum of ln |det| of the flow [B]."""
+    def style(self, batch: StyleBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """A sampled style for each prompt [B, d_s], the KL a dimension [B, d_s], the flow's sum of ln |det| [B]."""
         posterior = self.encoder(batch.prompt, batch.prompt_ppg, batch.prompt_known, batch.prompt_mask)
         z0 = posterior.mean + posterior.log_std.exp() * torch.randn_like(posterior.mean)
         style, log_det = self.enhancer(z0, self.enhancer.flow_seed(posterior.h))
         return style, kl_divergence(posterior.mean, posterior.log_std), log_det
 
-    def loss(self, batch: Batch, *, kl_share: float, weights: Weights) -> dict[str, Tensor]:
-        """Eq. 2 with the terms that were added; `total` is what is minimised."""
+    def loss(self, batch: StyleBatch, *, kl_share: float, weights: LossWeights) -> dict[str, Tensor]:
+        """The terms, and `loss`, their weighted sum: Eq. 2 with our terms; the KL counts with `kl_share`."""
         style, kl, log_det = self.style(batch)
         predicted = self.decoder.strong(batch.speech, style, batch.mask).float()
         terms = self._strong_terms(predicted, batch)
         terms |= self._weak_terms(style, batch)
         total = sum((getattr(weights, name) * value for name, value in terms.items()), torch.zeros(()))
-        free = kl.mean(0).clamp_min(FREE_NATS).sum()
-        total = total + KL_WEIGHT * kl_share * (free - log_det.mean())  # third term of Eq. 2: exactly 0 for reflections
-        return terms | {"kl": kl.sum(1).mean(), "total": total}
+        free = kl.mean(0).clamp_min(weights.free_nats).sum()
+        total = total + weights.kl * kl_share * (
+            free - log_det.mean()
+        )  # third term of Eq. 2: exactly 0 for reflections
+        return terms | {"kl": kl.sum(1).mean(), "loss": total}
 
-    def _strong_terms(self, predicted: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _strong_terms(self, predicted: Tensor, batch: StyleBatch) -> dict[str, Tensor]:
         power, lip_basis, gap_basis = (
             self.get_buffer("power"),
             self.get_buffer("lip_basis"),
             self.get_buffer("gap_basis"),
         )
         truth, centre = batch.target[..., :N_STRONG], batch.centre[:, None, :N_STRONG]
-        # around a run of silence that was put in, sound and picture do not belong together
+        # around an inserted run of silence, audio and video do not belong together
         near = nn.functional.max_pool1d(batch.silent[:, None], 9, stride=1, padding=4)[:, 0]
         inside = 1 - nn.functional.max_pool1d(1 - batch.silent[:, None], 9, stride=1, padding=4)[:, 0]
-        use = batch.mask * batch.seen * (1 - near) * batch.paired[:, None]
+        use = batch.mask * batch.visible * (1 - near) * batch.paired[:, None]
         count = use.sum(1)[:, None, None].clamp_min(1.0)
         level = ((predicted - truth) * use[..., None]).sum(1, keepdim=True) / count
         moved = predicted - level
         gap, gap_truth = predicted @ gap_basis, truth @ gap_basis
         step = (predicted[:, 1:] - predicted[:, :-1]) - (truth[:, 1:] - truth[:, :-1])
         still = predicted[:, 1:] - predicted[:, :-1]
-        lone = 1 - batch.paired
+        unpaired = 1 - batch.paired
         spread = moments(moved, truth, use, use, scale=power[0].sqrt())
         apart = moments(
-            predicted, batch.target[..., :N_STRONG], batch.mask * (1 - near), batch.seen, scale=power[0].sqrt()
+            predicted, batch.target[..., :N_STRONG], batch.mask * (1 - near), batch.visible, scale=power[0].sqrt()
         )
         inside = inside * batch.mask
-        shut = masked_mean((gap - batch.closed[:, None]) ** 2, inside) / power[2]
+        shut = masked_mean((gap - batch.closed_gap[:, None]) ** 2, inside) / power[2]
         rest = masked_mean((still**2).sum(-1), inside[:, 1:] * inside[:, :-1]) / power[3]
         return {
             "strong": masked_mean(asymmetric(moved, truth, centre).sum(-1), use) / power[0],
@@ -126,39 +128,39 @@ class Networks(nn.Module):
             "follow": one_minus_correlation(gap, gap_truth, use, least=MIN_GAP_SD),
             "velocity": masked_mean((step**2).sum(-1), use[:, 1:] * use[:, :-1]) / power[3],
             "spread": (spread * batch.paired).sum() / batch.paired.sum().clamp_min(1.0),
-            "moments": (apart * lone).sum() / lone.sum().clamp_min(1.0),
+            "moments": (apart * unpaired).sum() / unpaired.sum().clamp_min(1.0),
             "silence": shut + rest,
         }
 
-    def _weak_terms(self, style: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _weak_terms(self, style: Tensor, batch: StyleBatch) -> dict[str, Tensor]:
         decoder = self.decoder.ar
         truth = self.decoder.normal_weak(batch.target)
         n = truth.shape[1]
-        # its own past will not be perfect: noise (for half of the clips, or the mixture learns to be as wide as it)
+        # at inference its own past is imperfect: add noise (to half of the clips, or the mixture learns its width)
         size = truth.new_empty(len(truth), 1, 1)
         noise = torch.randn_like(truth) * (size.uniform_(-0.15, 0.15).clamp_min(0))
-        # and it will be off its level now and then: jumps, from which the target comes back by `RETURN` a frame.
-        # Without them a run of minutes ended 5 sd away from where it began
+        # now and then it is off its level: add jumps, from which the target returns by `RETURN` a frame. Without them a
+        # run of minutes ended 5 sd away from where it began
         jumps = torch.randn_like(truth) * 3 * torch.rand_like(truth[..., :1])
         jumps = jumps * (torch.rand_like(truth[..., :1]) < 1 / 40) * (size.uniform_(-1, 1) > 0)
         age = torch.arange(n)[:, None] - torch.arange(n)[None]
         off = torch.einsum("tu,bud->btd", torch.where(age >= 0, RETURN ** age.clamp_min(0), 0.0), jumps)
-        # half of the clips go on from where clips of the step before ended, so that no state is new to it in a long run
+        # half of the clips continue from the end states of the step before, so that long runs meet no unknown states
         carried = self.get_buffer("carried")[:, : len(truth)]
         fresh = (torch.rand_like(truth[:, 0, 0]) < 0.5).float()
         state = tuple(part[None] * (1 - fresh)[None, :, None] for part in carried)
         first = torch.where(fresh[:, None] > 0, decoder.begin(style), truth[:, 0])
         past = torch.cat([first[:, None], truth[:, :-1] + off[:, :-1]], 1) + noise
         truth = torch.cat([truth[:, :1], truth[:, 1:] + RETURN * off[:, :-1]], 1)
-        heard = decoder.heard(batch.before)
-        keep = (torch.rand_like(heard[..., :1]) >= 0.5) * batch.paired[:, None, None]  # DP of Eq. 3
-        ahead, after = decoder(past, heard * keep, style, state)
+        speech = decoder.heard(batch.previous_speech)
+        keep = (torch.rand_like(speech[..., :1]) >= 0.5) * batch.paired[:, None, None]  # DP of Eq. 3
+        ahead, after = decoder(past, speech * keep, style, state)
         if self.training:
             order = torch.randperm(len(truth))
             self.get_buffer("carried")[:, : len(truth)] = torch.stack(
                 [part[0, order].detach().float() for part in after]
             )
-        use = batch.mask * batch.seen
+        use = batch.mask * batch.visible
         drawn = decoder.config.drawn
         rest = ((ahead.mean - truth)[..., drawn:] * self.decoder.scale[N_STRONG + drawn :]) ** 2
         begin = ((decoder.begin(style) - self.decoder.normal_weak(batch.target).mean(1)) ** 2).mean()
@@ -169,25 +171,25 @@ class Networks(nn.Module):
 
 
 @torch.inference_mode()
-def style_vector(networks: Networks, clip: Clip, part: slice) -> Tensor:
-    """s of part of a clip, [1, d_s], speech known where there is sound."""
+def style_vector(networks: StyleNetworks, clip: StyleClip, part: slice) -> Tensor:
+    """s of part of a clip, [1, d_s]; its speech is known if it has audio."""
     expression, weight = clip.expression[part], clip.weight[part]
     ppg = np.zeros((len(expression), records.N_PHONES), np.float32)
-    if clip.values:
+    if clip.ppgs:
         ppg = clip.speech(0, clip.n_frames)[part, 2 * records.N_PHONES : 3 * records.N_PHONES] ** 2
     posterior = networks.encoder(
         torch.from_numpy(expression)[None],
         torch.from_numpy(ppg)[None],
-        torch.tensor([float(bool(clip.values))]),
+        torch.tensor([float(bool(clip.ppgs))]),
         torch.from_numpy(weight)[None],
     )
-    style, _ = networks.enhancer(posterior.mean, networks.enhancer.flow_seed(posterior.h))
+    style: Tensor = networks.enhancer(posterior.mean, networks.enhancer.flow_seed(posterior.h))[0]
     return style
 
 
 @torch.inference_mode()
 def predicted_gap(
-    networks: Networks, clip: Clip, part: slice, style: Tensor, *, speech: Clip | None = None
+    networks: StyleNetworks, clip: StyleClip, part: slice, style: Tensor, *, speech: StyleClip | None = None
 ) -> tuple[Float32, Float32]:
     """Predicted and tracked lip gap of part of a clip, driven by its own speech or by another clip's; [n] each."""
     driver = speech or clip
@@ -197,7 +199,7 @@ def predicted_gap(
     return strong @ gap_basis, clip.expression[part, :N_STRONG] @ gap_basis
 
 
-def whole_gap(networks: Networks, clip: Clip) -> tuple[Float32, Float32]:
+def whole_gap(networks: StyleNetworks, clip: StyleClip) -> tuple[Float32, Float32]:
     """Predicted and tracked lip gap of a clip in its own style."""
     whole = slice(0, clip.n_frames)
     return predicted_gap(networks, clip, whole, style_vector(networks, clip, whole))
