@@ -1,4 +1,4 @@
-"""Facts of the fit: which frames are trusted, what is bridged, what a cut does. On landmarks made from the model."""
+"""The fit: which frames are trusted, what is bridged, what a cut does. On landmarks made from the model."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def track_of(model: FaceModel, points: Float32, *, lost: tuple[int, ...] = (), c
     return fit.fit_track(points, flag, cuts, model, height=256, width=256)
 
 
-def test_a_track_puts_the_mesh_where_the_landmarks_were(model: FaceModel) -> None:
+def test_a_track_places_the_mesh_where_the_landmarks_were(model: FaceModel) -> None:
     points = landmarks(model, 80)
     track = track_of(model, points)
     mesh = model.decode(track.identity, track.expression)
@@ -50,14 +50,14 @@ def test_short_gaps_are_bridged_and_counted(model: FaceModel) -> None:
     assert moved < 1  # pixels
 
 
-def test_long_gaps_are_lost_not_invented(model: FaceModel) -> None:
+def test_long_gaps_are_lost_not_interpolated(model: FaceModel) -> None:
     track = track_of(model, landmarks(model, 90), lost=tuple(range(40, 50)))
     assert not track.valid[40:50].any() and (track.segment[40:50] == -1).all()
     assert track.report["lost_s"] == [[1.6, 2.0]]
     assert track.report["segments"] == 2 and track.segment[60] != track.segment[20]
 
 
-def test_a_cut_away_to_somebody_else_is_left_out(model: FaceModel, rng: np.random.Generator) -> None:
+def test_segments_of_another_person_are_dropped(model: FaceModel, rng: np.random.Generator) -> None:
     other = model.v_bar * np.array([1.12, 0.9, 1], np.float32)
     points = np.concatenate([landmarks(model, 60), landmarks(model, 30, identity=other, x=150), landmarks(model, 60)])
     track = track_of(model, points, cut=(60, 90))
@@ -67,7 +67,7 @@ def test_a_cut_away_to_somebody_else_is_left_out(model: FaceModel, rng: np.rando
     assert 100 * np.abs(track.identity - alone.identity).max() / model.iod < 0.5
 
 
-def test_a_jump_cut_of_the_same_person_stays(model: FaceModel) -> None:
+def test_a_jump_cut_of_the_same_person_is_kept(model: FaceModel) -> None:
     points = np.concatenate([landmarks(model, 60), landmarks(model, 60, x=170, turn=-0.3)])
     track = track_of(model, points, cut=(60,))
     assert track.valid.all() and track.report["segments"] == 2
@@ -84,11 +84,11 @@ def test_turned_away_and_tiny_faces_are_not_trusted(model: FaceModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "lost", "good"), [(31, 0, True), (31, 14, True), (8, 0, True), (7, 0, False), (100, 80, False)]
+    ("n", "lost", "enough"), [(31, 0, True), (31, 14, True), (8, 0, True), (7, 0, False), (100, 80, False)]
 )
-def test_how_many_frames_are_needed(model: FaceModel, n: int, lost: int, good: bool) -> None:
+def test_how_many_frames_are_needed(model: FaceModel, n: int, lost: int, enough: bool) -> None:
     points = landmarks(model, n)
-    if good:
+    if enough:
         assert track_of(model, points, lost=tuple(range(n - lost, n))).n_frames == n
     else:
         with pytest.raises(VastError) as caught:

@@ -1,4 +1,4 @@
-"""Facts of mesh images: the fast rasteriser equals a slow one, and what its channels mean."""
+"""Mesh images: the fast rasteriser equals a slow one, and what its channels mean."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from vast_cli.records import MeshImages
 def face(
     model: FaceModel, *, size: int, turn: tuple[float, float, float] = (0.1, 0.3, 0.05), x: float | None = None
 ) -> Float32:
-    """The mean face in the middle of a picture of `size` pixels: [1, 478, 3]."""
+    """The mean face in the middle of an image of `size` pixels: [1, 478, 3]."""
     centre = np.array([[size / 2 if x is None else x, size / 2, 0]], np.float32)
     scale = np.full(1, size / 28, np.float32)
     return model.place(model.v_bar[None], np.array([turn], np.float32), scale, centre)
@@ -43,7 +43,7 @@ def slow(vertices: Float32, rasteriser: MeshRasteriser, size: int) -> tuple[NDAr
 def test_fast_rasteriser_equals_the_slow_one(model: FaceModel, rasteriser: MeshRasteriser) -> None:
     size = 64
     vertices = face(model, size=size)
-    images = rasteriser.draw(vertices, size, size)
+    images = rasteriser.render(vertices, size, size)
     expected, covered = slow(vertices[0], rasteriser, size)
     assert np.array_equal(images.mask[0] > 0, covered)
     assert np.abs(images.conditioning[0, :, :, :3] - expected[:, :, :3]).max() <= 0.51  # rounding to whole numbers
@@ -51,9 +51,9 @@ def test_fast_rasteriser_equals_the_slow_one(model: FaceModel, rasteriser: MeshR
 
 
 def test_the_front_of_a_turned_head_hides_what_is_behind(model: FaceModel, rasteriser: MeshRasteriser) -> None:
-    """The nose is nearest: where it is seen, its colour (large canonical z) is painted."""
+    """The nose is nearest: where it is visible, pixels have its colour (large canonical z)."""
     vertices = face(model, size=128, turn=(0, 0.6, 0))
-    images = rasteriser.draw(vertices, 128, 128)
+    images = rasteriser.render(vertices, 128, 128)
     tip = np.floor(vertices[0, 4, :2]).astype(int)
     assert images.conditioning[0, tip[1], tip[0], 2] > 230
 
@@ -61,7 +61,7 @@ def test_the_front_of_a_turned_head_hides_what_is_behind(model: FaceModel, raste
 def test_irises_lie_in_eyes_and_the_mouth_between_the_lips(model: FaceModel, rasteriser: MeshRasteriser) -> None:
     vertices = face(model, size=256)
     vertices[0, [14, 87, 317], 1] += 8  # open the mouth
-    images = rasteriser.draw(vertices, 256, 256)
+    images = rasteriser.render(vertices, 256, 256)
     mouth, eyes, iris = (images.conditioning[0, :, :, k] > 0 for k in (3, 4, 5))
     assert mouth.sum() > 50 and eyes.sum() > 50 and iris.sum() > 20
     assert not (iris & ~eyes).any()
@@ -71,30 +71,30 @@ def test_irises_lie_in_eyes_and_the_mouth_between_the_lips(model: FaceModel, ras
     assert not (mouth & ~lips).any()
 
 
-def test_a_mesh_outside_of_the_picture_draws_nothing(model: FaceModel, rasteriser: MeshRasteriser) -> None:
-    images = rasteriser.draw(face(model, size=64, x=-1e7), 64, 64)
+def test_a_mesh_outside_of_the_image_gives_no_pixels(model: FaceModel, rasteriser: MeshRasteriser) -> None:
+    images = rasteriser.render(face(model, size=64, x=-1e7), 64, 64)
     assert not images.mask.any() and not images.conditioning.any()
 
 
-def test_a_mesh_partly_outside_is_the_cut_of_the_whole(model: FaceModel, rasteriser: MeshRasteriser) -> None:
+def test_a_mesh_partly_outside_is_a_crop_of_the_whole(model: FaceModel, rasteriser: MeshRasteriser) -> None:
     vertices = face(model, size=128)
-    whole = rasteriser.draw(vertices, 128, 128)
-    cut = rasteriser.draw(vertices - np.array([50, 30, 0], np.float32), 70, 60)
+    whole = rasteriser.render(vertices, 128, 128)
+    cut = rasteriser.render(vertices - np.array([50, 30, 0], np.float32), 70, 60)
     assert np.array_equal(whole.mask[0, 30:100, 50:110], cut.mask[0])
     difference = whole.conditioning[0, 30:100, 50:110].astype(int) - cut.conditioning[0]
     assert np.abs(difference).max() <= 1
 
 
-def test_frames_do_not_know_each_other(model: FaceModel, rasteriser: MeshRasteriser) -> None:
+def test_frames_do_not_depend_on_each_other(model: FaceModel, rasteriser: MeshRasteriser) -> None:
     """Swapping two frames swaps their images."""
     vertices = np.concatenate([face(model, size=64), face(model, size=64, turn=(0, -0.4, 0))])
-    there: MeshImages = rasteriser.draw(vertices, 64, 64)
-    back = rasteriser.draw(vertices[::-1], 64, 64)
-    assert np.array_equal(there.conditioning, back.conditioning[::-1])
-    assert np.array_equal(there.uv, back.uv[::-1])
+    forward: MeshImages = rasteriser.render(vertices, 64, 64)
+    swapped = rasteriser.render(vertices[::-1], 64, 64)
+    assert np.array_equal(forward.conditioning, swapped.conditioning[::-1])
+    assert np.array_equal(forward.uv, swapped.uv[::-1])
 
 
-def test_hull_holds_its_points(rng: np.random.Generator) -> None:
+def test_a_hull_holds_its_points(rng: np.random.Generator) -> None:
     points = rng.uniform(10, 54, (30, 2)).astype(np.float32)
     mask = hull(points, 64, 64)
     assert all(mask[int(y), int(x)] for x, y in points)

@@ -1,4 +1,4 @@
-"""Facts of the face model Phi, Phi'."""
+"""The face model Phi, Phi'."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_encode_undoes_decode(model: FaceModel, rng: np.random.Generator) -> Non
     assert 100 * np.abs(rebuilt - meshes).max() / model.iod < 0.05
 
 
-def test_pose_comes_out_as_it_went_in(model: FaceModel, rng: np.random.Generator) -> None:
+def test_stabilise_recovers_the_pose(model: FaceModel, rng: np.random.Generator) -> None:
     rotation = (0.4 * rng.normal(size=(6, 3))).astype(np.float32)
     scale = rng.uniform(5, 40, 6).astype(np.float32)
     translation = rng.uniform(-50, 300, (6, 3)).astype(np.float32)
@@ -42,7 +42,7 @@ def test_pose_comes_out_as_it_went_in(model: FaceModel, rng: np.random.Generator
     assert np.abs(meshes - model.v_bar).max() < 1e-3
 
 
-def test_meshes_without_pose_do_not_know_how_the_head_was_turned(model: FaceModel, rng: np.random.Generator) -> None:
+def test_stabilised_meshes_do_not_depend_on_the_pose(model: FaceModel, rng: np.random.Generator) -> None:
     face = model.decode(model.v_bar, expressions(model, rng, 1))
     straight = model.place(face, np.zeros((1, 3), np.float32), np.ones(1, np.float32), np.zeros((1, 3), np.float32))
     turned = model.place(
@@ -52,7 +52,7 @@ def test_meshes_without_pose_do_not_know_how_the_head_was_turned(model: FaceMode
     assert np.abs(first - second).max() < 1e-3
 
 
-def test_placing_stabilised_landmarks_gives_them_back(model: FaceModel, rng: np.random.Generator) -> None:
+def test_placing_stabilised_landmarks_restores_them(model: FaceModel, rng: np.random.Generator) -> None:
     face = model.decode(model.v_bar, expressions(model, rng, 3)) * np.array([1.1, 0.9, 1], np.float32)
     landmarks = model.place(
         face, np.full((3, 3), 0.2, np.float32), np.full(3, 20, np.float32), np.full((3, 3), 128, np.float32)
@@ -84,7 +84,7 @@ def test_components_of_a_group_are_orthonormal(model: FaceModel) -> None:
         assert np.allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-4)
 
 
-def test_lip_gap_follows_the_lips_and_nothing_else(model: FaceModel) -> None:
+def test_the_lip_gap_depends_on_the_lips_only(model: FaceModel) -> None:
     apart = model.v_bar.copy()
     eyes = np.linalg.norm(apart[33, :2] - apart[263, :2])
     apart[13], apart[14] = [0, 0, 5], [0, -0.1 * eyes, 5]
@@ -94,7 +94,7 @@ def test_lip_gap_follows_the_lips_and_nothing_else(model: FaceModel) -> None:
 
 
 def test_a_smile_is_expression_not_bone(model: FaceModel, rng: np.random.Generator) -> None:
-    """A clip that smiles throughout has nearly the neutral mesh of one that does not."""
+    """A clip that smiles throughout has nearly the same neutral mesh as one that does not."""
     motion = 0.3 * expressions(model, rng, 60)
     smile = model.mean_expression(model.v_bar + _corners_up(model, 0.02))
     poses = [np.zeros((60, 3), np.float32), np.full(60, 20, np.float32), np.zeros((60, 3), np.float32)]

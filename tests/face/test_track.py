@@ -1,4 +1,4 @@
-"""Facts of the tracker: finds a face, follows the one chosen, says when there is none."""
+"""The tracker: it finds a face, follows the chosen one, reports when there is none."""
 
 import os
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from vast_cli.core.arrays import Image
 from vast_cli.core.errors import VastError
 from vast_cli.face import FaceModel, LandmarkTrack, Topology, draw_preview, track_landmarks, track_video
-from vast_cli.face.cuts import CutFinder
+from vast_cli.face.cuts import CutDetector
 
 
-def nothing(n: int, height: int = 96, width: int = 128) -> Iterator[NDArray[np.uint8]]:
+def faceless(n: int, height: int = 96, width: int = 128) -> Iterator[NDArray[np.uint8]]:
     """Frames without a face: a slowly moving pattern."""
     y, x = np.mgrid[:height, :width]
     for k in range(n):
@@ -24,9 +24,9 @@ def nothing(n: int, height: int = 96, width: int = 128) -> Iterator[NDArray[np.u
         yield cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
 
 
-def test_no_face_is_said_with_frames_and_times(model: FaceModel, weights: Path) -> None:
-    with pytest.raises(VastError, match=r"`empty.mp4` \(looked at 50 frames, 0.0 s - 2.0 s\)") as caught:
-        track_video(nothing(50), model=model, source="empty.mp4", weights=weights)
+def test_no_face_is_reported_with_frames_and_times(model: FaceModel, weights: Path) -> None:
+    with pytest.raises(VastError, match=r"`empty.mp4` \(searched 50 frames, 0.0 s - 2.0 s\)") as caught:
+        track_video(faceless(50), model=model, source="empty.mp4", weights=weights)
     assert caught.value.code == "vast_no_face"
 
 
@@ -43,7 +43,7 @@ def test_two_runs_give_the_same_bytes(talking: Image, model: FaceModel, weights:
     assert np.array_equal(first.points, second.points)
 
 
-def test_the_picture_size_does_not_change_the_expression(talking: Image, model: FaceModel, weights: Path) -> None:
+def test_the_frame_size_does_not_change_the_expression(talking: Image, model: FaceModel, weights: Path) -> None:
     large = np.stack([cv2.resize(f, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC) for f in talking[:12]])
     small = track_landmarks(talking[:12], model, weights=weights).points
     other = track_landmarks(large, model, weights=weights).points / 3
@@ -51,8 +51,8 @@ def test_the_picture_size_does_not_change_the_expression(talking: Image, model: 
     assert 100 * np.linalg.norm((small - other)[:, :, :2], axis=2).mean() / iod < 2  # %IOD
 
 
-def test_a_turned_face_is_found(talking: Image, model: FaceModel, weights: Path) -> None:
-    """A head tilted by 90 degrees is found, and its landmarks turn with it."""
+def test_a_rotated_face_is_found(talking: Image, model: FaceModel, weights: Path) -> None:
+    """A head tilted by 90 degrees is found, and its landmarks rotate with it."""
     turned = np.ascontiguousarray(np.rot90(talking[:10], axes=(1, 2)))
     small = track_landmarks(talking[:10], model, weights=weights).points[9]
     other = track_landmarks(turned, model, weights=weights).points[9]
@@ -74,13 +74,13 @@ def test_of_two_faces_the_chosen_one_is_followed(
     assert np.abs(raw.points[:, :468, 0].mean(1) - centre).max() < 60
 
 
-def test_a_face_that_is_not_there_cannot_be_chosen(talking: Image, model: FaceModel, weights: Path) -> None:
+def test_choosing_a_face_that_is_not_there_is_refused(talking: Image, model: FaceModel, weights: Path) -> None:
     with pytest.raises(VastError) as caught:
         track_landmarks(talking[:3], model, face=2, weights=weights)
     assert caught.value.code == "vast_option_invalid"
 
 
-def test_a_black_part_is_lost_and_the_face_found_again(talking: Image, model: FaceModel, weights: Path) -> None:
+def test_black_frames_are_lost_and_the_face_is_found_again(talking: Image, model: FaceModel, weights: Path) -> None:
     frames = talking.copy()
     frames[20:32] = 0
     track = track_video(frames, model=model, weights=weights)
@@ -88,27 +88,27 @@ def test_a_black_part_is_lost_and_the_face_found_again(talking: Image, model: Fa
     assert len(track.report["lost_s"]) == 1
 
 
-def test_landmarks_survive_their_file(talking: Image, model: FaceModel, weights: Path, tmp_path: Path) -> None:
+def test_landmarks_are_read_as_they_were_saved(talking: Image, model: FaceModel, weights: Path, tmp_path: Path) -> None:
     raw = track_landmarks(talking[:5], model, source="a.mp4", weights=weights)
     raw.save(tmp_path / "a.npz")
     again = LandmarkTrack.load(tmp_path / "a.npz")
     assert np.array_equal(raw.points, again.points) and raw.source == again.source and raw.faces == again.faces
 
 
-def test_a_cut_is_found_and_a_moving_picture_is_none() -> None:
-    moving, other = list(nothing(30)), [255 - f for f in nothing(10)]
-    finder = CutFinder()
-    assert [k for k, f in enumerate([*moving, *other]) if finder.step(f)] == [30]
+def test_a_cut_is_detected_and_motion_is_not_one() -> None:
+    moving, other = list(faceless(30)), [255 - f for f in faceless(10)]
+    detector = CutDetector()
+    assert [k for k, f in enumerate([*moving, *other]) if detector.step(f)] == [30]
 
 
-def test_preview_draws_upon_a_copy(talking: Image, model: FaceModel, topology: Topology, weights: Path) -> None:
+def test_the_preview_is_a_copy(talking: Image, model: FaceModel, topology: Topology, weights: Path) -> None:
     track = track_video(talking[:12], model=model, weights=weights)
     before = talking[3].copy()
-    picture = draw_preview(talking[3], track, 3, model=model, topology=topology)
-    assert np.array_equal(before, talking[3]) and (picture != before).any()
+    preview = draw_preview(talking[3], track, 3, model=model, topology=topology)
+    assert np.array_equal(before, talking[3]) and (preview != before).any()
 
 
-def test_networks_loaded_side_by_side_leave_standard_error_alone() -> None:
+def test_networks_loaded_in_parallel_restore_standard_error() -> None:
     from vast_cli.face.networks import Network
     from vast_cli.store import assets
 

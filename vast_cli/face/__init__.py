@@ -1,4 +1,4 @@
-"""Faces: detect -> landmarks -> Phi (identity, expression, pose) -> mesh images (paper 3, 3.4)."""
+"""Face stage: detection -> landmarks -> Phi (identity, expression, pose) -> mesh images (paper 3, 3.4)."""
 
 from vast_cli.face.mesh import MeshRasteriser, hull
 from vast_cli.face.model import FaceModel

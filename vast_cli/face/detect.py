@@ -1,4 +1,4 @@
-"""Find faces in a picture: MediaPipe's short-range detector at 128 px."""
+"""Find faces in an image: MediaPipe's short-range detector at 128 px."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ SIZE = 128  # pixels, input of the network
 MIN_SCORE = 0.5
 SAME_FACE_IOU = 0.3
 ROI_MARGIN = 1.5  # side of the region over the side of the face box
-TILE = 0.6  # side of a tile over that of the picture
-MIN_TILED = 480  # pixels; in smaller pictures a tile shows nothing new
+TILE = 0.6  # side of a tile over that of the image
+MIN_TILED = 480  # pixels; tiles of smaller images show nothing new
 
 
 @dataclass(frozen=True)
 class Region:
-    """A turned square in the picture where a face is: pixels, radians (x axis towards y)."""
+    """A rotated square around a face: pixels, radians (x axis towards y)."""
 
     x: float  # centre
     y: float
@@ -30,7 +30,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Detection:
-    """A face found: box and where to look for its landmarks."""
+    """A detected face: its box and where to look for its landmarks."""
 
     x: float  # centre of the face box, pixels
     y: float
@@ -51,7 +51,7 @@ def _anchors() -> Float64:
 
 
 class FaceDetector:
-    """Find the faces of a picture, at any position."""
+    """Finds the faces in an image, at any position."""
 
     def __init__(self, path: Path | None = None) -> None:
         path = assets.find("face_detection_short_range") if path is None else path
@@ -59,10 +59,10 @@ class FaceDetector:
         self._anchors = _anchors()
 
     def detect(self, frame: Image) -> list[Detection]:
-        """Faces of an upright RGB picture [H, W, 3], largest first; small ones are sought in tiles."""
+        """Find the faces in an upright RGB image [H, W, 3], largest first; small ones are searched in tiles."""
         height, width = frame.shape[:2]
-        found = self._detect(frame, 0, 0)
-        if not found and min(height, width) >= MIN_TILED:
+        faces = self._detect(frame, 0, 0)
+        if not faces and min(height, width) >= MIN_TILED:
             h, w = round(TILE * height), round(TILE * width)
             corners = [
                 (0, 0),
@@ -72,8 +72,8 @@ class FaceDetector:
                 ((height - h) // 2, (width - w) // 2),
             ]
             tiles = [d for y, x in corners for d in self._detect(frame[y : y + h, x : x + w], x, y)]
-            found = _merge(tiles)
-        return sorted(found, key=lambda d: -d.width * d.height)
+            faces = _merge(tiles)
+        return sorted(faces, key=lambda d: -d.width * d.height)
 
     def _detect(self, frame: Image, left: int, top: int) -> list[Detection]:
         height, width = frame.shape[:2]
@@ -117,7 +117,7 @@ def _overlap(values: Float64, first: Float64) -> Float64:
 
 
 def _suppress(values: Float64, score: Float64) -> list[tuple[Float64, float]]:
-    """Weighted non-maximum suppression: boxes of one face are averaged by score, which steadies the region."""
+    """Weighted non-maximum suppression: boxes of one face are averaged by score, which stabilises the region."""
     result = []
     left = np.argsort(-score, kind="stable")
     while len(left):
@@ -130,10 +130,10 @@ def _suppress(values: Float64, score: Float64) -> list[tuple[Float64, float]]:
     return result
 
 
-def _merge(found: list[Detection]) -> list[Detection]:
-    """Keep the best of the detections of one face in several tiles."""
+def _merge(detections: list[Detection]) -> list[Detection]:
+    """Keep the best of several detections of the same face in different tiles."""
     result: list[Detection] = []
-    for d in sorted(found, key=lambda d: -d.score):
+    for d in sorted(detections, key=lambda d: -d.score):
         if all(np.hypot(d.x - e.x, d.y - e.y) > 0.5 * max(d.width, e.width) for e in result):
             result.append(d)
     return result

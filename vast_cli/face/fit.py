@@ -1,8 +1,8 @@
 """From raw landmarks to face parameters (Phi, paper 3): which frames to trust, identity, expression, pose.
 
 A frame is valid if a face is flagged, its outer eye corners are 24 px or more apart and it is turned 45 degrees at
-most. Gaps up to 5 frames are bridged by interpolation. A longer gap, a picture cut or a jump of the face begins a new
-segment; segments whose neutral mesh differs too much from the main one's show another person and are dropped.
+most. Gaps up to 5 frames are bridged by interpolation. A longer gap, a cut or a jump of the face begins a new segment;
+segments whose neutral mesh differs too much from the main one's show another person and are dropped.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ MIN_IOD = 24.0  # pixels between the outer eye corners
 MAX_YAW = np.pi / 4
 MAX_JUMP = 0.25  # of the face's centre from frame to frame, in outer-eye distances
 MAX_GAP = 5  # frames bridged
-MIN_VALID, LEAST_VALID = 24, 8  # frames for a sound neutral mesh; for any, in clips too short for more
+MIN_VALID, LEAST_VALID = 24, 8  # frames for a reliable neutral mesh; for any, in clips too short for more
 SAME_PERSON = 1.2  # %IOD rms between neutral meshes; the same person 0.8 - 0.95, others 2.0 on average
-SAME_PLACE = 1.8  # the same, where the face went on at the same place without a picture cut
-MAX_LIP_JUMP = 4.0  # %IOD from the filtered lips: something is before the mouth, or the mesh hallucinates
+SAME_PLACE = 1.8  # the same, where the face went on at the same place without a cut
+MAX_LIP_JUMP = 4.0  # %IOD from the filtered lips: something covers the mouth, or the mesh hallucinates
 LIPS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
 BRIDGED_SCORE = DOUBTFUL_SCORE = 0.5
 
@@ -39,9 +39,9 @@ class _Segment:
 
 @dataclass(frozen=True)
 class _Frames:
-    """What is known of each frame before anything is fitted."""
+    """What the landmarks of each frame say before anything is fitted."""
 
-    points: Float32  # [n, 478, 3]; frames without a face hold the nearest one's
+    points: Float32  # [n, 478, 3]; frames without a face hold those of the nearest with one
     present: Bools
     large: Bools
     frontal: Bools
@@ -54,7 +54,7 @@ class _Frames:
         return self.present & self.large & self.frontal
 
     @classmethod
-    def look(cls, points: Float32, flag: Float32, model: FaceModel) -> "_Frames":
+    def of(cls, points: Float32, flag: Float32, model: FaceModel) -> "_Frames":
         present = flag >= MIN_FLAG
         safe = _filled(points, present)
         iod = np.linalg.norm(safe[:, OUTER_EYES[0], :2] - safe[:, OUTER_EYES[1], :2], axis=1)
@@ -64,15 +64,15 @@ class _Frames:
 
 
 def runs(points: Float32, flag: Float32, cut: Bools, model: FaceModel) -> list[NDArray[np.int64]]:
-    """Valid frames of each segment, whoever it shows: what training takes from a clip.
+    """Valid frames of each segment, of any person: what training uses of a clip.
 
     Args:
-        points: [n, 478, 3], pixels, picture axes.
+        points: [n, 478, 3], pixels, image axes.
         flag: [n], face flag.
         cut: [n], continuity with the frame before is not known.
-        model: its mean face and rigid vertices are used, nothing else.
+        model: only its mean face and rigid vertices are used.
     """
-    frames = _Frames.look(points, flag, model)
+    frames = _Frames.of(points, flag, model)
     return [s.frames for s in _segments(frames, cut)] if frames.ok.any() else []
 
 
@@ -94,14 +94,14 @@ def fit_track(
     frames are valid with score 0.5, as are doubtful ones (lips that jump); the report counts both.
 
     Args:
-        points: [n, 478, 3], pixels, picture axes.
+        points: [n, 478, 3], pixels, image axes.
         flag: [n], face flag.
         cut: [n], continuity with the frame before is not known.
         model: face model.
-        height: of the picture.
-        width: of the picture.
+        height: of the frames.
+        width: of the frames.
         source: name of the video.
-        faces: those seen at the start (x, y, size), for the report.
+        faces: those in the first frame with a face (x, y, size), for the report.
         neutral: [478, 3], identity known from elsewhere (an avatar's); estimated from this clip if not given.
 
     Raises:
@@ -109,7 +109,7 @@ def fit_track(
             never fewer than 8.
     """
     n = len(points)
-    frames = _Frames.look(points, flag, model)
+    frames = _Frames.of(points, flag, model)
     present, large, frontal = frames.present, frames.large, frames.frontal
     safe, ok = frames.points, frames.ok
     needed = int(np.clip(n // 2, LEAST_VALID, MIN_VALID))
@@ -144,7 +144,7 @@ def fit_track(
         "turned_away": int((present & ~frontal).sum()),
         "too_small": int((present & ~large).sum()),
         "other_person": others,
-        "fragments": int((ok & ~valid).sum()) - others,  # in runs too short to tell who it is
+        "fragments": int((ok & ~valid).sum()) - others,  # in runs too short to compare persons
         "lost_s": _intervals(~trusted),
         "segments": len(kept),
         "faces_at_start": [[round(v, 1) for v in face] for face in faces],
@@ -182,7 +182,7 @@ def _yaw(rotation: Float32) -> Float32:
 
 
 def _filled(points: Float32, present: Bools) -> Float32:
-    """Frames without a face get the nearest one's landmarks, so that no arithmetic sees zeros."""
+    """Give frames without a face the landmarks of the nearest with one, so that no arithmetic sees zeros."""
     known = np.flatnonzero(present)
     if len(known) in (0, len(points)):
         return points
@@ -198,16 +198,16 @@ def _nearest(known: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def _segments(frames: _Frames, cut: Bools) -> list[_Segment]:
-    """Runs of valid frames, apart by at most `MAX_GAP`, without cut or jump between them."""
+    """Runs of valid frames at most `MAX_GAP` apart, without a cut or jump between them."""
     known = np.flatnonzero(frames.ok)
     present = frames.present
     gap = np.diff(known) - 1
     moved = np.linalg.norm(np.diff(frames.centre[known], axis=0), axis=1) / frames.iod[known[1:]]
     jumped = moved > MAX_JUMP * (1 + gap)
-    # a face found again after frames without one may have been in the same place all the time (a hand passed): only
-    # cuts seen in frames without a face, or a new search from one frame to the next, break continuity
-    anew = cut & np.concatenate([[True], present[:-1]])
-    count = np.cumsum(anew | (cut & ~present))
+    # a face detected again after frames without one may have stayed in its place (a hand passed): only cuts in frames
+    # without a face, or a new search from one frame to the next, break continuity
+    new_search = cut & np.concatenate([[True], present[:-1]])
+    count = np.cumsum(new_search | (cut & ~present))
     was_cut = np.diff(count[known]) > 0
     borders = np.flatnonzero(jumped | (gap > MAX_GAP) | was_cut)
     parts = np.split(known, borders + 1)
@@ -215,7 +215,7 @@ def _segments(frames: _Frames, cut: Bools) -> list[_Segment]:
 
 
 def _same_person(segments: list[_Segment], points: Float32, model: FaceModel) -> tuple[list[_Segment], int]:
-    """The longest segment and those whose neutral mesh is near to its; how many frames show another person."""
+    """The longest segment and those with a neutral mesh near to its; how many frames show another person."""
     main = max(segments, key=lambda s: len(s.frames))
     if len(segments) == 1:
         return segments, 0
@@ -262,7 +262,7 @@ def _bridge(values: Float32, known: NDArray[np.int64], bridged: Bools) -> Float3
 
 
 def _lips_jump(meshes: Float32, segment: NDArray[np.int16], identity: Float32) -> Bools:
-    """[n], lips far from where their neighbours in time put them."""
+    """[n], lips that are far from where the neighbouring frames put them."""
     lips = meshes[:, LIPS, :2]
     away = np.linalg.norm(lips - smooth.by_segment(lips, segment, smooth.WEAK_WINDOW), axis=2).max(1)
     iod = np.linalg.norm(identity[OUTER_EYES[0]] - identity[OUTER_EYES[1]])

@@ -1,7 +1,7 @@
 """Rotations and similarities of point sets, many frames at once.
 
-Canonical axes everywhere in `face`: x to the right of the picture, y up, z to the camera. `flip` goes to and from the
-picture's axes (y down, z away from the camera), which are those of the landmark network.
+Canonical axes everywhere in `face`: x to the right of the image, y up, z to the camera. `flip` converts to and from
+image axes (y down, z away from the camera), which are those of the landmark network.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ FLIP = np.array([1.0, -1.0, -1.0], np.float32)
 
 
 def flip(points: Float32) -> Float32:
-    """Picture axes to canonical axes and back: y and z negated. [..., 3]."""
+    """Image axes to canonical axes and back: y and z negated. [..., 3]."""
     result: Float32 = points * FLIP
     return result
 
@@ -32,7 +32,7 @@ def rotation_matrix(vector: Float32) -> Float32:
 
 
 def rotation_vector(matrix: Float32) -> Float32:
-    """Matrices [n, 3, 3] as rotation vectors [n, 3] of length at most pi, by way of quaternions (exact at 0 and pi)."""
+    """Matrices [n, 3, 3] as rotation vectors [n, 3] of length at most pi, through quaternions (exact at 0 and pi)."""
     m = np.asarray(matrix, np.float64)
     trace = np.trace(m, axis1=1, axis2=2)
     diagonal = np.diagonal(m, axis1=1, axis2=2)

@@ -1,7 +1,7 @@
 """478 landmarks of a face: MediaPipe's attention mesh, cut in two TFLite graphs.
 
 LiteRT cannot load the whole graph because of three custom operations; these (cut a 16 x 16 patch of the feature map
-around lips and eyes, turn the heads' answers back) are numpy here. Against the one-graph original: 5e-5 px.
+around lips and eyes, rotate the heads' outputs back) are numpy here. Difference from the one-graph original: 5e-5 px.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ GRID = 48  # side of its feature map
 PATCH = 16  # side of a head's input
 MARGIN = 1.5  # of a patch around its points
 MIN_FLAG = 0.5
-MAX_SHRINK = 3  # regions larger than this many times SIZE are shrunk first, or the crop would alias
+MAX_SHRINK = 3  # regions larger than this many times SIZE are shrunk first, else the crop would alias
 OUTER_EYES = (33, 263)
-# points between which each patch is level: lips, image-left eye, image-right eye
+# points that lie level in each patch: lips, image-left eye, image-right eye
 TURN = ((61, 291), (33, 133), (362, 263))
 IRISES = (468, 473)  # first point of each
 
@@ -33,11 +33,11 @@ class Landmarks:
     """One face in one frame."""
 
     points: Float32  # [478, 3], pixels (x right, y down, z away from the camera in the scale of x)
-    flag: float  # 0..1: a face is there (near 1) or not; no measure of quality
+    flag: float  # 0..1: a face is there (near 1) or not; not a measure of quality
 
 
 class LandmarkNet:
-    """Landmarks of the face in a region of a picture."""
+    """Finds the landmarks of the face in a region of an image."""
 
     def __init__(
         self, backbone: Path | None = None, heads: Path | None = None, topology: Topology | None = None
@@ -54,22 +54,22 @@ class LandmarkNet:
         self._cells = np.stack([x.ravel(), y.ravel()], 1) + 0.5 - PATCH / 2  # [256, 2]
 
     def locate(self, frame: Image, region: Region) -> Landmarks:
-        """Landmarks of the face in `region` of an upright RGB picture [H, W, 3].
+        """Find the landmarks of the face in `region` of an upright RGB image [H, W, 3].
 
         With a flag below `MIN_FLAG` there is no face and the points mean nothing.
         """
         mesh, features, flag = self._backbone(_crop(frame, region)[None])
         score = float(1 / (1 + np.exp(-np.clip(float(flag.reshape(-1)[0]), -100, 100))))
-        points = np.zeros((478, 3), np.float64)  # the irises are not known yet: what lies in memory may be NaN
+        points = np.zeros((478, 3), np.float64)  # the irises are not known yet: uninitialised memory may hold NaN
         points[:468] = mesh.reshape(468, 3)
         if score >= MIN_FLAG:
             self._refine(points, features.reshape(GRID * GRID, -1))
         else:
             points[468:] = 0
-        return Landmarks(_to_picture(points, region), score)
+        return Landmarks(_to_image(points, region), score)
 
     def _refine(self, points: Float64, features: Float32) -> None:
-        """Replace lips and eyes by the heads' answers and add the irises, in crop pixels."""
+        """Replace lips and eyes by the outputs of the heads and add the irises, in crop pixels."""
         axes, centres = [], []
         for subset, (start, end) in zip(self._subsets, TURN, strict=True):
             xy = points[:, :2] * (GRID / SIZE)
@@ -84,19 +84,19 @@ class LandmarkNet:
         patches = _sample(features, where).reshape(3, 1, PATCH, PATCH, -1)
         lips, left, left_iris, right, right_iris = (o[0].astype(np.float64) for o in self._heads(*patches))
 
-        def back(k: int, answer: Float64) -> Float64:
-            # heads answer in 64ths of the patch
-            return np.asarray(answer @ axes[k].T + 4 * (centres[k] - axes[k] @ np.array([8.0, 8.0])))
+        def back(k: int, output: Float64) -> Float64:
+            # the unit of the heads is 1/64 of the patch
+            return np.asarray(output @ axes[k].T + 4 * (centres[k] - axes[k] @ np.array([8.0, 8.0])))
 
-        for k, answer in enumerate((lips, left, right)):
-            points[self._subsets[k], :2] = back(k, answer)
-        for k, (first, answer) in enumerate(zip(IRISES, (left_iris, right_iris), strict=True)):
-            points[first : first + 5, :2] = back(k + 1, answer)
+        for k, output in enumerate((lips, left, right)):
+            points[self._subsets[k], :2] = back(k, output)
+        for k, (first, output) in enumerate(zip(IRISES, (left_iris, right_iris), strict=True)):
+            points[first : first + 5, :2] = back(k + 1, output)
             points[first : first + 5, 2] = points[self._contours[k], 2].mean()
 
 
 def _crop(frame: Image, region: Region) -> Float32:
-    """The region as the network's input: [192, 192, 3] in 0..1. Pixel centres lie at +0.5 on both sides."""
+    """The region as the network's input: [192, 192, 3] in 0..1. Pixel centres lie at +0.5 in image and crop."""
     x, y, size = region.x, region.y, region.size
     if size > MAX_SHRINK * SIZE:
         frame, x, y, size = _shrink(frame, region)
@@ -111,7 +111,7 @@ def _crop(frame: Image, region: Region) -> Float32:
 
 
 def _shrink(frame: Image, region: Region) -> tuple[Image, float, float, float]:
-    """The part of the picture around a region, shrunk by a whole number; the region's centre and size in it."""
+    """The part of the image around a region, shrunk by a whole number; the region's centre and size in it."""
     height, width = frame.shape[:2]
     factor = int(region.size // (1.5 * SIZE))
     reach = region.size * 0.75  # half the diagonal and a margin
@@ -142,7 +142,7 @@ def _sample(features: Float32, where: Float64) -> Float32:
     return result
 
 
-def _to_picture(points: Float64, region: Region) -> Float32:
+def _to_image(points: Float64, region: Region) -> Float32:
     c, s = np.cos(region.angle), np.sin(region.angle)
     ratio = region.size / SIZE
     result = np.empty((len(points), 3), np.float32)
@@ -154,7 +154,7 @@ def _to_picture(points: Float64, region: Region) -> Float32:
 
 
 def next_region(points: Float32) -> Region:
-    """Where to look in the next frame: the upright box of the face's 468 points, half as large again."""
+    """Where to look in the next frame: the levelled box of the face's 468 points, enlarged by half."""
     eyes = points[OUTER_EYES[1], :2] - points[OUTER_EYES[0], :2]
     angle = float(np.arctan2(eyes[1], eyes[0]))
     c, s = np.cos(angle), np.sin(angle)

@@ -1,10 +1,10 @@
-"""Mesh images M: what the face model's meshes look like to the renderer (paper 3.4; channels are ours).
+"""Mesh images M: the face model's meshes as the renderer reads them (paper 3.4; channels are ours).
 
 Channels: NCC colour (each vertex has its canonical x, y, z as colour, the same for all persons and frames), mouth
 interior, eye openings, irises. The mesh covers mouth and eyes with triangles, so these need channels of their own.
 
 Pixel (row, column) has its centre at (column + 0.5, row + 0.5), as in the tracker. A pixel belongs to a triangle if its
-centre does; triangles are painted from far to near by their mean depth.
+centre does; triangles are rasterised from far to near by their mean depth.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from vast_cli.face.topology import Topology
 from vast_cli.records import MeshImages
 
 SHIFT = 4  # bits of sub-pixels in OpenCV's polygons
-FAR = float(1 << 20)  # pixels; keeps OpenCV's fixed-point numbers from running over
+FAR = float(1 << 20)  # pixels; keeps OpenCV's fixed-point numbers from overflowing
 N_CHANNELS = 6
 IRISES = ((468, "image_left_eye"), (473, "image_right_eye"))  # centre; the four points of its ring follow it
 
 
 @dataclass(frozen=True)
 class _Spans:
-    """Runs of pixels, each in one row and one triangle, in the order in which they are painted."""
+    """Runs of pixels, each in one row and one triangle, in the order in which they are rasterised."""
 
     triangle: Int64  # [s]
     row: Int64  # [s]
@@ -35,7 +35,7 @@ class _Spans:
 
 
 class MeshRasteriser:
-    """Draw meshes as mesh images, with numpy and OpenCV only (about 400 frames a second at 256 px, one thread)."""
+    """Rasterises meshes to mesh images with numpy and OpenCV only (400 frames/s at 256 px on one thread)."""
 
     def __init__(self, topology: Path | None = None, index_sets: Path | None = None) -> None:
         self.topology = Topology.load(topology, index_sets)
@@ -57,28 +57,28 @@ class MeshRasteriser:
 
     @property
     def lips_inner(self) -> Int64:
-        """[20], ring of the inner lip line: what it encloses is the mouth interior."""
+        """[20], ring of the inner lip line, which encloses the mouth interior."""
         return self.topology.sets["lips_inner"]
 
-    def draw(self, vertices: Float32, height: int, width: int) -> MeshImages:
-        """Mesh images of a run of frames.
+    def render(self, vertices: Float32, height: int, width: int) -> MeshImages:
+        """Rasterise the meshes of a run of frames.
 
         Args:
-            vertices: [n, 478, 3], pixels of this picture (of `FaceModel.place`); may lie outside of it.
-            height: of the picture.
-            width: of the picture.
+            vertices: [n, 478, 3], pixels of the result (from `FaceModel.place`); may lie outside of it.
+            height: of the mesh images.
+            width: of the mesh images.
         """
         n = len(vertices)
         conditioning = np.zeros((n, height, width, N_CHANNELS), np.uint8)
         uv = np.zeros((n, height, width, 2), np.float32)
         mask = np.zeros((n, height, width), np.uint8)
         for k in range(n):
-            self._draw_surface(vertices[k], conditioning[k], uv[k], mask[k])
-            for channel, image in enumerate(self._draw_openings(vertices[k], height, width), start=3):
+            self._rasterise_surface(vertices[k], conditioning[k], uv[k], mask[k])
+            for channel, image in enumerate(self._fill_openings(vertices[k], height, width), start=3):
                 conditioning[k, :, :, channel] = image
         return MeshImages(conditioning, uv, mask)
 
-    def _draw_surface(self, vertices: Float32, conditioning: Image, uv: Float32, mask: Image) -> None:
+    def _rasterise_surface(self, vertices: Float32, conditioning: Image, uv: Float32, mask: Image) -> None:
         height, width = mask.shape
         corners = np.clip(vertices[self.triangles].astype(np.float64), -FAR, FAR)  # [898, 3, 3]
         spans = _spans(corners, height, width)
@@ -86,26 +86,26 @@ class MeshRasteriser:
         length = spans.stop - spans.start
         owner = np.repeat(np.arange(len(length), dtype=np.int32), length)
         first = spans.row * width + spans.start - (np.cumsum(length) - length)
-        painted = np.full(height * width, -1, np.int32)
+        span_at = np.full(height * width, -1, np.int32)
         # of equal indices numpy keeps the last: the nearest
-        painted[np.arange(len(owner)) + np.repeat(first, length)] = owner
-        seen = np.flatnonzero(painted >= 0)
-        span = painted[seen]
+        span_at[np.arange(len(owner)) + np.repeat(first, length)] = owner
+        covered = np.flatnonzero(span_at >= 0)
+        span = span_at[covered]
         # attributes are affine in x and y over a triangle: value + slope * (x - start) along a span
         at_origin, slope_x, slope_y = _planes(corners, self._attributes)
         triangle = spans.triangle
         value = at_origin[triangle] + slope_y[triangle] * (spans.row + 0.5)[:, None]
         value += slope_x[triangle] * (spans.start + 0.5)[:, None]
-        along = (seen - (spans.row * width + spans.start)[span]).astype(np.float32)
+        along = (covered - (spans.row * width + spans.start)[span]).astype(np.float32)
         result = slope_x[triangle].astype(np.float32).take(span, 0)
         result *= along[:, None]
         result += value.astype(np.float32).take(span, 0)
         ncc = np.clip(result[:, :3] + np.float32(0.5), 0, 255).astype(np.uint8)
-        conditioning.reshape(-1, N_CHANNELS)[seen, :3] = ncc
-        uv.reshape(-1, 2)[seen] = np.clip(result[:, 3:], 0, 1)
-        mask.reshape(-1)[seen] = 255
+        conditioning.reshape(-1, N_CHANNELS)[covered, :3] = ncc
+        uv.reshape(-1, 2)[covered] = np.clip(result[:, 3:], 0, 1)
+        mask.reshape(-1)[covered] = 255
 
-    def _draw_openings(self, vertices: Float32, height: int, width: int) -> tuple[Image, Image, Image]:
+    def _fill_openings(self, vertices: Float32, height: int, width: int) -> tuple[Image, Image, Image]:
         sets = self.topology.sets
         mouth, eyes, irises = (np.zeros((height, width), np.uint8) for _ in range(3))
         _fill(mouth, vertices[self.lips_inner, :2])
@@ -123,7 +123,7 @@ class MeshRasteriser:
 def _spans(corners: NDArray[np.float64], height: int, width: int) -> _Spans:
     """Scan-convert triangles [t, 3, 3], far ones first.
 
-    Neighbours share an edge's ends, so they find the same column at it: no gap, no pixel twice in a flat mesh.
+    Neighbours share the ends of an edge, so they compute the same column at it: no gap, no pixel twice in a flat mesh.
     """
     order = np.argsort(-corners[:, :, 2].sum(1), kind="stable")
     corners = corners[order]
@@ -154,7 +154,7 @@ def _spans(corners: NDArray[np.float64], height: int, width: int) -> _Spans:
 def _planes(
     corners: NDArray[np.float64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Value at the origin and slopes along x and y of what corners carry: each [t, 5]."""
+    """Value at the origin and slopes along x and y of the corners' attributes: each [t, 5]."""
     edge = corners[:, 1:, :2] - corners[:, :1, :2]
     area = edge[:, 0, 0] * edge[:, 1, 1] - edge[:, 0, 1] * edge[:, 1, 0]
     inverse = np.divide(1.0, area, out=np.zeros_like(area), where=np.abs(area) > 1e-9)[:, None]

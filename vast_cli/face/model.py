@@ -1,9 +1,9 @@
 """Face model: identity, 233 expression components and pose, both ways (Phi and Phi' of paper 3).
 
-The mesh of frame t in the picture is `flip(scale * R (identity + expression B)) + translation` (weak perspective), in
+The mesh of frame t in the image is `flip(scale * R (identity + expression B)) + translation` (weak perspective), in
 pixels with x right, y down and z away from the camera (nearer is smaller, as in the landmark network). Identity is a
 free neutral mesh of the person; B is a split basis: rows 0..84 move the lower face (speech-strongly-related), rows
-85..232 the upper face, each group its own PCA, because with one PCA for all every large component moves the mouth and
+85..232 the upper face. Each group has its own PCA, because with a common PCA every large component moves the mouth and
 the weak set would hold 1.6 % of the motion of eyes and brows.
 """
 
@@ -41,7 +41,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Pose:
-    """Where meshes are in the picture: rotation vectors, pixels a canonical unit, pixels (x right, y down, z away)."""
+    """Where meshes are in the image: rotation vectors, pixels a canonical unit, pixels (x right, y down, z away)."""
 
     rotation: Float32  # [n, 3]
     scale: Float32  # [n]
@@ -113,14 +113,14 @@ class FaceModel:
     # --- pose -------------------------------------------------------------------------------------------------------
 
     def stabilise(self, landmarks: Float32, identity: Float32) -> tuple[Float32, Pose]:
-        """Take the pose out of landmarks.
+        """Remove the pose from landmarks.
 
         Args:
-            landmarks: [n, 478, 3], pixels, picture axes (as tracked).
-            identity: [478, 3], neutral mesh to lay them upon; only vertices of bone count.
+            landmarks: [n, 478, 3], pixels, image axes (as tracked).
+            identity: [478, 3], neutral mesh to align them with; only bony vertices count.
 
         Returns:
-            meshes [n, 478, 3] in canonical units and axes, and the pose; `place` of the two gives the landmarks back.
+            meshes [n, 478, 3] in canonical units and axes, and the pose; `place` of the two gives the landmarks again.
         """
         upright = geometry.flip(landmarks)
         scale, rotation, translation = geometry.similarity(upright, identity, self.w_rigid)
@@ -130,10 +130,10 @@ class FaceModel:
         return meshes, Pose(geometry.rotation_vector(inverse), np.reciprocal(scale), geometry.flip(origin))
 
     def place(self, vertices: Float32, rotation: Float32, scale: Float32, translation: Float32) -> Float32:
-        """Put meshes into the picture (weak perspective).
+        """Place meshes in the image (weak perspective).
 
         Args:
-            vertices: [n, 478, 3], canonical (of `decode`).
+            vertices: [n, 478, 3], canonical (from `decode`).
             rotation: [n, 3], rotation vectors.
             scale: [n], pixels a canonical unit.
             translation: [n, 3], pixels.
@@ -149,12 +149,12 @@ class FaceModel:
     def neutral(self, landmarks: Float32) -> Float32:
         """Neutral mesh of a person from one or more clips pooled (identity part of Phi).
 
-        Mean expression is told from bone by G = 2 S_e (S_i + 2 S_e)^-1: what differs from the mean face as expressions
-        do within clips goes into expression, everything else stays identity. The clip mean as neutral would keep a
-        smile as bone: same actor in other emotions 2.48 %IOD apart, this 0.93.
+        G = 2 S_e (S_i + 2 S_e)^-1 separates mean expression from bone: what differs from the mean face as expressions
+        do within clips is expression, everything else is identity. The clip mean as neutral would keep a smile as bone:
+        with it the same actor in other emotions is 2.48 %IOD apart, with G 0.93.
 
         Args:
-            landmarks: [n, 478, 3], pixels, picture axes, valid frames only.
+            landmarks: [n, 478, 3], pixels, image axes, valid frames only.
 
         Returns:
             [478, 3], canonical units.
@@ -167,13 +167,13 @@ class FaceModel:
         return neutral
 
     def anchor(self, meshes: Float32) -> Float32:
-        """Mean of the frames with the smallest inner-lip gap, laid upon the mean face: [n, 478, 3] -> [478, 3]."""
+        """Mean of the frames with the smallest inner-lip gap, aligned with the mean face: [n, 478, 3] -> [478, 3]."""
         gap = np.linalg.norm(meshes[:, INNER_LIPS[0], :2] - meshes[:, INNER_LIPS[1], :2], axis=1)
         chosen = np.argsort(gap, kind="stable")[: max(1, round(ANCHOR_SHARE * len(gap)))]
         mean = meshes[chosen].mean(0, keepdims=True)
         scale, rotation, translation = geometry.similarity(mean, self.v_bar, self.w_rigid)
-        laid: Float32 = (scale[:, None, None] * (mean @ rotation.transpose(0, 2, 1)) + translation[:, None])[0]
-        return laid
+        aligned: Float32 = (scale[:, None, None] * (mean @ rotation.transpose(0, 2, 1)) + translation[:, None])[0]
+        return aligned
 
     def mean_expression(self, anchor: Float32) -> Float32:
         """The part of `anchor` - v_bar that is expression: G (anchor - v_bar). [478, 3] -> [478, 3]."""
@@ -183,7 +183,7 @@ class FaceModel:
     # --- measures ---------------------------------------------------------------------------------------------------
 
     def lip_gap(self, identity: Float32, expression: Float32) -> Float32:
-        """Gap of the inner lips (vertices 13, 14) in the picture plane of the mesh without pose.
+        """Gap of the inner lips (vertices 13, 14) in the image plane of the mesh without pose.
 
         Args:
             identity: [478, 3].

@@ -1,4 +1,4 @@
-"""Run a TFLite network on one thread (LiteRT with XNNPACK: 3.1 ms where OpenCV's DNN module needs 5.2)."""
+"""Run TFLite networks on one thread (LiteRT with XNNPACK takes 3.1 ms, OpenCV's DNN module 5.2)."""
 
 import os
 import threading
@@ -12,15 +12,15 @@ from ai_edge_litert.interpreter import Interpreter
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 
-_QUIET = threading.Lock()  # two at once would each keep the other's silence for the true stderr
+_QUIET = threading.Lock()  # of two at once, one would save and restore the other's /dev/null as stderr
 
 
 class Network:
-    """A TFLite graph; outputs are found by name, their order differs between converters.
+    """A TFLite graph; outputs are selected by name, because their order differs between converters.
 
     Args:
         path: the file.
-        outputs: names of the outputs wanted, in this order.
+        outputs: names of the outputs to return, in this order.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`.
@@ -30,17 +30,17 @@ class Network:
         if not path.is_file():
             raise VastError("vast_asset_missing", f"`{path}` is missing")
         try:
-            # one thread: batches and threads do not help this small a net, processes do
+            # one thread: batches and threads do not speed up a net this small, processes do
             with _QUIET, _mute():
                 self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise VastError("vast_asset_corrupt", f"`{path}` is no TFLite network: {error}") from error
         self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
-        found = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
-        if missing := [name for name in outputs if name not in found]:
+        indices = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
+        if missing := [name for name in outputs if name not in indices]:
             raise VastError("vast_asset_corrupt", f"`{path}` has no output `{missing[0]}`")
-        self._outputs = [found[name] for name in outputs]
+        self._outputs = [indices[name] for name in outputs]
 
     def __call__(self, *inputs: Float32) -> list[Float32]:
         """Run once; inputs and outputs have the shapes of the graph."""
@@ -52,17 +52,17 @@ class Network:
 
 @contextmanager
 def _mute() -> Iterator[None]:
-    """LiteRT writes to the process's stderr that it made a delegate; no setting keeps it from that."""
+    """Silence LiteRT, which writes to the process's stderr that it created a delegate; no setting turns that off."""
     try:
-        kept = os.dup(2)
+        stderr = os.dup(2)
     except OSError:  # a process without stderr
         yield
         return
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)

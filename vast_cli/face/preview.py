@@ -1,4 +1,4 @@
-"""Show what the tracker sees: the mesh over the picture (`vast extract --preview`)."""
+"""What the tracker found: the mesh drawn over the frame (`vast extract --preview`)."""
 
 import cv2
 import numpy as np
@@ -23,24 +23,24 @@ def draw_preview(frame: Image, track: FaceTrack, index: int, *, model: FaceModel
     A frame without a face gets a red border.
 
     Args:
-        frame: upright RGB picture [H, W, 3] that was tracked.
+        frame: upright RGB frame [H, W, 3] that was tracked.
         track: of its video.
-        index: the frame's number.
+        index: of the frame in the track.
         model: face model of the track.
         topology: names of the vertices.
     """
-    picture: Image = frame.copy()
+    preview: Image = frame.copy()
     thickness = max(1, round(max(frame.shape[:2]) / 400))
     if not track.valid[index]:
-        cv2.rectangle(picture, (0, 0), (frame.shape[1] - 1, frame.shape[0] - 1), NONE, 2 * thickness)
-        return picture
+        cv2.rectangle(preview, (0, 0), (frame.shape[1] - 1, frame.shape[0] - 1), NONE, 2 * thickness)
+        return preview
     row = slice(index, index + 1)
     mesh = model.decode(track.identity, track.expression[row])
     points = model.place(mesh, track.rotation[row], track.scale[row], track.translation[row])[0, :, :2]
     fixed = np.rint((np.clip(points, -1e6, 1e6) - 0.5) * 2**SHIFT).astype(np.int32)
     colour = GOOD if track.score[index] > 0.5 else DOUBTFUL
     for x, y in fixed.tolist():
-        cv2.circle(picture, (x, y), 8 * thickness, colour, cv2.FILLED, shift=SHIFT)
+        cv2.circle(preview, (x, y), 8 * thickness, colour, cv2.FILLED, shift=SHIFT)
     for name in LINES:
-        cv2.polylines(picture, [fixed[topology.sets[name]]], True, colour, thickness, cv2.LINE_AA, shift=SHIFT)
-    return picture
+        cv2.polylines(preview, [fixed[topology.sets[name]]], True, colour, thickness, cv2.LINE_AA, shift=SHIFT)
+    return preview

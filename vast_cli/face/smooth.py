@@ -1,8 +1,8 @@
-"""Savitzky-Golay filters over time for what must not shiver.
+"""Savitzky-Golay filters over time for values that must not jitter.
 
-Offline, so nothing is causal: the pose takes 9 frames of a parabola (second difference of the angles 0.58 / 0.72 / 0.31
-to 0.15 / 0.20 / 0.09 degrees), the weak components 5 (blinks stay: flattened by 0.15 %IOD). The strong ones stay raw,
-for any filter opens closed lips.
+They work offline and look ahead: the pose takes a parabola over 9 frames (second difference of the angles 0.58 / 0.72 /
+0.31 to 0.15 / 0.20 / 0.09 degrees), the weak components over 5 (blinks stay: flattened by 0.15 %IOD). The strong ones
+stay raw, because any filter opens closed lips.
 """
 
 import functools
@@ -26,7 +26,7 @@ def _matrix(n: int, window: int) -> NDArray[np.float64]:
 
 
 def savgol(values: Float32, window: int) -> Float32:
-    """Savitzky-Golay filter of degree 2 along axis 0; at the ends the first and last window's own parabola.
+    """Savitzky-Golay filter of degree 2 along axis 0; at the ends the parabola of the first and last window.
 
     Args:
         values: [n, ...].

@@ -13,7 +13,7 @@ from vast_cli.store import assets
 
 @dataclass(frozen=True)
 class Topology:
-    """What never changes between persons and frames. 'image_left' is the left half of the picture."""
+    """What is the same for all persons and frames. 'image_left' is the left half of the image."""
 
     canonical: Float32  # [468, 3], canonical face (without irises), canonical axes
     uv: Float32  # [468, 2] in [0, 1], u to the right, v down

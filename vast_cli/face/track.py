@@ -1,7 +1,7 @@
 """Follow one face through the frames of a video: raw landmarks first, then the parameters of Phi (paper 3).
 
 Memory holds landmarks only (6 kB a frame), never frames. The face is chosen once at the start and then followed by its
-region; it is chosen again, by shape, only after a loss or a cut.
+region; only after a loss or a cut it is chosen again, by shape.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from vast_cli.core import files, timebase
 from vast_cli.core.arrays import Float32, Image
 from vast_cli.core.errors import VastError
 from vast_cli.face import fit
-from vast_cli.face.cuts import CutFinder
+from vast_cli.face.cuts import CutDetector
 from vast_cli.face.detect import FaceDetector, Region
 from vast_cli.face.landmarks import MIN_FLAG, LandmarkNet, Landmarks, next_region
 from vast_cli.face.model import FaceModel
@@ -28,10 +28,10 @@ FaceChoice = (
     Literal["largest", "left", "right"] | int
 )  # an int counts the faces of the first frame from the left, from 0
 
-LOOK_OFTEN = 12  # frames without a face in which every frame is searched; then every fifth
-LOOK_EVERY = 5
-MIN_SIDE = 16.0  # pixels; smaller regions hold no face, larger than this many pictures neither
-MAX_SIDES = 4.0
+SEARCH_ALL = 12  # frames without a face in which every frame is searched; then every fifth
+SEARCH_EVERY = 5
+MIN_SIDE = 16.0  # pixels; smaller regions hold no face
+MAX_SIDES = 4.0  # of the frame; larger regions hold no face
 SAME_REGION = 0.06  # of the region's side
 
 
@@ -39,9 +39,9 @@ SAME_REGION = 0.06  # of the region's side
 class LandmarkTrack:
     """Raw landmarks of one face through a video at 25 fps: what `fit.fit_track` turns into a `FaceTrack`."""
 
-    points: Float32  # [n, 478, 3], pixels, picture axes; 0 where no face
-    flag: Float32  # [n], 0..1, the network's face flag; 0 where none was looked for
-    cut: NDArray[np.bool_]  # [n], a picture cut before this frame, or the face was searched anew here
+    points: Float32  # [n, 478, 3], pixels, image axes; 0 where no face
+    flag: Float32  # [n], 0..1, the network's face flag; 0 where the frame was not searched
+    cut: NDArray[np.bool_]  # [n], a cut before this frame, or the face was searched again here
     height: int
     width: int
     source: str
@@ -49,7 +49,7 @@ class LandmarkTrack:
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """[n], a face was found."""
+        """[n], a face was detected."""
         return self.flag >= MIN_FLAG
 
     def save(self, path: Path) -> None:
@@ -75,24 +75,24 @@ class LandmarkTrack:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the tracker found in one frame."""
+class TrackedFace:
+    """The face of one frame."""
 
-    landmarks: Landmarks | None
-    cut: bool  # a picture cut, or found after a search: continuity with the frame before is not known
+    landmarks: Landmarks | None  # None: no face
+    cut: bool  # a cut, or detected after a search: continuity with the frame before is not known
 
 
 class FaceTracker:
-    """Follow one face through a stream of upright RGB frames [H, W, 3], uint8.
+    """Follows one face through a stream of upright RGB frames [H, W, 3], uint8.
 
     Args:
-        model: face model, tells persons apart after a loss or cut.
+        model: face model, distinguishes persons after a loss or cut.
         face: which one to follow if there are several at the start.
         weights: folder of the tracker's networks; those that ship with vast if not given.
     """
 
     def __init__(self, model: FaceModel, *, face: FaceChoice = "largest", weights: Path | None = None) -> None:
-        cv2.setNumThreads(1)  # else timings and the equality of bytes wander
+        cv2.setNumThreads(1)  # with more, timings and bytes vary
 
         def path(name: str) -> Path | None:
             return None if weights is None else weights / name
@@ -102,7 +102,7 @@ class FaceTracker:
         topology = Topology.load(path("topology.npz"), path("index_sets.json"))
         self._detector = FaceDetector(path("face_detection_short_range.tflite"))
         self._net = LandmarkNet(path("face_mesh_backbone.tflite"), path("face_mesh_heads.tflite"), topology)
-        self._cuts = CutFinder()
+        self._cuts = CutDetector()
         self._region: Region | None = None
         self._misses = 0
         self._shape_sum = np.zeros((N_VERTICES, 3), np.float64)
@@ -110,8 +110,8 @@ class FaceTracker:
         self._frame = -1
         self.faces: tuple[tuple[float, float, float], ...] = ()  # of the first frame with a face
 
-    def step(self, frame: Image) -> Seen:
-        """Look at the next frame.
+    def step(self, frame: Image) -> TrackedFace:
+        """Track the face into the next frame.
 
         Raises:
             VastError: `vast_option_invalid` if the face asked for is not there at the start.
@@ -122,54 +122,54 @@ class FaceTracker:
         if cut:
             self._region, self._misses = None, 0
         if self._region is not None:
-            found = self._net.locate(frame, self._region)
-            if found.flag >= MIN_FLAG and self._follow(found, frame):
-                return Seen(found, False)
+            landmarks = self._net.locate(frame, self._region)
+            if landmarks.flag >= MIN_FLAG and self._follow(landmarks, frame):
+                return TrackedFace(landmarks, False)
             self._region = None
-            # the region may have slipped off: search this very frame
-        elif self._misses >= LOOK_OFTEN and self._misses % LOOK_EVERY:
+            # the region may have slipped off the face: search this frame
+        elif self._misses >= SEARCH_ALL and self._misses % SEARCH_EVERY:
             self._misses += 1
-            return Seen(None, cut)
+            return TrackedFace(None, cut)
         chosen = self._search(frame)
         if chosen is None or not self._follow(chosen, frame):
             self._region = None
             self._misses += 1
-            return Seen(None, cut)
+            return TrackedFace(None, cut)
         self._misses = 0
-        # a flash or a hand before the camera changes the picture like a cut, but not the face
-        return Seen(chosen, before is None or not _near(before, self._region))
+        # a flash or a hand in front of the camera changes the frame like a cut, but not the face
+        return TrackedFace(chosen, before is None or not _near(before, self._region))
 
-    def _follow(self, found: Landmarks, frame: Image) -> bool:
-        """Take the region for the next frame from this one's landmarks; False if it is nonsense."""
-        region = next_region(found.points)
+    def _follow(self, landmarks: Landmarks, frame: Image) -> bool:
+        """Set the region for the next frame from this one's landmarks; False if it is implausible."""
+        region = next_region(landmarks.points)
         height, width = frame.shape[:2]
         inside = -0.25 * width <= region.x <= 1.25 * width and -0.25 * height <= region.y <= 1.25 * height
         if not inside or not MIN_SIDE <= region.size <= MAX_SIDES * max(height, width):
             return False
         self._region = region
-        if self._frame % LOOK_EVERY == 0 or self._shape_count == 0:  # the mean shape needs few frames
-            self._shape_sum += self._shape(found)
+        if self._frame % SEARCH_EVERY == 0 or self._shape_count == 0:  # the mean shape needs few frames
+            self._shape_sum += self._shape(landmarks)
             self._shape_count += 1
         return True
 
-    def _shape(self, found: Landmarks) -> Float32:
-        """The face's shape without pose and without what looks like expression: tells persons apart, roughly."""
-        return self._model.neutral(found.points[None])
+    def _shape(self, landmarks: Landmarks) -> Float32:
+        """The face's shape without pose and likely expression: roughly distinguishes persons."""
+        return self._model.neutral(landmarks.points[None])
 
     def _search(self, frame: Image) -> Landmarks | None:
-        located = [self._net.locate(frame, d.region) for d in self._detector.detect(frame)]
-        found = [f for f in located if f.flag >= MIN_FLAG]
-        if not found:
+        candidates = [self._net.locate(frame, d.region) for d in self._detector.detect(frame)]
+        faces = [face for face in candidates if face.flag >= MIN_FLAG]
+        if not faces:
             return None
         if self._shape_count:
-            if len(found) == 1:
-                return found[0]  # `fit` judges whole segments, with more frames than this one
+            if len(faces) == 1:
+                return faces[0]  # `fit` compares whole segments, with more frames than this one
             mean = (self._shape_sum / self._shape_count).astype(np.float32)
-            return min(found, key=lambda f: float(np.square(self._shape(f) - mean).mean()))
-        regions = [next_region(f.points) for f in found]
-        order = sorted(range(len(found)), key=lambda k: regions[k].x)
+            return min(faces, key=lambda face: float(np.square(self._shape(face) - mean).mean()))
+        regions = [next_region(face.points) for face in faces]
+        order = sorted(range(len(faces)), key=lambda k: regions[k].x)
         self.faces = tuple((regions[k].x, regions[k].y, regions[k].size) for k in order)
-        return found[self._choose(order, [r.size for r in regions])]
+        return faces[self._choose(order, [r.size for r in regions])]
 
     def _choose(self, order: list[int], size: list[float]) -> int:
         if self._face == "largest":
@@ -177,8 +177,8 @@ class FaceTracker:
         if isinstance(self._face, str):
             return order[0 if self._face == "left" else -1]
         if not 0 <= self._face < len(order):
-            at = timebase.seconds(self._frame)
-            message = f"face {self._face} was asked for, but {len(order)} are seen at {at:.1f} s"
+            time_s = timebase.seconds(self._frame)
+            message = f"face {self._face} was requested, but there are {len(order)} at {time_s:.1f} s"
             raise VastError("vast_option_invalid", message, hint="faces are counted from the left, from 0")
         return order[self._face]
 
@@ -202,7 +202,7 @@ def track_landmarks(
     """Raw landmarks of one face through a video.
 
     Args:
-        frames: upright RGB pictures [H, W, 3] at 25 fps, uint8, all of one size.
+        frames: upright RGB frames [H, W, 3] at 25 fps, uint8, all of one size.
         model: face model.
         source: name of the video for messages.
         face: which one to follow.
@@ -215,18 +215,18 @@ def track_landmarks(
     points: list[Float32] = []
     flags: list[float] = []
     cuts: list[bool] = []
-    nothing = np.zeros((N_VERTICES, 3), np.float32)
+    no_points = np.zeros((N_VERTICES, 3), np.float32)
     height = width = 0
     for frame in frames:
         height, width = frame.shape[:2]
-        seen = tracker.step(frame)
-        points.append(nothing if seen.landmarks is None else seen.landmarks.points)
-        flags.append(0.0 if seen.landmarks is None else seen.landmarks.flag)
-        cuts.append(seen.cut)
+        tracked = tracker.step(frame)
+        points.append(no_points if tracked.landmarks is None else tracked.landmarks.points)
+        flags.append(0.0 if tracked.landmarks is None else tracked.landmarks.flag)
+        cuts.append(tracked.cut)
     if not any(flags):
         name = f" in `{source}`" if source else ""
-        looked = f"(looked at {len(flags)} frames, 0.0 s - {timebase.seconds(len(flags)):.1f} s)"
-        raise VastError("vast_no_face", f"no face found{name} {looked}")
+        searched = f"(searched {len(flags)} frames, 0.0 s - {timebase.seconds(len(flags)):.1f} s)"
+        raise VastError("vast_no_face", f"no face found{name} {searched}")
     return LandmarkTrack(
         np.stack(points), np.array(flags, np.float32), np.array(cuts), height, width, source, tracker.faces
     )
@@ -243,7 +243,7 @@ def track_video(
     """Face parameters of a video (Phi, paper 3): `track_landmarks`, then `fit.fit_track`.
 
     Args:
-        frames: upright RGB pictures [H, W, 3] at 25 fps, uint8, all of one size; read once, none is kept.
+        frames: upright RGB frames [H, W, 3] at 25 fps, uint8, all of one size; read once, none is kept.
         model: face model.
         source: name of the video, without its folder.
         face: which one to follow if there are several: `largest`, `left`, `right` or an index from the left, from 0.
