@@ -88,7 +88,7 @@ def sample_times(index: NDArray[np.int64]) -> NDArray[np.floating]:
     return index / SAMPLE_RATE
 
 
-def ppg_centres(n_ppg: int) -> NDArray[np.float64]:
+def ppg_centres(n_ppg: int) -> NDArray[np.floating]:
     """Centres of PPG frames 0 .. `n_ppg` - 1, in seconds."""
     return 0.02 * np.arange(n_ppg) + 0.02
 
