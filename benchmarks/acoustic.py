@@ -1,4 +1,4 @@
-"""The acoustic network on test sounds: table of accuracies, confusion matrix and accuracy of each phone as pictures."""
+"""The acoustic network on test audio: table of accuracies, confusion matrix and accuracy of each phone as an image."""
 
 import argparse
 import csv
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from vast_cli.core.arrays import Float32, Image, Int64
 from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.media import load_audio, write_png
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, load_acoustic_model
@@ -22,8 +23,8 @@ from vast_cli.training.acoustic.scores import CHANNELS, evaluate_acoustic
 FONT, DARK, BAR = cv2.FONT_HERSHEY_SIMPLEX, (40, 50, 60), (50, 110, 170)
 
 
-def confusion_picture(confusion: np.ndarray) -> np.ndarray:
-    """Rows are true phones, columns what was heard, dark is often; at the right the share of each that is right."""
+def plot_confusion(confusion: Int64) -> Image:
+    """Rows are true phones, columns predicted ones, dark is often; at the right the share of each that is right."""
     cell, edge, bars = 22, 46, 260
     share = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
     n = len(CLASSES)
@@ -43,29 +44,29 @@ def confusion_picture(confusion: np.ndarray) -> np.ndarray:
 
 
 def print_languages(model: AcousticModel, corpus: Path) -> None:
-    """How sure the network is of sounds of other languages: entropy of speech frames, share of silence; no labels."""
-    found: dict[str, list[np.ndarray]] = {}
+    """How sure the network is of other languages: entropy of speech frames, share of silence; no labels."""
+    recordings: dict[str, list[Float32]] = {}
     with (corpus / "multi" / "index.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
-            found.setdefault(row["lang"], []).append(load_audio(corpus / "multi" / row["file"]))
-    found["en"] = [audio for _, audio in utterance_audio(corpus, "libri", "test")]
+            recordings.setdefault(row["lang"], []).append(load_audio(corpus / "multi" / row["file"]))
+    recordings["en"] = [audio for _, audio in utterance_audio(corpus, "libri", "test")]
     rng = np.random.default_rng(0)
     print(f"{'language':10}{'seconds':>10}{'entropy, nats':>16}{'silence':>10}{'same with 20 dB noise':>24}")
-    for language, clips in found.items():
+    for language, clips in recordings.items():
         values = [extract_ppg([clip], model).values for clip in clips]
         noisy = np.concatenate([extract_ppg([add_noise(clip, 20.0, rng)], model).values for clip in clips])
         p = np.concatenate(values)
-        heard = p.argmax(axis=1)
-        entropy = -(p * np.log(np.maximum(p, 1e-9))).sum(axis=1)[heard != 0].mean()
-        same = (noisy.argmax(axis=1) == heard).mean()
-        print(f"{language:10}{len(p) / 50:10.0f}{entropy:16.2f}{(heard == 0).mean():10.2f}{same:24.2f}")
+        best = p.argmax(axis=1)
+        entropy = -(p * np.log(np.maximum(p, 1e-9))).sum(axis=1)[best != 0].mean()
+        same = (noisy.argmax(axis=1) == best).mean()
+        print(f"{language:10}{len(p) / 50:10.0f}{entropy:16.2f}{(best == 0).mean():10.2f}{same:24.2f}")
 
 
 def print_speed(model: AcousticModel, minutes: int = 10) -> None:
     """Times real time on one thread, features included."""
     torch.set_num_threads(1)
-    sound = np.random.default_rng(0).normal(0, 0.05, 60 * minutes * SAMPLE_RATE).astype(np.float32)
-    best = min(_seconds(lambda: extract_ppg([sound], model)) for _ in range(3))
+    audio = np.random.default_rng(0).normal(0, 0.05, 60 * minutes * SAMPLE_RATE).astype(np.float32)
+    best = min(_seconds(lambda: extract_ppg([audio], model)) for _ in range(3))
     print(f"speed on one thread: {60 * minutes / best:.0f} x real time")
 
 
@@ -93,7 +94,7 @@ def main() -> None:
     print_languages(model, args.corpus)
     print_speed(model)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
-    write_png(args.picture, confusion_picture(confusion))
+    write_png(args.picture, plot_confusion(confusion))
     print(f"confusions: {args.picture}")
     if args.json:
         args.json.write_text(json.dumps({"scores": table, "confusion": confusion.tolist()}))

@@ -1,4 +1,4 @@
-"""What a better posteriorgram buys: the same style model trained on several acoustic networks, lips of held-out clips.
+"""Gain of a better posteriorgram: one style model recipe on several acoustic networks, lips of held-out clips.
 
     python benchmarks/acoustic_and_lips.py --corpus ../shared/data --tracks build/tracks EARLY.safetensors ...
 
@@ -41,7 +41,7 @@ def main() -> None:
         if not style.exists():
             data = StyleData(options.corpus / "video", tracks=options.tracks, acoustic=path)
             train_style(data, style, StyleTrainingSettings(steps=options.steps), work=options.work / network.hash)
-        models = lips.Models(face, load_style_model(style), load_expression_model(style))
+        models = lips.LipModels(face, load_style_model(style), load_expression_model(style))
         clips = lips.load(options.corpus / "video", options.tracks, path, models, raw=False)
         rows = [lips.measure(clip, clips, models) for clip in clips]
         print(f"\n{path}: {figure:.3f} of the speech frames of libri right")

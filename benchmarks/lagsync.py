@@ -108,7 +108,7 @@ def score_video(video: Path, model: LagSync, face: FaceModel) -> LagScore | None
         empty = np.zeros((96, 96), np.uint8)
         crops = np.stack([mouth_crop(frame, points) if present else empty for frame, points, present in frames])
         samples = media.load_audio(video, start_s=reader.start_s)
-    audio = model.embed_sound(samples, len(crops))
+    audio = model.embed_audio(samples, len(crops))
     return score(model.embed_mouth(crops), audio, valid=valid_windows(track.present, track.cut))
 
 

@@ -1,10 +1,10 @@
-"""Do predicted lips follow the sound? Held-out clips: own sound, another clip's sound, silence.
+"""Do predicted lips follow the audio? HeldOutClip-out clips: own audio, another clip's audio, silence.
 
     python benchmarks/lips.py --corpus ../shared/data/video --tracks build/tracks [--weights weights] [--json rows.json]
 
 Speakers of `talk` (val) were never seen in training; `grid_s1` (val) is a speaker seen in training, in other sentences.
 `lrcar` (val) are Arabic words of 1.2 s by speakers that were never seen: another language than most of the training.
-Style: of the other half of the clip (talk) or of another clip of the speaker (others). The sound is corrected for its
+Style: of the other half of the clip (talk) or of another clip of the speaker (others). The audio is corrected for its
 constant offset, never by looking at the prediction. Pearson's r of the inner-lip gap over frames, mean over clips.
 """
 
@@ -24,6 +24,7 @@ from vast_cli.records import N_STRONG, FaceTrack, Posteriorgram
 from vast_cli.speech import extract_ppg, load_acoustic_model
 from vast_cli.style import StyleModel, encode_style, interpolate, load_style_model
 from vast_cli.training.corpora import audio_offset_s, read_index
+from vast_cli.training.style.audio import correlation
 from vast_cli.training.style.corpus import shift_frames
 
 SETS = ("talk", "grid_s1", "lrcar")
@@ -33,8 +34,8 @@ BLINK = 0.6  # of the median opening
 
 
 @dataclass(frozen=True)
-class Models:
-    """What the benchmark runs."""
+class LipModels:
+    """The models under test."""
 
     face: FaceModel
     style: StyleModel
@@ -42,13 +43,13 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutClip:
     """A held-out clip."""
 
     path: str
     set: str
     track: FaceTrack
-    ppg: Posteriorgram  # moved to fit the picture
+    ppg: Posteriorgram  # moved to fit the video
 
 
 def main() -> None:
@@ -59,11 +60,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--style", type=Path, help="style model if not the one in --weights")
     parser.add_argument("--json", type=Path, help="write one row a clip")
-    parser.add_argument("--raw-sound", action="store_true", help="do not correct constant offsets of sounds")
+    parser.add_argument("--raw-sound", action="store_true", help="do not correct constant offsets of the audio")
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = options.style or options.weights / "style.safetensors"
-    models = Models(
+    models = LipModels(
         FaceModel.load(options.weights / "face_model.safetensors"), load_style_model(path), load_expression_model(path)
     )
     clips = load(
@@ -71,14 +72,14 @@ def main() -> None:
     )
     rows = [measure(clip, clips, models) for clip in clips]
     print_table(rows)
-    print_found([clip for clip in clips if clip.set == "talk"], models)
+    print_halves([clip for clip in clips if clip.set == "talk"], models)
     print_smiles(options.corpus, options.tracks, clips[0], models)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def load(corpus: Path, tracks: Path, acoustic: Path, models: Models, *, raw: bool) -> list[Held]:
-    """Held-out clips whose sound is in step; grid_s1 is, as a whole (pooled lip closures)."""
+def load(corpus: Path, tracks: Path, acoustic: Path, models: LipModels, *, raw: bool) -> list[HeldOutClip]:
+    """HeldOutClip-out clips that are in sync; grid_s1 is, as a whole (pooled lip closures)."""
     network = load_acoustic_model(acoustic)
     clips = []
     for row in read_index(corpus):
@@ -87,30 +88,24 @@ def load(corpus: Path, tracks: Path, acoustic: Path, models: Models, *, raw: boo
         track = records.load(FaceTrack, tracks / f"{row.key}.track", model_hash=models.face.hash)
         ppg = extract_ppg([media.load_audio(row.path)], network)
         moved = shift_frames(ppg.values, 0 if raw else round(50 * audio_offset_s(row)))
-        clips.append(Held(row.name, row.set, track, replace(ppg, values=moved)))
+        clips.append(HeldOutClip(row.name, row.set, track, replace(ppg, values=moved)))
     return clips
 
 
-def part_of(track: FaceTrack, part: slice) -> FaceTrack:
-    """Frames `part` of a track."""
-    names = ("valid", "score", "segment", "expression", "rotation", "scale", "translation")
-    return replace(track, **{name: getattr(track, name)[part] for name in names})
-
-
 def ppg_part(ppg: Posteriorgram, part: slice) -> Posteriorgram:
-    """Sound of the frames `part`."""
+    """Speech of the frames `part`."""
     return replace(ppg, values=ppg.values[2 * part.start : 2 * part.stop], n_samples=640 * (part.stop - part.start))
 
 
-def run(ppg: Posteriorgram, style: Float32, models: Models, n_frames: int) -> Float32:
-    """Predicted expression, [n_frames, 233]; a shorter sound is repeated, a longer one cut."""
-    need = 2 * n_frames
-    values = np.tile(ppg.values, (-(-need // len(ppg.values)), 1))[:need]
+def run(ppg: Posteriorgram, style: Float32, models: LipModels, n_frames: int) -> Float32:
+    """Predicted expression, [n_frames, 233]; shorter speech is repeated, longer speech is cut."""
+    length = 2 * n_frames
+    values = np.tile(ppg.values, (-(-length // len(ppg.values)), 1))[:length]
     whole = replace(ppg, values=np.ascontiguousarray(values), n_samples=640 * n_frames)
     return np.concatenate(list(predict(whole, style, models.expression, seed=1)))
 
 
-def measure(clip: Held, clips: list[Held], models: Models) -> dict[str, float | str]:
+def measure(clip: HeldOutClip, clips: list[HeldOutClip], models: LipModels) -> dict[str, float | str]:
     """Figures of one clip."""
     peers = [c for c in clips if c.set == clip.set]
     index = peers.index(clip)
@@ -122,24 +117,23 @@ def measure(clip: Held, clips: list[Held], models: Models) -> dict[str, float | 
         cases = [(other, whole, slice(0, n))]
     else:
         cases = [(clip, prompt, target) for prompt, target in halves]
-    found: dict[str, list[float]] = {}
+    figures: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
-        found.setdefault(name, []).append(value)
+        figures.setdefault(name, []).append(value)
 
     for source, prompt, target in cases:
-        style = encode_style(part_of(source.track, prompt), models.style, ppg=ppg_part(source.ppg, prompt)).vector
+        style = encode_style(source.track.at_frames(prompt), models.style, ppg=ppg_part(source.ppg, prompt)).vector
         truth = clip.track.expression[target]
         use = clip.track.valid[target]
         own = run(clip.ppg, style, models, n)[target]
-        foreign = run(other.ppg if other is not source else peers[(index + 2) % len(peers)].ppg, style, models, n)[
-            target
-        ]
+        stranger = other if other is not source else peers[(index + 2) % len(peers)]
+        foreign = run(stranger.ppg, style, models, n)[target]
         identity = clip.track.identity
         gap = models.face.lip_gap(identity, truth)
         own_gap = models.face.lip_gap(identity, own)
-        note("r_own", r(own_gap[use], gap[use]))
-        note("r_other", r(models.face.lip_gap(identity, foreign)[use], gap[use]))
+        note("r_own", correlation(own_gap[use], gap[use]))
+        note("r_other", correlation(models.face.lip_gap(identity, foreign)[use], gap[use]))
         note("gain", own_gap[use].std() / max(gap[use].std(), 1e-6))
         sd = models.face.sd
         for name, columns in (("strong", slice(0, N_STRONG)), ("weak", slice(N_STRONG, None))):
@@ -157,27 +151,26 @@ def measure(clip: Held, clips: list[Held], models: Models) -> dict[str, float | 
         note("silence_gap", float(np.median(models.face.lip_gap(models.face.v_bar, quiet))))
         note("silence_gap_sd", float(models.face.lip_gap(models.face.v_bar, quiet).std()))
         note("speech_gap", float(np.median(models.face.lip_gap(models.face.v_bar, own))))
-    return {"path": clip.path, "set": clip.set} | {name: float(np.mean(values)) for name, values in found.items()}
+    return {"path": clip.path, "set": clip.set} | {name: float(np.mean(values)) for name, values in figures.items()}
 
 
-def print_found(clips: list[Held], models: Models) -> None:
-    """How often the style of a clip's first half is nearest to that of its own second half: manner and person."""
+def print_halves(clips: list[HeldOutClip], models: LipModels) -> None:
+    """How often the style of a clip's first half is nearest to that of its own second half: style and person."""
     codes = []
     for clip in clips:
         n = clip.track.n_frames
         parts = slice(0, n // 2), slice(n // 2, n)
         codes.append(
-            [encode_style(part_of(clip.track, p), models.style, ppg=ppg_part(clip.ppg, p)).vector for p in parts]
+            [encode_style(clip.track.at_frames(p), models.style, ppg=ppg_part(clip.ppg, p)).vector for p in parts]
         )
     first, second = np.stack([c[0] for c in codes]), np.stack([c[1] for c in codes])
-    away = np.linalg.norm(first[:, None] - second[None], axis=-1)
-    found = float((away.argmin(1) == np.arange(len(codes))).mean())
-    print(
-        f"first half finds its second half among {len(codes)} clips by style: {found:.2f} (chance {1 / len(codes):.2f})"
-    )
+    distance = np.linalg.norm(first[:, None] - second[None], axis=-1)
+    share = float((distance.argmin(1) == np.arange(len(codes))).mean())
+    chance = 1 / len(codes)
+    print(f"first half finds its second half among {len(codes)} clips by style: {share:.2f} (chance {chance:.2f})")
 
 
-def print_smiles(corpus: Path, tracks: Path, clip: Held, models: Models) -> None:
+def print_smiles(corpus: Path, tracks: Path, clip: HeldOutClip, models: LipModels) -> None:
     """Mouth corners in the styles of unseen actors' emotions, and how far the face goes with the strength."""
     actors: dict[str, dict[str, FaceTrack]] = {}
     for row in read_index(corpus):
@@ -189,30 +182,25 @@ def print_smiles(corpus: Path, tracks: Path, clip: Held, models: Models) -> None
             continue
         styles = {emotion: encode_style(track, models.style).vector for emotion, track in tracked.items()}
         base = "neutral" if "neutral" in tracked else sorted(set(tracked) - {"happy"})[0]
-        shown = {e: run(clip.ppg, s, models, clip.track.n_frames) for e, s in styles.items()}
+        predicted = {e: run(clip.ppg, s, models, clip.track.n_frames) for e, s in styles.items()}
         cells = []
         for emotion in sorted(set(tracked) - {base}):
             true = corners(models.face, tracked[emotion].expression) - corners(models.face, tracked[base].expression)
-            made = corners(models.face, shown[emotion]) - corners(models.face, shown[base])
-            cells.append(f"{emotion} {true:+.1f} -> {made:+.1f}")
+            ours = corners(models.face, predicted[emotion]) - corners(models.face, predicted[base])
+            cells.append(f"{emotion} {true:+.1f} -> {ours:+.1f}")
         print(f"mouth corners of {actor} over {base}, %IOD, tracked -> predicted: " + ", ".join(cells))
-        away = []
+        distances = []
         for strength in (0.5, 1.0, 1.5, 2.0):
             vector = interpolate(styles[base], styles["happy"], strength)
-            moved = run(clip.ppg, vector, models, clip.track.n_frames) - shown[base]
-            away.append(f"{strength}: {np.sqrt((moved[:, :N_STRONG] ** 2).sum(1)).mean():.2f}")
-        print(f"  way from {base} to happy at strength " + ", ".join(away))
+            moved = run(clip.ppg, vector, models, clip.track.n_frames) - predicted[base]
+            distances.append(f"{strength}: {np.sqrt((moved[:, :N_STRONG] ** 2).sum(1)).mean():.2f}")
+        print(f"  way from {base} to happy at strength " + ", ".join(distances))
 
 
 def corners(face: FaceModel, expression: Float32) -> float:
     """Height of the mouth corners in the mean expression, percent of eye distance above the neutral face."""
     offset = (expression.mean(0) @ face.basis).reshape(-1, 3)
     return float(100 * offset[list(CORNERS), 1].mean() / face.iod)
-
-
-def r(a: Float32, b: Float32) -> float:
-    """Pearson's r."""
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
 
 
 def spread(x: Float32) -> float:

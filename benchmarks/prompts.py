@@ -1,14 +1,13 @@
-"""Every kind of prompt with every kind of sound through `vast render`: no crash, right length, lips closed in silence.
+"""Every kind of prompt with every kind of audio through `vast render`: no crash, right length, lips closed in silence.
 
     python benchmarks/prompts.py --shared ../shared/data --out build/prompts
 
-Prompts: every val clip of talk/, style/, mead/ and grid/, and one clip per speaker of the other sets. Sounds: val clips
-with sound in step, and the languages of speech/multi, in turn, cut to `--seconds`. Writes the videos, a row each
+Prompts: every val clip of talk/, style/, mead/ and grid/, and one clip per speaker of the other sets. Audio: val clips
+that are in sync, and the languages of speech/multi, in turn, cut to `--seconds`. Writes the videos, a row each
 (`rows.json`) and contact sheets.
 """
 
 import argparse
-import csv
 import itertools
 import json
 from pathlib import Path
@@ -17,60 +16,51 @@ import numpy as np
 
 from vast_cli import media
 from vast_cli.core import timebase
+from vast_cli.core.arrays import Image
 from vast_cli.core.errors import VastError
 from vast_cli.media.ffmpeg import find_ffmpeg, run
 from vast_cli.pipeline.extract import encode_prompt, extract_speech
 from vast_cli.pipeline.models import Models
-from vast_cli.pipeline.render import RenderRequest, expressions, load_avatar, render, style_vector
+from vast_cli.pipeline.motion import expressions, style_vector
+from vast_cli.pipeline.options import RenderOptions
+from vast_cli.pipeline.render import render
+from vast_cli.pipeline.request import RenderRequest
+from vast_cli.training.corpora import read_index
 
 SHEET_COLUMNS = 10
 
 
 def prompts(corpus: Path) -> list[Path]:
     """The clips to use as prompts."""
-    rows = list(csv.DictReader((corpus / "index.csv").open(encoding="utf-8")))
-    chosen = [row["path"] for row in rows if row["set"] in ("talk", "style", "mead", "grid") and row["split"] == "val"]
-    seen = set()
-    for row in rows:
-        if row["set"] in ("avatar", "grid_s1", "lrcar") and (row["set"], row["speaker"]) not in seen:
-            seen.add((row["set"], row["speaker"]))
-            chosen.append(row["path"])
-    return [corpus / path for path in chosen]
+    index = read_index(corpus)
+    chosen = [clip.path for clip in index if clip.set in ("talk", "style", "mead", "grid") and clip.split == "val"]
+    speakers = set()
+    for clip in index:
+        if clip.set in ("avatar", "grid_s1", "lrcar") and (clip.set, clip.speaker) not in speakers:
+            speakers.add((clip.set, clip.speaker))
+            chosen.append(clip.path)
+    return chosen
 
 
-def sounds(shared: Path) -> list[Path]:
-    """The sounds to speak."""
-    rows = csv.DictReader((shared / "video" / "index.csv").open(encoding="utf-8"))
-    val = [
-        shared / "video" / r["path"] for r in rows if r["split"] == "val" and r["set"] == "talk" and r["sync_ok"] == "1"
-    ]
+def audio_files(shared: Path) -> list[Path]:
+    """The audio to speak."""
+    index = read_index(shared / "video")
+    val = [clip.path for clip in index if clip.split == "val" and clip.set == "talk" and clip.sync_ok]
     multi = sorted((shared / "speech" / "multi").glob("*.opus"))
     return [path for pair in itertools.zip_longest(val, multi) for path in pair if path is not None]
 
 
-def cut(sound: Path, seconds: float, out: Path) -> Path:
-    """The first seconds of a sound between two seconds of digital silence."""
-    target = out / f"{sound.stem}.wav"
+def cut(source: Path, seconds: float, out: Path) -> Path:
+    """The first seconds of an audio file, with a second of digital silence before and after."""
+    target = out / f"{source.stem}.wav"
     graph = f"[0:a]atrim=0:{seconds},adelay=1000:all=1,apad=pad_dur=1[a]"
-    arguments = [
-        find_ffmpeg(),
-        "-y",
-        "-i",
-        str(sound),
-        "-filter_complex",
-        graph,
-        "-map",
-        "[a]",
-        "-ar",
-        "24000",
-        str(target),
-    ]
-    run(arguments, target=target, timeout_s=60)
+    arguments = ["-i", str(source), "-filter_complex", graph, "-map", "[a]", "-ar", "24000", str(target)]
+    run([find_ffmpeg(), "-y", *arguments], target=target, timeout_s=60)
     return target
 
 
 def main() -> None:
-    """Render, measure, draw."""
+    """Render, measure, write contact sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("build/prompts"))
@@ -79,37 +69,38 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     models = Models()
-    avatar = load_avatar("obama", models)
-    rows, strips = [], []
+    avatar = models.avatar("obama")
+    rows: list[dict[str, object]] = []
+    sheet: list[Image] = []
     clips = prompts(arguments.shared / "video")[: arguments.limit]
-    for number, (clip, sound) in enumerate(zip(clips, itertools.cycle(sounds(arguments.shared)), strict=False)):
+    for number, (clip, source) in enumerate(zip(clips, itertools.cycle(audio_files(arguments.shared)), strict=False)):
         name = f"{number:03d}-{clip.parent.name}-{clip.stem}"
-        audio = cut(sound, arguments.seconds, arguments.out)
-        row: dict[str, object] = {"prompt": f"{clip.parent.name}/{clip.name}", "audio": sound.name}
+        audio = cut(source, arguments.seconds, arguments.out)
+        row: dict[str, object] = {"prompt": f"{clip.parent.name}/{clip.name}", "audio": source.name}
         try:
-            # what `--prompt` does, in two steps, so that the style is at hand for the measures
-            manner, _ = encode_prompt(clip, models)
-            style = arguments.out / f"{name}.style"
-            manner.save(style)
+            # `--prompt` in two steps, because the measures need the style, too
+            style, _ = encode_prompt(clip, models)
+            style_path = arguments.out / f"{name}.style"
+            style.save(style_path)
             request = RenderRequest(
                 audio=audio,
                 avatar="obama",
-                style=style,
+                style=style_path,
                 output=arguments.out / f"{name}.mp4",
                 overwrite=True,
-                allow_silence=True,
+                options=RenderOptions(allow_silence=True),
             )
             result = render(request, models=models)
             info = media.probe(result.output)
             with media.VideoReader(result.output) as reader:
                 frames = list(reader)
             ppg = extract_speech(audio, models)
-            vector = style_vector(manner, avatar, models, strength=1.0)
+            vector = style_vector(style, avatar, models, strength=1.0)
             motion = np.concatenate(
                 [run for run, _ in expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)]
             )
             gap = models.face_model.lip_gap(avatar.subject.identity, motion)
-            rest = np.r_[gap[2:15], gap[-15:-2]]  # away from the sound: people open their lips before they speak
+            rest = np.r_[gap[2:15], gap[-15:-2]]  # away from the speech: people open their lips before they speak
             spoken = gap[25:-25]
             row |= {
                 "frames": len(frames),
@@ -123,15 +114,15 @@ def main() -> None:
                 "gap_in_speech": round(float(spoken.mean()), 2),
                 "gap_sd_in_speech": round(float(spoken.std()), 2),
             }
-            strips += [frames[i] for i in np.linspace(8, len(frames) - 8, SHEET_COLUMNS).astype(int)]
+            sheet += [frames[i] for i in np.linspace(8, len(frames) - 8, SHEET_COLUMNS).astype(int)]
         except VastError as error:
             row["error"] = error.code + ": " + error.message
         print(json.dumps(row), flush=True)
         rows.append(row)
-        if len(strips) == 10 * SHEET_COLUMNS or (number == len(clips) - 1 and strips):
-            sheet = media.contact_sheet(strips, columns=SHEET_COLUMNS)
-            media.write_png(arguments.out / f"sheet-{number:03d}.png", sheet)
-            strips = []
+        if len(sheet) == 10 * SHEET_COLUMNS or (number == len(clips) - 1 and sheet):
+            image = media.contact_sheet(sheet, columns=SHEET_COLUMNS)
+            media.write_png(arguments.out / f"sheet-{number:03d}.png", image)
+            sheet = []
     (arguments.out / "rows.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     failed = [row for row in rows if "error" in row or not row["right_length"]]
     print(f"{len(rows)} prompts, {len(failed)} failed")

@@ -1,6 +1,6 @@
-"""Speed and memory of `vast render` as a user meets it: whole processes, model loading included.
+"""Speed and memory of `vast render` as users see them: whole processes, model loading included.
 
-    python benchmarks/render.py            # 10 s of sound, cold, three times; then 1 and 10 minutes for memory
+    python benchmarks/render.py            # 10 s of audio, cold, three times; then 1 and 10 minutes for memory
     python benchmarks/render.py --quick    # 10 s only
 
 Figures are printed as JSON with the machine they were taken on.
@@ -25,8 +25,8 @@ SPEECH = ROOT / "examples" / "speech.flac"
 PROMPT = ROOT / "examples" / "prompt.mp4"
 
 
-def sound(seconds: float, folder: Path) -> Path:
-    """The example sound, repeated to a length."""
+def audio_of(seconds: float, folder: Path) -> Path:
+    """The example speech, repeated to a length."""
     target = folder / f"{seconds:.0f}s.wav"
     arguments = [find_ffmpeg(), "-y", "-stream_loop", "-1", "-i", str(SPEECH), "-t", str(seconds), str(target)]
     run(arguments, target=target, timeout_s=60)
@@ -36,19 +36,8 @@ def sound(seconds: float, folder: Path) -> Path:
 def render(audio: Path, folder: Path, *options: str) -> tuple[float, float]:
     """Wall seconds and peak memory in MB of one `vast render` process (its ffmpeg apart)."""
     output = folder / "out.mp4"
-    arguments = [
-        "render",
-        "--audio",
-        audio,
-        "--prompt",
-        PROMPT,
-        "-o",
-        output,
-        "--overwrite",
-        "--progress",
-        "none",
-        *options,
-    ]
+    inputs = ["--audio", audio, "--prompt", PROMPT, "-o", output]
+    arguments = ["render", *inputs, "--overwrite", "--progress", "none", *options]
     # the child reports its own peak: RUSAGE_CHILDREN here would keep the largest of all runs
     script = (
         "import atexit, resource, sys\n"
@@ -75,13 +64,13 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runs = [render(sound(10, folder), folder) for _ in range(3)]
+        runs = [render(audio_of(10, folder), folder) for _ in range(3)]
         figures["10 s: wall seconds"] = [round(wall, 1) for wall, _ in runs]
         figures["10 s: real-time factor"] = round(statistics.median(wall for wall, _ in runs) / 10, 2)
         if not arguments.quick:
             peaks = {}
             for minutes in (1, 10):
-                wall, peaks[minutes] = render(sound(60 * minutes, folder), folder)
+                wall, peaks[minutes] = render(audio_of(60 * minutes, folder), folder)
                 figures[f"{minutes} min: wall seconds"] = round(wall, 1)
                 figures[f"{minutes} min: peak MB"] = round(peaks[minutes])
             figures["peak of 10 min / 1 min"] = round(peaks[10] / peaks[1], 3)

@@ -1,4 +1,4 @@
-"""Copies of corpus clips whose sound is put in step: constant offsets of the sources would look like faults of sync."""
+"""Copies of corpus clips put in sync: constant offsets of the sources would look like sync errors."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from vast_cli.training.corpora import CorpusClip, audio_offset_s
 
 
 def put_in_sync(clip: CorpusClip, folder: Path) -> Path:
-    """A copy of `clip`, pictures untouched, sound moved by the measured offset; the clip itself if that is 0."""
+    """A copy of `clip`, frames untouched, audio moved by the measured offset; the clip itself if that is 0."""
     late = audio_offset_s(clip)
     if not late:
         return clip.path

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from vast_cli.core.errors import VastError
-from vast_cli.gates import measure as gates
-from vast_cli.gates.measure import DEFAULT, NAMES, Gate, GateResult, Keeper, parse
+from vast_cli.gates.limits import DEFAULT, NAMES, Gate, parse
+from vast_cli.gates.measure import GateChecker, GateResult
 
 N = 150  # frames of the clips
 Spoil = Callable[[int, np.ndarray], np.ndarray]
@@ -72,7 +72,7 @@ def test_limits_that_let_the_bad_through_are_refused() -> None:
 
 def test_every_gate_names_measures_and_parts_that_exist() -> None:
     from vast_cli.evaluate.measures import registry
-    from vast_cli.evaluate.observation.images import PARTS
+    from vast_cli.evaluate.observation.frames import PARTS
 
     for name, gate in NAMES.items():
         assert set(gate.measures) <= set(registry.SPECS) and set(gate.parts) <= PARTS, name
@@ -82,10 +82,10 @@ def test_every_gate_names_measures_and_parts_that_exist() -> None:
 
 
 @pytest.fixture(scope="module")
-def keeper() -> Keeper:
+def keeper() -> GateChecker:
     from vast_cli.pipeline.models import Models
 
-    return Keeper(Models(), threads=1)
+    return GateChecker(Models(), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +94,14 @@ def clip(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def person(clip: Path, keeper: Keeper, write: Callable[..., Path]) -> Any:
+def person(clip: Path, keeper: GateChecker, write: Callable[..., Path]) -> Any:
     """Somebody with six seconds of footage, measured; as far as gates look at an avatar."""
-    from vast_cli.evaluate.footage import measure as yardstick
+    from vast_cli.evaluate.footage import measure as footage
 
     models = keeper._models
-    seen = yardstick.observe(write(None, start=250), models, yardstick.load_judges())
-    document = yardstick.absolute(seen, models, yardstick.load_judges()).document()
-    return SimpleNamespace(name="somebody", yardstick=document)
+    seen = footage.observe_footage(write(None, start=250), models, footage.load_networks())
+    document = footage.whole_statistics(seen, models, footage.load_networks()).document()
+    return SimpleNamespace(name="somebody", footage_statistics=document)
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +126,12 @@ def write(clip: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable
     return make
 
 
-def measure(keeper: Keeper, video: Path, person: Any, *texts: str, n_frames: int = N, **more: Any) -> GateResult:
+def measure(keeper: GateChecker, video: Path, person: Any, *texts: str, n_frames: int = N, **more: Any) -> GateResult:
     asked: Sequence[Gate] = parse(texts)
     return keeper.measure(video, audio=None, prompt=None, avatar=person, gates=asked, n_frames=n_frames, **more)
 
 
-def test_a_real_video_of_the_person_passes(keeper: Keeper, write: Callable[..., Path], person: Any) -> None:
+def test_a_real_video_of_the_person_passes(keeper: GateChecker, write: Callable[..., Path], person: Any) -> None:
     told = measure(keeper, write(None), person, "default,sync>=0.6,limited_share<=0.2", limited_share=0.1)
     assert told.missed == ()
     assert set(told.values) == {gate.name for gate in DEFAULT} | {"sync", "limited_share"}
@@ -154,26 +154,26 @@ FAULTS: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_miss_their_gate(keeper: Keeper, write: Callable[..., Path], person: Any, fault: str) -> None:
+def test_faults_miss_their_gate(keeper: GateChecker, write: Callable[..., Path], person: Any, fault: str) -> None:
     spoil, gate = FAULTS[fault]
     told = measure(keeper, write(spoil), person, "default")
     assert gate in " ".join(told.missed), told
 
 
 def test_a_late_picture_has_no_sync_whatever_its_margin(
-    keeper: Keeper, write: Callable[..., Path], person: Any
+    keeper: GateChecker, write: Callable[..., Path], person: Any
 ) -> None:
     told = measure(keeper, write(None, late=0.2), person, "sync>=0.01")
     assert told.values == {"sync": 0.0} and "frames late" in told.missed[0]
 
 
-def test_frames_that_are_missing_are_counted(keeper: Keeper, write: Callable[..., Path], person: Any) -> None:
+def test_frames_that_are_missing_are_counted(keeper: GateChecker, write: Callable[..., Path], person: Any) -> None:
     told = measure(keeper, write(None), person, "frames=exact", n_frames=N + 3)
     assert told.values == {"frames": 3.0} and f"{N} frames decode, {N + 3} were planned" in told.missed[0]
 
 
 def test_a_hole_in_time_is_found(
-    keeper: Keeper, write: Callable[..., Path], person: Any, ffmpeg: Callable[..., None], tmp_path: Path
+    keeper: GateChecker, write: Callable[..., Path], person: Any, ffmpeg: Callable[..., None], tmp_path: Path
 ) -> None:
     holed = tmp_path / "holed.mp4"
     skip = ["-vf", "select=not(eq(n\\,100))", "-fps_mode", "vfr"]
@@ -183,16 +183,16 @@ def test_a_hole_in_time_is_found(
 
 
 def test_without_a_measured_footage_ratios_never_pass_in_silence(
-    keeper: Keeper, write: Callable[..., Path], person: Any
+    keeper: GateChecker, write: Callable[..., Path], person: Any
 ) -> None:
-    stranger = SimpleNamespace(name="stranger", yardstick=None)
+    stranger = SimpleNamespace(name="stranger", footage_statistics=None)
     told = measure(keeper, write(None), stranger, "sharpness>=0.1,sync>=0.1,face_lost<=0.1")
     assert told.values["sharpness"] is None and told.values["sync"] is None and told.values["face_lost"] == 0
     assert len(told.missed) == 2 and all("stranger" in text for text in told.missed)
 
 
 def test_what_a_clip_cannot_tell_is_missed_if_asked_for_and_a_remark_if_only_recommended(
-    keeper: Keeper, write: Callable[..., Path], person: Any
+    keeper: GateChecker, write: Callable[..., Path], person: Any
 ) -> None:
     video = write(None)
     assert "6 of 15 s" in measure(keeper, video, person, "blink_rate>=1").missed[0]
@@ -202,7 +202,7 @@ def test_what_a_clip_cannot_tell_is_missed_if_asked_for_and_a_remark_if_only_rec
 
 
 def test_frames_alone_cost_no_look_at_the_face(
-    keeper: Keeper, write: Callable[..., Path], person: Any, monkeypatch: pytest.MonkeyPatch
+    keeper: GateChecker, write: Callable[..., Path], person: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vast_cli.evaluate import engine
 
@@ -217,18 +217,18 @@ def test_frames_alone_cost_no_look_at_the_face(
 def over_footage(shared: Path) -> Any:
     """The shipped avatar with some of its footage put back in."""
     from vast_cli import media, renderer
-    from vast_cli.training.renderer.footage import keep
+    from vast_cli.training.renderer.footage import encode_frames
 
     avatar = renderer.Avatar.load(renderer.find_avatar("obama"))
     with media.VideoReader(shared / "video" / "avatar" / "obama_long.mp4") as reader:
         frames = [frame for _, frame in zip(range(60), reader, strict=False)]
     poses = {name: getattr(avatar, name)[:60] for name in ("rotation", "scale", "translation")}
-    return dataclasses.replace(avatar, footage=keep(frames), **poses)
+    return dataclasses.replace(avatar, footage=encode_frames(frames), **poses)
 
 
 @pytest.mark.parametrize(("brighter", "low", "high"), [(0, 0.95, 1.05), (40, 1.3, 5.0)])
 def test_a_border_shows_where_what_was_pasted_is_brighter(
-    keeper: Keeper, over_footage: Any, tmp_path: Path, brighter: int, low: float, high: float
+    keeper: GateChecker, over_footage: Any, tmp_path: Path, brighter: int, low: float, high: float
 ) -> None:
     from vast_cli import media
     from vast_cli.gates import seam
@@ -250,7 +250,7 @@ def test_a_border_shows_where_what_was_pasted_is_brighter(
 
 
 def test_a_portrait_has_no_border_and_is_not_refused_for_it(
-    keeper: Keeper, write: Callable[..., Path], over_footage: Any
+    keeper: GateChecker, write: Callable[..., Path], over_footage: Any
 ) -> None:
     portrait = dataclasses.replace(over_footage, footage=None)
     told = measure(keeper, write(None), portrait, "seam<=1.3")
@@ -261,6 +261,7 @@ def test_module_is_light() -> None:
     import subprocess
     import sys
 
-    code = "import sys, vast_cli.batch.gates; sys.exit(any(name in sys.modules for name in ('torch', 'cv2', 'av')))"
+    modules = "vast_cli.gates.measure, vast_cli.gates.options"
+    code = f"import sys, {modules}; sys.exit(any(name in sys.modules for name in ('torch', 'cv2', 'av')))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-    assert gates.parse(["default"])
+    assert parse(["default"])

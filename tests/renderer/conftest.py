@@ -8,23 +8,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from vast_cli.core.arrays import Float32
 from vast_cli.core.devices import Compute
 from vast_cli.face import FaceModel, MeshRasteriser
 from vast_cli.renderer import scene
-from vast_cli.renderer.avatar import Avatar, Footage
-from vast_cli.renderer.geometry import Array, Box, PoseStatistics, pose_numbers
+from vast_cli.renderer.avatar import Avatar, TemplateFootage
+from vast_cli.renderer.geometry import Box, PoseStatistics, pose_numbers
 from vast_cli.renderer.limiter import measure_range
-from vast_cli.renderer.network import Network, NetworkConfig
+from vast_cli.renderer.network import RendererNetwork, RendererNetworkConfig
 from vast_cli.renderer.plate import Plate
 from vast_cli.renderer.scene import N_SURFACE, Scene, Subject
 from vast_cli.store.assets import data_folder
-from vast_cli.training.renderer.texture import Unwrapper, fit_texture
+from vast_cli.training.renderer.texture import TexturedFrames, Unwrapper, fit_texture
 
 SIDE = 64
 N = 48
 CHIN = 152
 
-Pose = tuple[Array, Array, Array]
+Pose = tuple[Float32, Float32, Float32]
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Sitter:
     """What a tiny avatar was fitted to."""
 
     avatar: Avatar
-    expression: Array
+    expression: Float32
     pose: Pose
     frames: NDArray[np.uint8]
-    jaw: Callable[[float], Array]  # standard deviations to an expression [1, 233] with the jaw so far open
+    jaw: Callable[[float], Float32]  # standard deviations to an expression [1, 233] with the jaw so far open
     face: FaceModel
     rasteriser: MeshRasteriser
 
-    def build(self, expression: Array, pose: Pose) -> Scene:
+    def build(self, expression: Float32, pose: Pose) -> Scene:
         """A scene of this sitter."""
         where = np.arange(len(expression), dtype=np.float64)
         subject = self.avatar.subject
@@ -60,7 +61,7 @@ def sitter() -> Sitter:
     drop = face.basis[: face.n_strong].reshape(face.n_strong, -1, 3)[:, CHIN, 1] * face.sd[: face.n_strong]
     index = int(np.abs(drop).argmax())
 
-    def jaw(amount: float) -> Array:
+    def jaw(amount: float) -> Float32:
         result = np.zeros((1, len(face.sd)), np.float32)
         result[0, index] = -np.sign(drop[index]) * amount * face.sd[index]
         return result
@@ -94,18 +95,14 @@ def sitter() -> Sitter:
     frames[run.mesh.conditioning[..., 3] > 0] = 10
     vertices = box.points(face.place(face.decode(face.v_bar, expression), *pose))[:, :N_SURFACE]
     fitted = fit_texture(
-        frames,
-        vertices,
-        lower_shapes=run.lower,
-        upper_shapes=run.upper,
-        pose=run.pose,
-        lower_weight=face.w_mouth[:N_SURFACE],
-        unwrapper=Unwrapper(rasteriser.topology.uv, rasteriser.triangles, SIDE),
+        TexturedFrames(frames, vertices, run.lower, run.upper, run.pose),
+        face.w_mouth[:N_SURFACE],
+        Unwrapper(rasteriser.topology.uv, rasteriser.triangles, SIDE),
         n_lower=6,
         n_upper=4,
     )
     torch.manual_seed(0)
-    network = Network(NetworkConfig(8, 8, 16)).eval().requires_grad_(False)
+    network = RendererNetwork(RendererNetworkConfig(8, 8, 16)).eval().requires_grad_(False)
     torch.nn.init.normal_(network.last.weight, std=0.02)
     plate = Plate(SIDE).requires_grad_(False)
     for layer in (plate.background, plate.torso, plate.head):
@@ -131,10 +128,10 @@ def sitter() -> Sitter:
 
 
 @pytest.fixture(scope="session")
-def footage(sitter: Sitter) -> Footage:
+def footage(sitter: Sitter) -> TemplateFootage:
     """The sitter's frames as a bundle keeps them."""
     import cv2
 
     streams = [cv2.imencode(".png", f[:, :, ::-1])[1].reshape(-1) for f in sitter.frames]
     offsets = np.cumsum([0] + [len(s) for s in streams]).astype(np.int64)
-    return Footage(np.concatenate(streams), offsets, SIDE, SIDE)
+    return TemplateFootage(np.concatenate(streams), offsets, SIDE, SIDE)

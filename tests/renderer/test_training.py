@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from vast_cli.renderer.geometry import N_POSE_FEATURES
-from vast_cli.renderer.plate import PlateInput, paint
-from vast_cli.training.losses.perceptual import LaplacianFeatures, features, perceptual
+from vast_cli.renderer.plate import PlateInput, render_plate
+from vast_cli.training.losses.perceptual import LaplacianFeatures, feature_network, perceptual_loss
 from vast_cli.training.renderer.discriminator import Discriminator, discriminator_loss, generator_loss
 from vast_cli.training.renderer.plate import fit_plate, ssim
 
@@ -15,9 +15,9 @@ def test_equal_pictures_have_no_loss_and_blur_has_more_than_noise_free() -> None
     picture = torch.rand(2, 3, 64, 64)
     blurred = torch.nn.functional.avg_pool2d(picture, 5, stride=1, padding=2)
     nearly = 0.8 * picture + 0.2 * blurred
-    for network in (LaplacianFeatures(), features()[0]):
-        assert float(perceptual(network, picture, picture)) == 0
-        assert 0 < float(perceptual(network, nearly, picture)) < float(perceptual(network, blurred, picture))
+    for network in (LaplacianFeatures(), feature_network()[0]):
+        assert float(perceptual_loss(network, picture, picture)) == 0
+        assert 0 < float(perceptual_loss(network, nearly, picture)) < float(perceptual_loss(network, blurred, picture))
     assert abs(float(ssim(picture, picture)) - 1) < 1e-5
     assert float(ssim(nearly, picture)) > float(ssim(blurred, picture))
 
@@ -53,6 +53,6 @@ def test_plate_learns_a_still_room_and_a_moving_head() -> None:
     corners = np.array([[15, 13], [33, 13], [33, 31], [15, 31]], np.float32)
     pose = PlateInput(affine, given)
     plate = fit_plate(frames, pose, corners, steps=60, seed=0)
-    ours = 255 * paint(plate, pose).permute(0, 2, 3, 1).numpy()
+    ours = 255 * render_plate(plate, pose).permute(0, 2, 3, 1).numpy()
     still = np.abs(np.median(frames, 0) - frames).mean()
     assert np.abs(ours - frames).mean() < 0.5 * still

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from vast_cli import media, records, speech, style
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float64
 from vast_cli.core.errors import Exit, VastError
 from vast_cli.core.progress import Progress, silent
-from vast_cli.core.timebase import FPS, PPG_RATE, SAMPLE_RATE
 from vast_cli.evaluate.styles.labels import ClipLabel, LabelTable
 from vast_cli.pipeline.extract import extract_track
 from vast_cli.pipeline.models import Models
@@ -25,7 +25,6 @@ from vast_cli.style.enhancer import StyleEnhancer
 
 Speech = Literal["known", "unknown", "mixed"]
 EMBEDDINGS = ("enhanced", "encoder", "untrained", "mean_sd")
-PER_FRAME_FIELDS = [name for name, dims in FaceTrack.SHAPES.items() if dims[0] == "n"]
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _encode(
             "untrained": _double(untrained.mean),
             "mean_sd": mean_sd(track, model),
         }
-        codes.append(code(start / FPS, vectors))
+        codes.append(code(timebase.seconds(start), vectors))
     return codes
 
 
@@ -188,20 +187,19 @@ def mean_sd(track: FaceTrack, model: style.StyleModel) -> Float64:
 
 def windows(n_frames: int, window_s: float | None) -> list[tuple[int, int]]:
     """Equal parts of a clip, none shorter than `window_s`; a shorter clip stays whole."""
-    n_parts = 1 if window_s is None else max(1, n_frames // max(1, round(window_s * FPS)))
+    n_parts = 1 if window_s is None else max(1, n_frames // max(1, timebase.frame_at(window_s)))
     edges = np.linspace(0, n_frames, n_parts + 1).round().astype(int).tolist()
     return list(itertools.pairwise(edges))
 
 
 def cut(track: FaceTrack, start: int, stop: int) -> FaceTrack:
     """Frames `start .. stop - 1` of a track."""
-    return dataclasses.replace(track, **{name: getattr(track, name)[start:stop] for name in PER_FRAME_FIELDS})
+    return track.at_frames(slice(start, stop))
 
 
 def _cut_speech(ppg: Posteriorgram, start: int, stop: int) -> Posteriorgram:
-    per_frame = PPG_RATE // FPS
-    values = ppg.values[start * per_frame : stop * per_frame]
-    return dataclasses.replace(ppg, values=values, n_samples=len(values) * SAMPLE_RATE // PPG_RATE)
+    values = ppg.values[timebase.ppg_at(start) : timebase.ppg_at(stop)]
+    return dataclasses.replace(ppg, values=values, n_samples=timebase.ppg_samples(len(values)))
 
 
 def _double(vector: NDArray[np.float32]) -> Float64:

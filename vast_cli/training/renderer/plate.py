@@ -2,37 +2,36 @@
 
 import logging
 import time
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vast_cli.core.arrays import Float32
+from vast_cli.core.arrays import Float32, Image
+from vast_cli.core.progress import Progress, silent
 from vast_cli.renderer.plate import Plate, PlateInput, normalised
 
 log = logging.getLogger(__name__)
 
 BATCH = 6
 SSIM_WEIGHT = 0.2
-SMOOTH = 1e-4  # of the flows' steps between cells
-SIMPLE = 1e-4  # of the flows' quadratic part
-HAIR = 22 / 256  # of the picture: how far hair and ears reach beyond the mesh, to begin with
-SOFT = 6 / 256
+SMOOTHNESS_WEIGHT = 1e-4  # of the flows' differences between cells
+QUADRATIC_WEIGHT = 1e-4  # of the flows' quadratic part
+HAIR_MARGIN = 22 / 256  # of the image: how far hair and ears reach beyond the mesh, to begin with
+SOFT_EDGE = 6 / 256
 N_LINEAR = 6
 
 
 def fit_plate(
-    frames: NDArray[np.uint8],
+    frames: Image,
     pose: PlateInput,
     reference: Float32,
     *,
     steps: int = 500,
     seed: int = 0,
-    progress: Callable[[str, int, int | None], None] | None = None,
+    progress: Progress = silent,
 ) -> Plate:
     """Fit a plate to footage.
 
@@ -42,14 +41,14 @@ def fit_plate(
         reference: [468, 2], the neutral mesh in the mean pose, box pixels.
         steps: of gradient descent, 6 frames each (.25 s on one core at 256 px).
         seed: of the order of frames.
-        progress: told after each step.
+        progress: called after each step.
     """
     size = frames.shape[1]
     rng = np.random.default_rng(seed)
     plate = Plate(size)
-    _start(plate, frames, reference)
+    _initialise(plate, frames, reference)
     affine, features = torch.from_numpy(normalised(pose.affine, size)), torch.from_numpy(pose.features)
-    pictures = torch.from_numpy(frames)
+    images = torch.from_numpy(frames)
     optimiser = torch.optim.Adam(
         [
             {"params": [plate.head, plate.torso, plate.background], "lr": 4e-3},
@@ -64,20 +63,19 @@ def fit_plate(
     started = time.process_time()
     for step in range(steps):
         batch = torch.from_numpy(rng.integers(0, len(frames), BATCH))
-        truth = pictures[batch].permute(0, 3, 1, 2).float() / 255
+        truth = images[batch].permute(0, 3, 1, 2).float() / 255
         ours = plate(affine[batch], features[batch])
         loss = (ours - truth).abs().mean() + SSIM_WEIGHT * (1 - ssim(ours, truth)) + _prior(plate)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-        if progress is not None:
-            progress("plate", step + 1, steps)
+        progress("plate", step + 1, steps)
     log.info("plate: %d steps, %.0f CPU s, last loss %.4f", steps, time.process_time() - started, loss.item())
     return plate.eval().requires_grad_(False)
 
 
-def _start(plate: Plate, frames: NDArray[np.uint8], reference: Float32) -> None:
+def _initialise(plate: Plate, frames: Image, reference: Float32) -> None:
     """All layers the median frame; the head reaches a little beyond the mesh, the torso lies below it."""
     size = plate.size
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 128)).astype(int)]
@@ -90,14 +88,16 @@ def _start(plate: Plate, frames: NDArray[np.uint8], reference: Float32) -> None:
     with torch.no_grad():
         for layer in (plate.background, plate.torso, plate.head):
             layer.copy_(median)
-        plate.head_alpha.copy_(torch.from_numpy((inside + HAIR * size) / (SOFT * size)).clamp(-4, 4)[None])
-        plate.torso_alpha.copy_(torch.from_numpy(below / (SOFT * size)).clamp(-4, 4)[None])
+        plate.head_alpha.copy_(torch.from_numpy((inside + HAIR_MARGIN * size) / (SOFT_EDGE * size)).clamp(-4, 4)[None])
+        plate.torso_alpha.copy_(torch.from_numpy(below / (SOFT_EDGE * size)).clamp(-4, 4)[None])
 
 
 def _prior(plate: Plate) -> Tensor:
+    """Flows should be smooth, and linear in the pose as far as possible."""
     flows = (plate.head_flow, plate.torso_flow)
-    rough = sum(((f[:, :, 1:] - f[:, :, :-1]) ** 2).mean() + ((f[..., 1:] - f[..., :-1]) ** 2).mean() for f in flows)
-    return SMOOTH * rough + SIMPLE * sum((f[N_LINEAR:] ** 2).mean() for f in flows)
+    rough = [((f[:, :, 1:] - f[:, :, :-1]) ** 2).mean() + ((f[..., 1:] - f[..., :-1]) ** 2).mean() for f in flows]
+    quadratic = [(f[N_LINEAR:] ** 2).mean() for f in flows]
+    return SMOOTHNESS_WEIGHT * (rough[0] + rough[1]) + QUADRATIC_WEIGHT * (quadratic[0] + quadratic[1])
 
 
 _TAPS = torch.exp(-((torch.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
@@ -105,7 +105,7 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean structural similarity of the luma of pictures [n, 3, h, w] in [0, 1]; window: sigma 1.5, 11 taps."""
+    """Mean structural similarity of the luma of images [n, 3, h, w] in [0, 1]; window: sigma 1.5, 11 taps."""
     taps = (_TAPS / _TAPS.sum()).to(a.device).view(1, 1, 1, -1)
 
     def blur(x: Tensor) -> Tensor:

@@ -14,20 +14,29 @@ from vast_cli import style
 from vast_cli.core import files
 from vast_cli.core.devices import Compute
 from vast_cli.core.errors import VastError
+from vast_cli.core.progress import Progress
 from vast_cli.face import FaceModel, MeshRasteriser
 from vast_cli.records import FaceTrack
 from vast_cli.renderer import scene
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.geometry import Box
 from vast_cli.renderer.limiter import measure_range
-from vast_cli.renderer.network import Network, NetworkConfig
+from vast_cli.renderer.network import RendererNetwork, RendererNetworkConfig
 from vast_cli.renderer.plate import Plate, PlateInput
 from vast_cli.renderer.scene import N_SURFACE, Subject
 from vast_cli.store import assets
-from vast_cli.training.renderer.footage import SIZE, Material, Progress, describe, keep, listen, measure, watch
+from vast_cli.training.renderer.footage import (
+    SIZE,
+    MeasuredFootage,
+    describe_subject,
+    encode_frames,
+    footage_posteriorgram,
+    measure_footage,
+    track_footage,
+)
 from vast_cli.training.renderer.generator import paint_bases, train_network
 from vast_cli.training.renderer.plate import fit_plate
-from vast_cli.training.renderer.texture import Unwrapper, fit_texture
+from vast_cli.training.renderer.texture import TexturedFrames, Unwrapper, fit_texture
 
 log = logging.getLogger(__name__)
 
@@ -86,30 +95,29 @@ def fit_renderer(
     """
     tell: Progress = progress or (lambda stage, done, total: None)
     model, rasteriser = FaceModel.load(), MeshRasteriser()
-    track, pictures = watch(footage, model, face, tell)
+    track, pictures = track_footage(footage, model, face=face, progress=tell)
     n_train = len(pictures) - round(holdout * len(pictures))
-    person = describe(track, model, rasteriser, portrait=portrait, box=box, n_train=n_train)
-    heard = listen(footage, tell)
-    material = measure(track, pictures, person, model=model, rasteriser=rasteriser, ppg=heard, progress=tell)
+    person = describe_subject(track, model, rasteriser, portrait=portrait, box=box, n_train=n_train)
+    heard = footage_posteriorgram(footage)
+    material = measure_footage(track, pictures, person, model=model, rasteriser=rasteriser, ppg=heard, progress=tell)
     lower_weight = np.clip(1.6 * model.w_mouth[:N_SURFACE] - 0.1, 0, 1)
     fitted = slice(0, n_train)
     unwrapper = Unwrapper(
         rasteriser.topology.uv, rasteriser.triangles, TEXTURE_PORTRAIT if portrait else TEXTURE_FOOTAGE
     )
-    fitted_texture = fit_texture(
+    textured = TexturedFrames(
         material.frames[fitted],
         material.vertices[fitted, :N_SURFACE],
-        lower_shapes=material.lower[fitted],
-        upper_shapes=material.upper[fitted],
+        lower=material.lower[fitted],
+        upper=material.upper[fitted],
         pose=material.pose[fitted],
-        lower_weight=lower_weight,
-        unwrapper=unwrapper,
     )
+    fitted_texture = fit_texture(textured, lower_weight, unwrapper)
     steps = plate_steps or (PORTRAIT_STEPS if portrait else FOOTAGE_STEPS)
     work = work / f"renderer-{name}-{_key(footage, person.box, n_train, steps, seed)}"
     work.mkdir(parents=True, exist_ok=True)
     plate = _plate(material, fitted, person, work / "plate.pt", steps=steps, seed=seed, tell=tell)
-    region = scene.region_of(np.stack([run.hull.max(0) for run in material.scene]), SIZE)
+    region = scene.region_of(np.stack([run.hull.max(0) for run in material.scenes]), SIZE)
     kept = slice(0, len(pictures)) if holdout == 0 else fitted
     avatar = Avatar(
         name=name,
@@ -134,11 +142,11 @@ def fit_renderer(
         translation=track.translation[kept],
         texture=fitted_texture.texture,
         plate=plate,
-        network=Network(NetworkConfig()),
+        network=RendererNetwork(RendererNetworkConfig()),
         expression_range=measure_range(track.expression[fitted]),
         neutral=np.zeros(0, np.float32),
         neutral_model="",
-        footage=None if portrait else keep(pictures[kept]),
+        footage=None if portrait else encode_frames(pictures[kept]),
     )
     avatar = _with_neutral_style(avatar, track, material, n_train)
     bases = paint_bases(avatar, material, fitted_texture, progress=tell, portrait=portrait)
@@ -168,7 +176,7 @@ def _key(*what: object) -> str:
 
 
 def _plate(
-    material: Material, fitted: slice, person: Subject, kept: Path, *, steps: int, seed: int, tell: Progress
+    material: MeasuredFootage, fitted: slice, person: Subject, kept: Path, *, steps: int, seed: int, tell: Progress
 ) -> Plate:
     """Fit the plate, or take it from an earlier, broken fit."""
     plate = Plate(person.box.size)
@@ -182,13 +190,12 @@ def _plate(
     return plate
 
 
-def _with_neutral_style(avatar: Avatar, track: FaceTrack, material: Material, n_train: int) -> Avatar:
+def _with_neutral_style(avatar: Avatar, track: FaceTrack, material: MeasuredFootage, n_train: int) -> Avatar:
     """Add the avatar's own style code, if a style model is at hand."""
     try:
         model = style.load_style_model(assets.find("style"))
     except VastError as error:
         log.warning("no style model, so no style of the avatar's own: %s", error.message)
         return avatar
-    fields = ("valid", "score", "segment", "expression", "rotation", "scale", "translation")
-    own = dataclasses.replace(track, **{key: getattr(track, key)[:n_train] for key in fields})
+    own = track.at_frames(slice(0, n_train))
     return dataclasses.replace(avatar, neutral=style.encode_style(own, model).vector, neutral_model=model.hash)
