@@ -1,4 +1,4 @@
-"""Facts of the face model's training, of the corpus and of sound against picture."""
+"""Training of the face model, the corpus index, and offsets of audio against video."""
 
 import csv
 from dataclasses import replace
@@ -40,20 +40,20 @@ def test_index_rows_become_clips(tmp_path: Path) -> None:
     assert clips[0].path == tmp_path / "talk" / "a.mp4"
 
 
-def test_a_wrong_split_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_split_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(VastError, match="line 2") as caught:
         read_index(write_index(tmp_path, [("talk/a.mp4", "ann", "tset")]))
     assert caught.value.code == "vast_record_invalid"
 
 
-def test_val_speakers_and_second_copies_are_never_trained_on(tmp_path: Path) -> None:
+def test_val_speakers_and_second_copies_are_left_out_of_training(tmp_path: Path) -> None:
     rows = [("talk/a.mp4", "ann", "train"), ("talk/v.mp4", "vera", "val"), ("avatar/x.mp4", "ann", "train")]
     clips = read_index(write_index(tmp_path, rows))
     clips[2] = replace(clips[2], source=clips[0].source)
     assert [c.name for c in training.training_clips(clips)] == ["talk/a.mp4"]
 
 
-def synthetic(model: FaceModel, folder: Path, n_speakers: int = 24) -> tuple[Path, Path]:
+def synthetic_corpus(model: FaceModel, folder: Path, n_speakers: int = 24) -> tuple[Path, Path]:
     """A corpus of landmarks that move by the model's own components, two clips a speaker."""
     rng = np.random.default_rng(3)
     names = [(f"talk/{s}_{k}.mp4", f"s{s}", "train") for s in range(n_speakers) for k in range(2)]
@@ -70,8 +70,8 @@ def synthetic(model: FaceModel, folder: Path, n_speakers: int = 24) -> tuple[Pat
     return write_index(folder / "video", names), cache
 
 
-def test_training_finds_the_components_the_clips_were_made_of(model: FaceModel, weights: Path, tmp_path: Path) -> None:
-    corpus, cache = synthetic(model, tmp_path)
+def test_training_recovers_the_components_that_clips_move_by(model: FaceModel, weights: Path, tmp_path: Path) -> None:
+    corpus, cache = synthetic_corpus(model, tmp_path)
     paths = [tmp_path / f"{k}.safetensors" for k in range(2)]
     for path in paths:
         base = weights / "face_model.safetensors"
@@ -84,7 +84,7 @@ def test_training_finds_the_components_the_clips_were_made_of(model: FaceModel, 
     assert np.array_equal(first.mean_expression_left, second.mean_expression_left)
 
 
-def test_principal_components_have_a_sign_of_their_own() -> None:
+def test_principal_components_have_a_definite_sign() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(50, 12)) * np.arange(1, 13)
     rows, sd = training.principal_components(samples.T @ samples / 50, 5)
@@ -100,16 +100,16 @@ def test_mirrored_covariance_is_symmetric_under_the_mirror(topology: Topology) -
     assert np.allclose(training.with_mirror(once, topology), once)
 
 
-def test_closures_tell_how_late_the_sound_is() -> None:
-    """Lips that shut 80 ms before the sound says so have their minimum at -80 ms."""
+def test_closures_show_how_late_the_audio_is() -> None:
+    """Lips that shut 80 ms before the audio have their minimum at -80 ms."""
     rng = np.random.default_rng(1)
-    seen_ms = np.sort(rng.choice(np.arange(600, 19_000, 400), 20, replace=False)).astype(float)
+    closed_ms = np.sort(rng.choice(np.arange(600, 19_000, 400), 20, replace=False)).astype(float)
     times = 40.0 * np.arange(500)
-    gap = 10 * np.clip(np.abs(times[:, None] - seen_ms).min(1) / 80, 0, 1).astype(np.float32)
-    found = audio_offsets.closures(gap.astype(np.float32), seen_ms + 80)
-    assert found is not None and found.clear
-    assert abs(found.best_ms + 80) < 10
-    noise = audio_offsets.closures(rng.uniform(0, 10, 500).astype(np.float32), seen_ms)
+    gap = 10 * np.clip(np.abs(times[:, None] - closed_ms).min(1) / 80, 0, 1).astype(np.float32)
+    late = audio_offsets.closures(gap.astype(np.float32), closed_ms + 80)
+    assert late is not None and late.clear
+    assert abs(late.best_ms + 80) < 10
+    noise = audio_offsets.closures(rng.uniform(0, 10, 500).astype(np.float32), closed_ms)
     assert noise is not None and not noise.clear
 
 
@@ -120,7 +120,7 @@ def clip_of(corpus: Path, name: str) -> CorpusClip:
     return next(c for c in read_index(corpus) if c.name == name)
 
 
-def test_clips_in_step_are_left_alone_and_cuts_of_one_recording_agree(corpus: Path) -> None:
+def test_synced_clips_have_no_offset_and_cuts_of_one_recording_agree(corpus: Path) -> None:
     assert audio_offset_s(clip_of(corpus, "talk/vr_face2.mp4")) == 0.02
     assert all(audio_offset_s(c) == 0 for c in read_index(corpus) if c.set in ("grid", "grid_s1"))
     assert all(audio_offset_basis(c) is None for c in read_index(corpus) if not c.has_audio)
@@ -130,7 +130,7 @@ def test_clips_in_step_are_left_alone_and_cuts_of_one_recording_agree(corpus: Pa
 
 
 @pytest.mark.parametrize("name", ["talk/ted_lieu_1.mp4", "talk/fi17.mp4"])
-def test_corrected_sound_meets_the_lips(corpus: Path, model: FaceModel, weights: Path, name: str) -> None:
+def test_corrected_audio_meets_the_lips(corpus: Path, model: FaceModel, weights: Path, name: str) -> None:
     """After the correction the lips are shut at P, B, M; before it they were not."""
     from vast_cli.face import track_landmarks
     from vast_cli.media import VideoReader
@@ -140,16 +140,16 @@ def test_corrected_sound_meets_the_lips(corpus: Path, model: FaceModel, weights:
     raw = track_landmarks(frames, model, weights=weights)
     track = fit.fit_track(raw.points, raw.flag, raw.cut, model, height=raw.height, width=raw.width)
     gap = model.lip_gap(track.identity, track.expression)
-    heard_ms = audio_offsets.middles(corpus.parent / "speech" / "video_labels.npz")[name]
-    before = audio_offsets.closures(gap, heard_ms)
-    after = audio_offsets.closures(gap, heard_ms - 1000 * audio_offset_s(clip))
+    spoken_ms = audio_offsets.middles(corpus.parent / "speech" / "video_labels.npz")[name]
+    before = audio_offsets.closures(gap, spoken_ms)
+    after = audio_offsets.closures(gap, spoken_ms - 1000 * audio_offset_s(clip))
     assert before is not None and after is not None
-    in_step = np.argmin(np.abs(audio_offsets.OFFSETS_MS + 30))  # GRID's pooled minimum is at -34 ms
-    assert after.curve[in_step] < 0.4 < before.curve[in_step]
+    in_sync = np.argmin(np.abs(audio_offsets.OFFSETS_MS + 30))  # GRID's pooled minimum is at -34 ms
+    assert after.curve[in_sync] < 0.4 < before.curve[in_sync]
     assert abs(after.best_ms + 34) < 30 < abs(before.best_ms + 34)
 
 
-def test_the_shipped_model_holds_its_figures_on_an_unseen_speaker(
+def test_the_shipped_model_keeps_its_figures_on_an_unseen_speaker(
     corpus: Path, model: FaceModel, weights: Path
 ) -> None:
     from vast_cli.face import track_landmarks
@@ -162,12 +162,12 @@ def test_the_shipped_model_holds_its_figures_on_an_unseen_speaker(
         identity = model.neutral(raw.points)
         meshes, _ = model.stabilise(raw.points, identity)
         mean = meshes.mean(0)
-        rebuilt = model.decode(mean, model.encode(meshes, mean))
-        assert 100 * np.linalg.norm(rebuilt - meshes, axis=2).mean() / model.iod < 0.06  # %IOD
-        gap, other = (np.linalg.norm(m[:, 13, :2] - m[:, 14, :2], axis=1) for m in (meshes, rebuilt))
+        reconstructed = model.decode(mean, model.encode(meshes, mean))
+        assert 100 * np.linalg.norm(reconstructed - meshes, axis=2).mean() / model.iod < 0.06  # %IOD
+        gap, other = (np.linalg.norm(m[:, 13, :2] - m[:, 14, :2], axis=1) for m in (meshes, reconstructed))
         assert np.corrcoef(gap, other)[0, 1] > 0.9999
         identities.append(identity)
         rises.append(100 * (mean - identity)[[61, 291], 1].mean() / model.iod)
-    # the smile is expression: the corners rise; the neutral mesh hardly knows of it
+    # the smile is expression: the corners rise; the neutral mesh hardly changes
     assert rises[0] > 1.5 and rises[0] > rises[1] + 1
     assert 100 * np.sqrt(np.square(identities[0] - identities[1]).sum(1).mean()) / model.iod < 1.3
