@@ -2,11 +2,9 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ import pytest
 import vast_cli
 from vast_cli import Pipeline, VastError, api, records
 from vast_cli.core import files
-from vast_cli.pipeline.render import RenderRequest
+from vast_cli.gates.options import GatedOptions
+from vast_cli.pipeline.request import RenderRequest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "python.md"
@@ -159,7 +158,8 @@ def code_of(call: Callable[[], Any]) -> tuple[str, str, str]:
     [
         ({"style_strenght": 1.0}, "vast_option_invalid", "did you mean `style_strength`?"),
         ({"nonsense": 1}, "vast_option_invalid", "style_strength"),
-        ({"gate": "sync>=0.5"}, "vast_option_invalid", "no option `gate`"),
+        ({"gate": "synk>=0.5"}, "vast_option_invalid", "did you mean `sync`?"),
+        ({"redraw": 1}, "vast_option_invalid", "no option `redraw`"),
         ({"crf": 99}, "vast_option_invalid", "99 is more than 51"),
         ({"detail": "none"}, "vast_option_invalid", "full"),
         ({"seed": 0.5}, "vast_option_invalid", "`seed`"),
@@ -172,8 +172,8 @@ def code_of(call: Callable[[], Any]) -> tuple[str, str, str]:
 def test_what_does_not_fit_is_refused(
     vast_of_module: Pipeline, clips: Path, tmp_path: Path, options: dict[str, Any], code: str, words: str
 ) -> None:
-    told = code_of(lambda: vast_of_module.render(clips / "speech.wav", output=tmp_path / "a.mp4", **options))
-    assert told[0] == code and words in " ".join(told)
+    error = code_of(lambda: vast_of_module.render(clips / "speech.wav", output=tmp_path / "a.mp4", **options))
+    assert error[0] == code and words in " ".join(error)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,11 +190,22 @@ def test_options_of_a_batch_are_refused_too(tmp_path: Path, clips: Path) -> None
     assert code_of(lambda: vast.plan(tmp_path / "none.csv"))[0] == "vast_input_missing"
 
 
-def test_render_knows_every_option_of_a_render() -> None:
-    # what a job may set, a single render may set too
-    assert set(api.RENDER) <= {field.name for field in fields(RenderRequest)}
-    about = api.Pipeline.render.__doc__ or ""
-    assert set(re.findall(r"`([a-z_]+)`", about.split("options:")[1].split("Raises")[0])) == set(api.RENDER)
+def test_render_takes_every_option_of_vast_render(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[RenderRequest, tuple[str, ...]]] = []
+
+    def render(request: RenderRequest, gates: tuple[str, ...], **_: Any) -> tuple[None, dict[str, float]]:
+        calls.append((request, gates))
+        return None, {}
+
+    monkeypatch.setattr("vast_cli.gates.render.render", render)
+    other = {
+        "style_strength": 1.5, "max_exaggeration": 2.0, "allow_silence": True, "seed": 3, "crf": 30, "codec": "h265",
+        "encoder_preset": "slow", "detail": "mesh", "face": "left", "sidecar": True, "segment": 90.0,
+    }  # fmt: skip
+    assert set(other) | {"gate"} == set(GatedOptions.model_fields)
+    api.Pipeline().render(clips / "speech.wav", output=tmp_path / "a.mp4", gate="frames=exact", **other)
+    request, gates = calls[0]
+    assert request.options.model_dump() == other and gates == ("frames=exact",)
 
 
 def test_what_a_preset_says_of_the_machine_yields_to_what_was_given(
@@ -203,7 +214,7 @@ def test_what_a_preset_says_of_the_machine_yields_to_what_was_given(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "vast" / "presets").mkdir(parents=True)
     (tmp_path / "vast" / "presets" / "mine.yaml").write_text("dtype: bf16\nthreads: 3\ncrf: 30\n")
-    asked = Pipeline(dtype="fp32")._preset("mine")
-    assert {name: asked[name] for name in ("dtype", "threads", "device", "crf")} == {
+    values = Pipeline(dtype="fp32")._preset("mine")
+    assert {name: values[name] for name in ("dtype", "threads", "device", "crf")} == {
         "dtype": "fp32", "threads": 3, "device": "auto", "crf": 30,
     }  # fmt: skip

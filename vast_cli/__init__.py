@@ -1,4 +1,4 @@
-"""Talking avatars in the manner of any video prompt: an implementation of VAST, made for batches."""
+"""Talking avatars in the style of any video prompt: an implementation of VAST, made for batches."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "VastError", "__version__"]
 
-_LAZY = {"Pipeline": "vast_cli.api", "VastError": "vast_cli.core.errors"}  # `vast --help` must not wait for them
+_LAZY = {"Pipeline": "vast_cli.api", "VastError": "vast_cli.core.errors"}  # `vast --help` must not load them
 
 
 def __getattr__(name: str) -> Any:

@@ -261,7 +261,7 @@ class Pipeline:
             threads=self.threads or devices.cores(),
             controls=controls,
             styles=any(pair.style_reference for pair in pairs) and len(pairs) > 1,
-            which=face,
+            face_name=face,
         )
         document = engine.evaluate(pairs, settings, workers=min(workers, len(pairs)), progress=self._progress)
         if report is not None:

@@ -1,4 +1,4 @@
-"""What raters get tells nothing: one form for all videos, no names, no metadata; the key lies elsewhere."""
+"""The files for raters reveal no method: one format for all videos, no names, no metadata, and no key."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from vast_cli.cli.study import app
 from vast_cli.core.errors import VastError
 from vast_cli.evaluate.study import make_study
 from vast_cli.evaluate.study.loudness import loudness
-from vast_cli.evaluate.study.make import KEEP, KEY, PAGE, SEND, Made
+from vast_cli.evaluate.study.make import KEEP, KEY, PAGE, SEND, Study, StudySettings
 from vast_cli.media import VideoReader, load_audio, probe
 
 Ffmpeg = Callable[..., None]
@@ -25,16 +25,16 @@ FORMS = {"truth": ("128x96", "0.5"), "newmethod": ("160x160", "0.02")}  # size, 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ffmpeg) -> Path:
-    """Three sentences by two methods that differ in everything a rater must not notice."""
+    """Three sentences by two methods that differ in everything that raters must not notice."""
     folder = tmp_path_factory.mktemp("videos")
     rows = ["sentence,method,video"]
     for number in range(3):
         for method, (size, volume) in FORMS.items():
             name = f"{method}-{number}.mp4"
-            picture = f"testsrc2=s={size}:r=25:d={SECONDS + 0.04 * (method == 'truth')}"
-            sound = f"sine=f={300 * (number + 1)}:r=44100:d={SECONDS},volume={volume}"
+            video = f"testsrc2=s={size}:r=25:d={SECONDS + 0.04 * (method == 'truth')}"
+            audio = f"sine=f={300 * (number + 1)}:r=44100:d={SECONDS},volume={volume}"
             ffmpeg(
-                "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-metadata", f"title=made by {method}",
+                "-f", "lavfi", "-i", video, "-f", "lavfi", "-i", audio, "-metadata", f"title=made by {method}",
                 "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", folder / name,
             )  # fmt: skip
             rows.append(f"spoken {number},{method},{name}")
@@ -47,7 +47,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ffmpeg) -> Path:
 def study(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with its videos beside the page."""
     folder = tmp_path_factory.mktemp("made") / "study"
-    make_study(table, folder, n_judges=6, inline=False)
+    make_study(table, folder, StudySettings(n_raters=6, inline=False))
     return folder
 
 
@@ -58,19 +58,19 @@ def key(study: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def inlined(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The same table once more, its videos within the page."""
-    return make_study(table, tmp_path_factory.mktemp("made") / "study", n_judges=6)
+def inlined(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study of the same table with its videos inside the page."""
+    return make_study(table, tmp_path_factory.mktemp("made") / "study", StudySettings(n_raters=6))
 
 
-def clip_of(study: Path, key: dict[str, Any], **wanted: str) -> Path:
-    token = next(c["token"] for c in key["clips"] if all(c[name] == value for name, value in wanted.items()))
+def clip_of(study: Path, key: dict[str, Any], **fields: str) -> Path:
+    token = next(c["token"] for c in key["clips"] if all(c[name] == value for name, value in fields.items()))
     return study / SEND / "clips" / f"{token}.mp4"
 
 
-def test_all_clips_have_one_form(study: Path, key: dict[str, Any]) -> None:
+def test_all_clips_have_one_format(study: Path, key: dict[str, Any]) -> None:
     clips = sorted((study / SEND / "clips").iterdir())
-    assert len(clips) == len(key["clips"]) == 3 * 3 + 2  # truth, floor, newmethod; one button, one with other sound
+    assert len(clips) == len(key["clips"]) == 3 * 3 + 2  # truth, floor, newmethod; one button, one with other audio
     infos = [probe(clip) for clip in clips]
     assert {(i.width, i.height, i.video_codec, i.pixel_format) for i in infos} == {(128, 96, "h264", "yuv420p")}
     assert {(i.audio_codec, i.sample_rate, i.channels) for i in infos} == {("aac", 16000, 1)}
@@ -80,7 +80,7 @@ def test_all_clips_have_one_form(study: Path, key: dict[str, Any]) -> None:
     assert max(levels) - min(levels) < 0.3  # type: ignore[type-var, operator]
 
 
-def test_what_is_sent_tells_no_names(study: Path, key: dict[str, Any]) -> None:
+def test_the_files_for_raters_contain_no_names(study: Path, key: dict[str, Any]) -> None:
     for path in (study / SEND).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -92,7 +92,7 @@ def test_what_is_sent_tells_no_names(study: Path, key: dict[str, Any]) -> None:
     assert {clip["method"] for clip in key["clips"]} == {"truth", "floor", "newmethod"}
 
 
-def test_names_are_new_every_time_but_the_order_is_the_seeds(inlined: Made, key: dict[str, Any]) -> None:
+def test_tokens_are_new_every_time_but_the_order_depends_on_the_seed(inlined: Study, key: dict[str, Any]) -> None:
     other = json.loads(inlined.key.read_text())
     assert not {clip["token"] for clip in key["clips"]} & {clip["token"] for clip in other["clips"]}
     assert key["study"] != other["study"]
@@ -104,7 +104,7 @@ def test_names_are_new_every_time_but_the_order_is_the_seeds(inlined: Made, key:
     assert order(key) == order(other)
 
 
-def test_the_page_is_one_file_that_needs_no_network(inlined: Made) -> None:
+def test_the_page_is_one_file_that_needs_no_network(inlined: Study) -> None:
     assert [path.name for path in inlined.page.parent.iterdir()] == [PAGE]
     text = inlined.page.read_text(encoding="utf-8")
     program = re.sub(r'<script type="text/plain".*?</script>', "", text)
@@ -126,45 +126,45 @@ def test_the_floor_is_the_truth_five_frames_late(study: Path, key: dict[str, Any
 
 
 def pitch(path: Path) -> float:
-    sound = load_audio(path)
-    return float(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))).argmax() * 16000 / len(sound))
+    audio = load_audio(path)
+    return float(np.abs(np.fft.rfft(audio * np.hanning(len(audio)))).argmax() * 16000 / len(audio))
 
 
 def test_checks_are_what_they_claim(study: Path, key: dict[str, Any]) -> None:
-    wrong = next(clip for clip in key["clips"] if clip["kind"] == "other_audio")
-    spoken = int(wrong["sound_of"][-1])
-    assert wrong["sound_of"] != wrong["sentence"]
+    mismatched = next(clip for clip in key["clips"] if clip["kind"] == "other_audio")
+    spoken = int(mismatched["sound_of"][-1])
+    assert mismatched["sound_of"] != mismatched["sentence"]
     assert pitch(clip_of(study, key, kind="other_audio")) == pytest.approx(300 * (spoken + 1), abs=3)
     button = next(clip for clip in key["clips"] if clip["kind"] == "button")
-    pictures = list(VideoReader(clip_of(study, key, kind="button")))
+    frames = list(VideoReader(clip_of(study, key, kind="button")))
     plain = list(VideoReader(clip_of(study, key, sentence=button["sentence"], method="truth", kind="main")))
-    assert np.abs(pictures[0].astype(int) - plain[0]).mean() < 3
-    band = pictures[-1][-30:]
+    assert np.abs(frames[0].astype(int) - plain[0]).mean() < 3
+    band = frames[-1][-30:]
     assert (band.min(axis=2) > 200).mean() > 0.5 and (band.max(axis=2) < 80).mean() > 0.02  # dark on light
 
 
-def test_what_was_changed_is_said(inlined: Made) -> None:
-    said = " ".join(inlined.warnings)
-    assert "one was made of the truth" in said
-    assert "128 x 96" in said and "rows 3, 5, 7" in said  # square pictures
-    assert "shortest" in said and "rows 2, 4, 6" in said
+def test_changes_to_the_videos_are_reported(inlined: Study) -> None:
+    warnings = " ".join(inlined.warnings)
+    assert "one was made of the truth" in warnings
+    assert "128 x 96" in warnings and "rows 3, 5, 7" in warnings  # square videos
+    assert "shortest" in warnings and "rows 2, 4, 6" in warnings
 
 
-def test_videos_that_do_not_fit_are_all_named_and_nothing_is_left(table: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_all_faulty_videos_are_named_and_nothing_is_left(table: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     good = table.parent / "truth-0.mp4"
-    ffmpeg("-i", good, "-an", "-c", "copy", tmp_path / "mute.mp4")
+    ffmpeg("-i", good, "-an", "-c", "copy", tmp_path / "silent.mp4")
     ffmpeg("-i", good, "-t", "0.4", tmp_path / "short.mp4")
     (tmp_path / "noise.mp4").write_bytes(b"no video" * 100)
     rows = ["sentence,method,video"]
-    for sentence, bad in zip("abc", ("mute.mp4", "short.mp4", "noise.mp4"), strict=True):
+    for sentence, bad in zip("abc", ("silent.mp4", "short.mp4", "noise.mp4"), strict=True):
         rows += [f"{sentence},truth,{good}", f"{sentence},y,{good}", f"{sentence},z,{tmp_path / bad}"]
     path = tmp_path / "pairs.csv"
     path.write_text("\n".join(rows))
     with pytest.raises(VastError) as caught:
         make_study(path, tmp_path / "out")
-    said = caught.value.message
-    assert "3 faults" in said
-    assert all(text in said for text in ("row 4", "has no sound", "row 7: 0.40 s", "row 10", "cannot be decoded"))
+    message = caught.value.message
+    assert "3 faults" in message
+    assert all(text in message for text in ("row 4", "has no audio", "row 7: 0.40 s", "row 10", "cannot be decoded"))
     assert not (tmp_path / "out").exists()
 
 
@@ -174,7 +174,7 @@ def test_a_failure_midway_leaves_nothing(table: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("vast_cli.evaluate.study.clips.write_clip", fail)
     with pytest.raises(VastError) as caught:
-        make_study(table, tmp_path / "out", n_judges=1)
+        make_study(table, tmp_path / "out", StudySettings(n_raters=1))
     assert caught.value.code == "vast_disk_full"
     assert list(tmp_path.iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_a_failure_midway_leaves_nothing(table: Path, tmp_path: Path, monkeypatc
 def test_the_commands_make_and_read(table: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     folder = tmp_path / "study"
-    arguments = ["make", str(table), "-o", str(folder), "--pairwise", "--judges", "4", "--json", "--quiet"]
+    arguments = ["make", str(table), "-o", str(folder), "--pairwise", "--raters", "4", "--json", "--quiet"]
     made = runner.invoke(app, arguments)
     assert made.exit_code == 0, made.output
     report = json.loads(made.stdout)
@@ -190,6 +190,6 @@ def test_the_commands_make_and_read(table: Path, tmp_path: Path) -> None:
     again = runner.invoke(app, arguments)
     assert again.exit_code == 73 and "vast_output_exists" in again.stdout
     plain = runner.invoke(app, ["read", str(folder)])
-    assert plain.exit_code == 0 and "no judges" in plain.stderr
+    assert plain.exit_code == 0 and "no raters" in plain.stderr
     read = json.loads(runner.invoke(app, ["read", str(folder), "--json", "--quiet"]).stdout)
     assert read["judges"]["kept"] == 0 and read["methods"]["truth"]["mos_sync"]["value"] is None

@@ -44,7 +44,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Make an avatar speak your audio in the manner of any video prompt.
+    """Make an avatar speak your audio in the style of any video.
 
     vast render --audio speech.wav --prompt excited.mp4 --avatar obama -o out.mp4
     """
@@ -72,5 +72,5 @@ def build(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def main() -> None:
     """Entry point of the command `vast`."""
-    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    build([asked] if asked in COMMANDS else COMMANDS)()
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    build([command] if command in COMMANDS else COMMANDS)()

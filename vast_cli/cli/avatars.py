@@ -1,4 +1,4 @@
-"""`vast avatars`: which avatars there are and what is known of them."""
+"""`vast avatars`: lists the installed avatars and shows their cards."""
 
 from typing import Annotated
 
@@ -9,19 +9,19 @@ from rich.table import Table
 from vast_cli.cli import console, options
 from vast_cli.store import bundles
 
-app = typer.Typer(no_args_is_help=True, help="Avatars at hand: list them, show one.", pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, help="List the installed avatars, or show one.", pretty_exceptions_enable=False)
 
 
 @app.command("list")
 def list_avatars(json: options.Json = False, debug: options.Debug = False) -> None:
-    """Show the avatars at hand, one name a line.
+    """List the installed avatars, one name a line.
 
     vast avatars list
     """
     with console.run(json=json, debug=debug) as ui:
         from vast_cli.renderer.avatar import read_card
 
-        cards = {name: read_card(path) for name, path in bundles.known().items()}
+        cards = {name: read_card(path) for name, path in bundles.available().items()}
         if json:
             ui.result([], {"avatars": cards})
             return

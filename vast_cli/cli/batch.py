@@ -17,8 +17,8 @@ from vast_cli.batch.options import BatchOptions
 from vast_cli.batch.planning.plan import Plan, plan_batch
 from vast_cli.batch.run import run_batch
 from vast_cli.batch.state.folder import OpenBatch
+from vast_cli.cli import batch_display, console, status
 from vast_cli.cli import batch_options as common
-from vast_cli.cli import console, queue, status
 from vast_cli.cli import plan as plan_command
 from vast_cli.cli.console import UiOptions
 from vast_cli.cli.options import JobInputs, ProgressMode
@@ -80,7 +80,7 @@ def execute(ui: console.Ui, batch: OpenBatch, options: BatchOptions) -> None:
         def listen(plan: Plan) -> Sequence[Listener]:
             paths = not ui.json and not to_stdout
             shared = paths and ui.mode is ProgressMode.bar and sys.stdout.isatty()
-            view = stack.enter_context(queue.watch(ui, plan.weights, plan.estimate.seconds, paths=shared))
+            view = stack.enter_context(batch_display.watch(ui, plan.weights, plan.estimate.seconds, paths=shared))
             return [tally, view, *([print_path] if paths and not shared else [])]
 
         try:
@@ -179,7 +179,7 @@ def summary(batch: OpenBatch, tally: Tally, report: Path | None) -> list[str]:
     parts += [
         f"{ended[name]} {text}"
         for name, text in (
-            ("adopted", "found finished"),
+            ("adopted", "already finished"),
             ("failed", "failed"),
             ("not_started", "not started"),
             ("skipped", "done before"),
@@ -190,7 +190,7 @@ def summary(batch: OpenBatch, tally: Tally, report: Path | None) -> list[str]:
     lines = [f"{tally.jobs} jobs: {', '.join(parts)}; {duration(ended['seconds'])}{speed}"]
     if tally.failures:
         lines += status.failures(group_failures(tally.failures))
-        lines.append(f"again: vast retry {common.pasted(batch)}")
+        lines.append(f"again: vast retry {common.shell_words(batch)}")
     if report is not None:
         lines.append(f"report: {report}")
     return lines

@@ -1,4 +1,4 @@
-"""Options that the commands on manifests share, and how their texts become values."""
+"""Options that the commands on manifests share, and the parsing of their values."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import typer
 
 from vast_cli.batch.planning import decisions, shards
 from vast_cli.batch.state import folder
-from vast_cli.core.errors import KINDS, VastError
+from vast_cli.core.errors import ERROR_KINDS, VastError
 from vast_cli.core.text import suggest
 
 STATE, MACHINE, FAILURES = "State", "Machine", "When things fail"
@@ -44,7 +44,7 @@ RerunOn = Annotated[
     str | None,
     typer.Option(metavar="LIST", help=f"What finished jobs run again for: {','.join(decisions.RERUN_ON)}, all, none."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Run everything anew.")]
+Force = Annotated[bool, typer.Option("--force", help="Run everything again.")]
 Repair = Annotated[
     bool, typer.Option("--repair", help="Keep the good lines of a broken journal.", rich_help_panel=STATE)
 ]
@@ -61,9 +61,9 @@ Threads = Annotated[
     typer.Option(min=0, help="CPU threads of each worker; 0: the cores shared among them.", rich_help_panel=MACHINE),
 ]
 JobsPerWorker = Annotated[
-    int | None, typer.Option(min=1, help="A fresh worker after so many jobs.", rich_help_panel=MACHINE)
+    int | None, typer.Option(min=1, help="Replace a worker after so many jobs.", rich_help_panel=MACHINE)
 ]
-Executor = Annotated[str, typer.Option(metavar="local|ray", help="Where workers live.", rich_help_panel=MACHINE)]
+Executor = Annotated[str, typer.Option(metavar="local|ray", help="Where workers run.", rich_help_panel=MACHINE)]
 Retries = Annotated[
     int,
     typer.Option(
@@ -88,7 +88,9 @@ Events = Annotated[
         metavar="PATH|-", help="What happens, as JSON Lines (`vast schema events`).", rich_help_panel="Output"
     ),
 ]
-Joblog = Annotated[Path | None, typer.Option(help="A table of jobs like GNU parallel's.", rich_help_panel="Output")]
+Joblog = Annotated[
+    Path | None, typer.Option(help="Table of jobs in the columns of GNU parallel.", rich_help_panel="Output")
+]
 Report = Annotated[
     bool, typer.Option("--report/--no-report", help="Write report.html at the end.", rich_help_panel="Output")
 ]
@@ -124,7 +126,7 @@ def seconds(text: str, option: str) -> float:
             total = 60 * total + int(part)
         if total:
             return float(total)
-    raise VastError("vast_option_invalid", f"`{option} {text}` is no time", hint="like 90, 90s, 30m, 2h or 1:30:00")
+    raise VastError("vast_option_invalid", f"`{option} {text}` is not a time", hint="like 90, 90s, 30m, 2h or 1:30:00")
 
 
 def failures(text: str | None, *, fail_fast: bool) -> dict[str, Any]:
@@ -153,7 +155,7 @@ def shard_of(text: str | None, environment: Mapping[str, str] = os.environ) -> s
     Raises:
         VastError: `vast_option_invalid`.
     """
-    return None if text is None else shards.parse(text, environment)
+    return None if text is None else shards.parse_shard(text, environment)
 
 
 def rerun_on(text: str | None) -> frozenset[str]:
@@ -187,16 +189,16 @@ def opened(
     shard: str | None,
     *,
     remember: bool = False,
-) -> folder.Batch:
-    """The batch that a command line names."""
+) -> folder.OpenBatch:
+    """Open the batch that a command line names."""
     return folder.open_batch(
-        manifest, output=output, given=given, overrides=assignments(words), state=state, shard=shard_of(shard),
-        remember=remember,
+        manifest, output=output, options=given, overrides=assignments(words), state=state, shard=shard_of(shard),
+        reuse_options=remember,
     )  # fmt: skip
 
 
-def pasted(batch: folder.Batch) -> str:
-    """The manifest, and the state if it lies elsewhere, as people paste them behind a command."""
+def shell_words(batch: folder.OpenBatch) -> str:
+    """The manifest, and the state folder if it lies elsewhere, quoted for a shell."""
     path = batch.manifest.path
     if path is None:
         return f"- --state {_quoted(batch.folder)}"
@@ -218,7 +220,7 @@ def codes(names: Sequence[str] | None) -> frozenset[str]:
     found = set()
     for name in names or ():
         code = name if name.startswith("vast_") else f"vast_{name}"
-        if code not in KINDS:
-            raise VastError("vast_option_invalid", f"no error code `{name}`", hint=suggest(code, KINDS))
+        if code not in ERROR_KINDS:
+            raise VastError("vast_option_invalid", f"no error code `{name}`", hint=suggest(code, ERROR_KINDS))
         found.add(code)
     return frozenset(found)

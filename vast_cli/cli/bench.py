@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 
 if TYPE_CHECKING:
-    from vast_cli.batch.bench import Bench
+    from vast_cli.batch.bench import BenchResult
 
-WHAT = {
+STAGE_TEXTS = {
     "track": "the prompt's face",
-    "listen": "sound to phones",
-    "style": "the prompt's manner",
+    "listen": "audio to phones",
+    "style": "the prompt's style",
     "predict": "phones to expression",
     "mesh": "expression to mesh images",
     "network": "mesh images to frames",
@@ -24,6 +25,7 @@ WHAT = {
 }
 
 
+@expand
 def bench(
     avatar: Annotated[
         str, typer.Option(envvar="VAST_AVATAR", help="Name of an avatar, or the path of a bundle.")
@@ -35,59 +37,57 @@ def bench(
         Path | None,
         typer.Option(envvar="VAST_CACHE", help="Folder whose `speed.json` keeps the result.", show_default=False),
     ] = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Measure this machine with the shipped example, a minute on two cores. `vast plan` estimates with the result.
 
     vast bench
     """
-    with console.run(json=json, quiet=quiet, verbose=verbose, debug=debug) as ui:
-        from vast_cli.batch import bench as benching
+    with ui_options.run() as ui:
+        from vast_cli.batch.bench import run_bench
         from vast_cli.batch.planning import speeds
-        from vast_cli.store.cache import default_folder
+        from vast_cli.store.folders import cache_folder
 
         with tempfile.TemporaryDirectory(prefix="vast-bench-") as folder:
-            result = benching.bench(
-                Path(folder), avatar=avatar, workers=workers, device=device, dtype=dtype.value, tell=ui.note
+            result = run_bench(
+                Path(folder), avatar=avatar, workers=workers, device=device, dtype=dtype.value, notify=ui.note
             )
-        speeds.save(cache or default_folder(), [result.speed])
+        speeds.save_speeds(cache or cache_folder(), [result.speed])
         if result.busy is not None:
             ui.warn(f"the machine was busy before we began (load {result.busy:.1f} a core): it can do better than this")
-        if json:
+        if ui.json:
             ui.result([], result.document())
         else:
             Console(highlight=False).print(*_tables(result), sep="\n")
 
 
-def _tables(result: "Bench") -> list[Table]:
+def _tables(result: "BenchResult") -> list[Table]:
     machine = result.machine
-    whole = Table(
+    rates = Table(
         title=f"{machine.cpu}, {machine.cores} cores, {result.device}, vast {machine.vast}",
         title_justify="left",
         box=None,
         pad_edge=False,
     )
-    whole.add_column(f"avatar {result.avatar}, end to end")
+    rates.add_column(f"avatar {result.avatar}, end to end")
     for name in ("frames/s", "x real time", "seconds"):
-        whole.add_column(name, justify="right")
-    length = f"{result.sound_s:.1f} s of sound"
-    whole.add_row(f"cold: one worker from its start, {length}", *_rate(result.cold_fps), f"{result.cold_s:.1f}")
-    whole.add_row("warm: one worker, one thread", *_rate(result.warm_fps), f"{result.warm_s:.1f}")
+        rates.add_column(name, justify="right")
+    length = f"{result.sound_s:.1f} s of audio"
+    rates.add_row(f"cold: one worker from its start, {length}", *_rate(result.cold_fps), f"{result.cold_s:.1f}")
+    rates.add_row("warm: one worker, one thread", *_rate(result.warm_fps), f"{result.warm_s:.1f}")
     if result.workers > 1:
         gain = f"{result.all_fps / result.warm_fps:.2f} x"
-        whole.add_row(f"warm: {result.workers} workers together ({gain})", *_rate(result.all_fps), "")
+        rates.add_row(f"warm: {result.workers} workers together ({gain})", *_rate(result.all_fps), "")
     stages = Table(box=None, pad_edge=False)
     stages.add_column("each stage alone, one thread")
     stages.add_column("frames/s", justify="right")
     for name, rate in result.stages.items():
-        stages.add_row(f"{name}: {WHAT[name]}", f"{rate:.0f}")
-    return [whole, stages]
+        stages.add_row(f"{name}: {STAGE_TEXTS[name]}", f"{rate:.0f}")
+    return [rates, stages]
 
 
 def _rate(fps: float) -> tuple[str, str]:
     from vast_cli.core import timebase
 
-    return f"{fps:.1f}", f"{fps / timebase.FPS:.2f}"
+    return f"{fps:.1f}", f"{timebase.seconds(fps):.2f}"

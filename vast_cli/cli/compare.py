@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 
 MIN_WIDTH = 160  # characters of the table where there is no terminal
 
 
+@expand
 def compare(
     inputs: Annotated[
         list[Path],
@@ -35,20 +37,16 @@ def compare(
         str | None, typer.Option(help="Which measures, with commas between; with two evaluations also `all`.")
     ] = None,
     audio: Annotated[
-        str, typer.Option(help="Sound: number of a video from 0, a file, `none`, or `auto`: the first that has any.")
+        str, typer.Option(help="Audio: number of a video from 0, a file, `none`, or `auto`: the first that has any.")
     ] = "auto",
-    waveform: Annotated[bool, typer.Option("--waveform/--no-waveform", help="Show the sound with a playhead.")] = False,
+    waveform: Annotated[bool, typer.Option("--waveform/--no-waveform", help="Show the audio with a playhead.")] = False,
     columns: Annotated[int | None, typer.Option(min=1, help="Videos in a row.")] = None,
     height: Annotated[int, typer.Option(min=64, max=4096, help="Pixels of each video.")] = 360,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoder, lower is better.")] = 18,
     seed: Annotated[int, typer.Option(min=0, envvar="VAST_SEED", help="Of the bootstrap, with two evaluations.")] = 0,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Put videos side by side, with names, scores and waveform; or test which of two evaluated sets is better.
 
@@ -56,7 +54,7 @@ def compare(
 
     vast compare ours.json theirs.json
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         for path in inputs:
             if path.is_dir():
                 raise VastError(
@@ -73,12 +71,12 @@ def compare(
             _compare_sets(ui, inputs[0], inputs[1], measures=chosen, seed=seed)
             return
 
-        from vast_cli.evaluate.compare import compare_videos, measure_scores, read_scores
+        from vast_cli.evaluate.compare import ComparisonSettings, compare_videos, measure_scores, read_scores
 
         if chosen is not None and not (metrics_json or metrics):
             raise VastError("vast_option_invalid", "`--show` needs `--metrics` or `--metrics-json`")
         if metrics and metrics_json:
-            raise VastError("vast_option_invalid", "`--metrics` measures anew, `--metrics-json` reads: choose one")
+            raise VastError("vast_option_invalid", "`--metrics` measures again, `--metrics-json` reads: choose one")
         if reference is not None and not metrics:
             raise VastError("vast_option_invalid", "`--reference` needs `--metrics`")
         if reference is not None:
@@ -94,13 +92,15 @@ def compare(
         made = compare_videos(
             inputs,
             target,
-            labels=None if labels is None else [label.strip() for label in labels.split(",")],
-            scores=scores,
-            audio=audio,
-            show_waveform=waveform,
-            columns=columns,
-            height=height,
-            crf=crf,
+            ComparisonSettings(
+                labels=None if labels is None else [label.strip() for label in labels.split(",")],
+                scores=scores,
+                audio=audio,
+                show_waveform=waveform,
+                columns=columns,
+                height=height,
+                crf=crf,
+            ),
             overwrite=overwrite,
             progress=ui.progress,
         )

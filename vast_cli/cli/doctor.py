@@ -1,4 +1,4 @@
-"""`vast doctor`: is this machine fit, what will be used, what is missing."""
+"""`vast doctor`: checks this machine: what will be used, what is missing."""
 
 import importlib.metadata
 import platform
@@ -59,7 +59,7 @@ def doctor(json: options.Json = False, debug: options.Debug = False) -> None:
             for name, asset in assets.index().items():
                 try:
                     assets.verify(asset)
-                    weights[name] = f"whole, {human_size(asset.path.stat().st_size)}"
+                    weights[name] = f"complete, {human_size(asset.path.stat().st_size)}"
                 except VastError as error:
                     weights[name] = error.message
                     problems.append(error)

@@ -1,4 +1,4 @@
-"""`vast encode-style`: the manner of a prompt as a file."""
+"""`vast encode-style`: the style of a prompt as a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,5 +35,5 @@ def encode_style(
         record.save(target, overwrite=overwrite)
         for warning in warnings:
             ui.warn(warning)
-        ui.note(f"style of {record.n_frames} frames" + ("" if record.speech_known else ", without sound"))
+        ui.note(f"style of {record.n_frames} frames" + ("" if record.speech_known else ", without audio"))
         ui.result([target], {"style": str(target), "n_frames": record.n_frames, "speech_known": record.speech_known})

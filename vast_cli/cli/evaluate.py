@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 from vast_cli.core.errors import Exit, VastError
+from vast_cli.core.text import short_number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 WORKER_BYTES = 800_000_000  # of a process that measures clips; measured: 0.65 GB
 _GIVEN = "Held against"
-_JUDGES = "Judges that you supply"
+_EXTERNAL = "External models that you supply"
 
 
+@expand
 def evaluate(
     output: Annotated[Path, typer.Argument(help="Video, folder of videos, or table of pairs (.csv, .tsv).")],
     reference: Annotated[
@@ -25,10 +28,10 @@ def evaluate(
         typer.Option(help="The true video, or a folder of them with the same names.", rich_help_panel=_GIVEN),
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option(help="The sound spoken, if not the video's own; or a folder.", rich_help_panel=_GIVEN)
+        Path | None, typer.Option(help="The audio spoken, if not the video's own; or a folder.", rich_help_panel=_GIVEN)
     ] = None,
     style_reference: Annotated[
-        Path | None, typer.Option(help="The prompt whose manner was asked for; or a folder.", rich_help_panel=_GIVEN)
+        Path | None, typer.Option(help="The prompt whose style was requested; or a folder.", rich_help_panel=_GIVEN)
     ] = None,
     footage: Annotated[
         Path | None,
@@ -38,12 +41,12 @@ def evaluate(
         bool,
         typer.Option(
             "--style-differs/--same-style",
-            help="The output speaks in another manner than the reference.",
+            help="The output speaks in another style than the reference.",
             rich_help_panel=_GIVEN,
         ),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Folder for a page with pictures, videos and curves.", rich_help_panel="Output")
+        Path | None, typer.Option(help="Folder for a page with images, videos and curves.", rich_help_panel="Output")
     ] = None,
     fail_under: Annotated[
         list[str] | None,
@@ -57,27 +60,23 @@ def evaluate(
         int, typer.Option(min=0, help="Clips at once; 0: one a core, as memory allows.", rich_help_panel="Machine")
     ] = 0,
     syncnet_weights: Annotated[
-        Path | None, typer.Option(help="`syncnet_v2.model`: gives sync_dist, sync_conf.", rich_help_panel=_JUDGES)
+        Path | None, typer.Option(help="`syncnet_v2.model`: gives sync_dist, sync_conf.", rich_help_panel=_EXTERNAL)
     ] = None,
     inception_weights: Annotated[
-        Path | None, typer.Option(help="`pt_inception-2015-12-05-6726825d.pth`: gives fid.", rich_help_panel=_JUDGES)
+        Path | None, typer.Option(help="`pt_inception-2015-12-05-6726825d.pth`: gives fid.", rich_help_panel=_EXTERNAL)
     ] = None,
     lip_reader: Annotated[
         str | None,
-        typer.Option(metavar="CMD", help="Prints what {video} says: gives wer, cer.", rich_help_panel=_JUDGES),
+        typer.Option(metavar="CMD", help="Prints what {video} says: gives wer, cer.", rich_help_panel=_EXTERNAL),
     ] = None,
     emotion_model: Annotated[
         str | None,
-        typer.Option(metavar="CMD", help="Prints the emotions of {video} as JSON.", rich_help_panel=_JUDGES),
+        typer.Option(metavar="CMD", help="Prints the emotions of {video} as JSON.", rich_help_panel=_EXTERNAL),
     ] = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Measure videos against the truth, beside controls that show what each figure is worth.
 
@@ -85,12 +84,12 @@ def evaluate(
 
     vast evaluate out/ --reference truth/ --json > figures.json
     """  # fmt: skip
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         limits = dict(_limit(text) for text in fail_under or [])
         if report is not None:
             files.check_output_folder(report, overwrite=overwrite)
-        from vast_cli.evaluate import engine, manifest
-        from vast_cli.evaluate.external.models import Options
+        from vast_cli.evaluate import engine, manifest, thresholds
+        from vast_cli.evaluate.external.models import ExternalModelOptions
 
         given = {"reference": reference, "audio": audio, "style_reference": style_reference, "footage": footage}
         pairs = manifest.find_pairs(output, given, style_differs=style_differs)
@@ -100,10 +99,10 @@ def evaluate(
             threads=cores if len(pairs) == 1 else 1,
             controls=controls,
             styles=any(pair.style_reference for pair in pairs) and len(pairs) > 1,
-            which=face,
-            outside=Options(syncnet_weights, inception_weights, lip_reader, emotion_model),
+            face_name=face,
+            external=ExternalModelOptions(syncnet_weights, inception_weights, lip_reader, emotion_model),
         )
-        engine.check_limits(limits)
+        thresholds.check_limits(limits)
         document = engine.evaluate(
             pairs, settings, workers=min(workers or _fitting(cores), len(pairs)), progress=ui.progress
         )
@@ -112,8 +111,8 @@ def evaluate(
             from vast_cli.evaluate.report import write_report
 
             paths.append(write_report(document, report, overwrite=overwrite))
-        missed = engine.missed_limits(document, limits)
-        if not json:
+        missed = thresholds.missed_limits(document, limits)
+        if not ui.json:
             ui.stop()
             show(ui, document)
         ui.result(paths, document)
@@ -189,16 +188,10 @@ def _worst(clips: list[dict[str, Any]], limit: int = 10) -> list[dict[str, Any]]
 
 
 def _add(table: "Table", name: str, entry: dict[str, Any]) -> None:
-    def number(value: float | None) -> str:
-        if value is None:
-            return ""
-        if abs(value) < 1e-6:  # rounding of what is zero
-            return "0"
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-    interval = "" if entry["ci95"] is None else f"{number(entry['ci95'][0])} .. {number(entry['ci95'][1])}"
+    low, high = (short_number(end) for end in entry["ci95"] or (None, None))
+    interval = "" if entry["ci95"] is None else f"{low} .. {high}"
     mark = {True: "", None: "unchecked", False: "[yellow]not valid here[/]"}[entry["valid"]]
     skill = "" if entry["skill"] is None else f"{entry['skill']:.2f}"
     unit = "" if entry["unit"] == "1" else f" {entry['unit']}"
-    ends = number(entry["floor"]), number(entry["ceiling"])
-    table.add_row(name, number(entry["value"]) + unit, interval, str(entry["n"]), *ends, skill, mark)
+    ends = short_number(entry["floor"]), short_number(entry["ceiling"])
+    table.add_row(name, short_number(entry["value"]) + unit, interval, str(entry["n"]), *ends, skill, mark)

@@ -67,7 +67,9 @@ def fit_renderer(
             seed=seed,
             compute=devices.choose(device, threads=threads),
             progress=ui.progress,
-            calibrate=lambda video, avatar: measure.footage_document(video, avatar, which=face, progress=ui.progress),
+            calibrate=lambda video, avatar: measure.footage_document(
+                video, avatar, face_name=face, progress=ui.progress
+            ),
         )
         for key, value in report.items():
             ui.note(f"{key}: {value}")

@@ -154,14 +154,14 @@ def _totals(plan: Plan) -> list[str]:
         return lines
     expected = plan.estimate
     if expected.seconds is None:
-        sound = "" if expected.audio_s is None else f"{duration(expected.audio_s)} of sound; "
-        return [*lines, f"{sound}time and disk are not known: {expected.hint}"]
-    sound = "" if expected.audio_s is None else f" for {duration(expected.audio_s)} of sound"
+        audio = "" if expected.audio_s is None else f"{duration(expected.audio_s)} of audio; "
+        return [*lines, f"{audio}time and disk are not known: {expected.hint}"]
+    audio = "" if expected.audio_s is None else f" for {duration(expected.audio_s)} of audio"
     disk = "" if expected.bytes is None else f"; {human_size(expected.bytes)} of disk"
     workers = f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
     finish = clock_in(expected.seconds)
     return [
         *lines,
-        f"about {duration(expected.seconds)}{sound} with {workers}, until {finish} if begun now{disk} "
+        f"about {duration(expected.seconds)}{audio} with {workers}, until {finish} if started now{disk} "
         f"(from {expected.source})",
     ]

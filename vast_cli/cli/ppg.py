@@ -1,4 +1,4 @@
-"""`vast ppg`: phonetic posteriorgram of a sound."""
+"""`vast ppg`: phonetic posteriorgram of audio."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,10 +19,10 @@ def ppg(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Picture (.png) of the phones under the waveform, 10 s a line, 5 minutes at most."),
+        typer.Option(help="Image (.png) of the phones under the waveform, 10 s a line, 5 minutes at most."),
     ] = None,
     allow_silence: Annotated[
-        bool, typer.Option("--allow-silence/--no-allow-silence", help="Go on with sound without speech.")
+        bool, typer.Option("--allow-silence/--no-allow-silence", help="Accept audio without speech.")
     ] = False,
     overwrite: options.Overwrite = False,
     *,

@@ -8,7 +8,7 @@ import typer
 
 from vast_cli import records
 from vast_cli.cli import console
-from vast_cli.core.errors import KINDS, VastError
+from vast_cli.core.errors import ERROR_KINDS, VastError
 
 RECORDS: dict[str, type[records.Record]] = {
     "track": records.FaceTrack,
@@ -72,7 +72,7 @@ ERROR: dict[str, Any] = {
             "type": "object",
             "required": ["code", "exit", "message", "where", "hint"],
             "properties": {
-                "code": {"enum": sorted(KINDS)},
+                "code": {"enum": sorted(ERROR_KINDS)},
                 "exit": {"type": "integer"},
                 "message": {"type": "string"},
                 "where": {"type": ["string", "null"]},
@@ -163,7 +163,7 @@ REPORT: dict[str, Any] = {
                 "properties": {
                     "id": _text("of the job"),
                     "state": {"enum": ["failed", "rejected", "interrupted", "warned", "not_started", "done"]},
-                    "code": {"enum": [*sorted(KINDS), None]},
+                    "code": {"enum": [*sorted(ERROR_KINDS), None]},
                     "seconds": NUMBER,
                     "frames": COUNT,
                     "duration_s": NUMBER,
@@ -197,10 +197,10 @@ def schemas() -> dict[str, dict[str, Any]]:
     """All schemas by name."""
     from vast_cli.batch import manifest  # pydantic is not needed for the rest
     from vast_cli.batch.monitor import events  # pydantic is not needed for the rest
-    from vast_cli.batch.state.schema import journal_schema
+    from vast_cli.batch.state.journal_schema import journal_schema
 
     fixed = {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION, "report": REPORT}
-    of_batches = {"manifest": manifest.schema(), "journal": journal_schema(), "events": events.schema()}
+    of_batches = {"manifest": manifest.manifest_schema(), "journal": journal_schema(), "events": events.schema()}
     return fixed | of_batches | {name: record_schema(kind) for name, kind in RECORDS.items()}
 
 

@@ -1,4 +1,4 @@
-"""`vast status`: where a batch stands, also while it runs."""
+"""`vast status`: the status of a batch, also while it runs."""
 
 from datetime import datetime, timezone
 from typing import Any
@@ -23,67 +23,67 @@ def status(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show where a batch stands: done, failed and why, at work now, time left.
+    """Show the status of a batch: done, failed and why, running now, time left.
 
     vast status jobs.csv
 
-    Exit status 0 if all jobs are done, 3 otherwise. It tells what the journals say; `vast plan` looks at files too.
+    Exit status 0 if all jobs are done, 3 otherwise. It reads the journals only; `vast plan` looks at files too.
     """
     with console.run(json=json, debug=debug) as ui:
         batch = common.opened(manifest, None, None, {}, state, shard, remember=True)
-        standing = read_status(batch)
+        batch_status = read_status(batch)
         if json:
             about: dict[str, Any] = {"manifest": batch.name, "state": str(batch.folder)}
             report = {"report": str(batch.report) if batch.report.is_file() else None}
-            ui.result([], about | standing.document() | report)
+            ui.result([], about | batch_status.document() | report)
         else:
-            for line in lines(batch, standing):
+            for line in lines(batch, batch_status):
                 typer.echo(line)
-        if standing.count("done") < len(standing.jobs):
+        if batch_status.count("done") < len(batch_status.jobs):
             raise typer.Exit(int(Exit.PARTIAL))
 
 
-def lines(batch: OpenBatch, standing: BatchStatus) -> list[str]:
-    """What people read."""
-    numbers = [(standing.count("failed"), "failed"), (standing.count("started"), "at work")]
-    numbers.append((standing.count("interrupted"), "interrupted"))
+def lines(batch: OpenBatch, batch_status: BatchStatus) -> list[str]:
+    """The status for people."""
+    numbers = [(batch_status.count("failed"), "failed"), (batch_status.count("started"), "running")]
+    numbers.append((batch_status.count("interrupted"), "interrupted"))
     counts = [f"{number} {text}" for number, text in numbers if number]
-    head = f"{batch.name}: {standing.count('done')} of {len(standing.jobs)} done"
-    found = [", ".join([head, *counts, f"{standing.left} left"])]
-    if not standing.active_runs and standing.left:
-        found.append("nothing runs; the same `vast batch` goes on")
-    for holder in standing.active_runs:
+    head = f"{batch.name}: {batch_status.count('done')} of {len(batch_status.jobs)} done"
+    report = [", ".join([head, *counts, f"{batch_status.left} left"])]
+    if not batch_status.active_runs and batch_status.left:
+        report.append("nothing is running; the same `vast batch` continues")
+    for holder in batch_status.active_runs:
         part = f" (shard {holder.shard})" if holder.shard else ""
-        found.append(f"running{part}: {holder.owner}")
-    found += _at_work(standing)
-    if standing.eta_s is not None and standing.left:
-        speed = f"{standing.fps:.1f} frames/s, " if standing.fps else ""
-        found.append(f"{speed}about {duration(standing.eta_s)} left, until {clock_in(standing.eta_s)}")
-    groups = standing.failures()
+        report.append(f"running{part}: {holder.owner}")
+    report += _running_jobs(batch_status)
+    if batch_status.eta_s is not None and batch_status.left:
+        speed = f"{batch_status.fps:.1f} frames/s, " if batch_status.fps else ""
+        report.append(f"{speed}about {duration(batch_status.eta_s)} left, until {clock_in(batch_status.eta_s)}")
+    groups = batch_status.failures()
     if groups:
-        found += ["", *failures(groups), "", f"again: vast retry {common.pasted(batch)}"]
+        report += ["", *failures(groups), "", f"again: vast retry {common.shell_words(batch)}"]
     if batch.report.is_file():
-        found.append(f"report: {batch.report}")
-    return found
+        report.append(f"report: {batch.report}")
+    return report
 
 
-def _at_work(standing: BatchStatus) -> list[str]:
+def _running_jobs(batch_status: BatchStatus) -> list[str]:
     now = datetime.now(timezone.utc)
-    running = [job for job in standing.jobs if job.status == "started"]
-    found = []
+    running = [job for job in batch_status.jobs if job.status == "started"]
+    rows = []
     for job in running[:MAX_RUNNING]:
         began = parse_time(job.t)
         since = "" if began is None else f", for {duration(max(0.0, (now - began).total_seconds()))}"
-        found.append(f"  {job.id} (worker {job.worker}{since})")
-    return [*found, f"  and {len(running) - MAX_RUNNING} more"] if len(running) > MAX_RUNNING else found
+        rows.append(f"  {job.id} (worker {job.worker}{since})")
+    return [*rows, f"  and {len(running) - MAX_RUNNING} more"] if len(running) > MAX_RUNNING else rows
 
 
 def failures(groups: list[dict[str, Any]]) -> list[str]:
-    """Failed jobs by code, with what helps."""
-    found = []
+    """Failed jobs by code, with hints."""
+    rows = []
     for group in groups:
         names = ", ".join(group["ids"][:MAX_IDS]) + (", ..." if len(group["ids"]) > MAX_IDS else "")
-        found.append(f"{group['count']} failed with {group['code']}: {names}")
-        found.append(f"  {group['message']}" if group["count"] == 1 else f"  for example {group['message']}")
-        found.append(f"  hint: {group['hint']}")
-    return found
+        rows.append(f"{group['count']} failed with {group['code']}: {names}")
+        rows.append(f"  {group['message']}" if group["count"] == 1 else f"  for example {group['message']}")
+        rows.append(f"  hint: {group['hint']}")
+    return rows

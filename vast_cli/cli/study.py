@@ -1,4 +1,4 @@
-"""`vast study`: ask people, and read what they answered."""
+"""`vast study`: makes a rating study, and reads its answers."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +18,7 @@ app = typer.Typer(
 
 
 @app.command()
+@expand
 def make(
     table: Annotated[
         Path,
@@ -28,33 +30,36 @@ def make(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the study.")] = Path("study"),
     pairwise: Annotated[
-        bool, typer.Option("--pairwise", help="Choose from pairs instead of rating: finer with few judges.")
+        bool, typer.Option("--pairwise", help="Choose from pairs instead of rating: finer with few raters.")
     ] = False,
-    judges: Annotated[int, typer.Option(min=1, max=1000, help="Judges to lay out an order for.")] = 30,
+    raters: Annotated[int, typer.Option(min=1, max=1000, help="Raters to make an order of videos for.")] = 30,
+    judges: Annotated[int | None, typer.Option(min=1, max=1000, hidden=True)] = None,
     beside: Annotated[
         bool, typer.Option("--beside", help="Videos always as files beside the page; default: inside it below 100 MB.")
     ] = False,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Make one blinded page with the paper's three questions; the key stays with you.
 
     vast study make pairs.csv -o study
     """
-    with console.run(json=json, progress=progress, quiet=quiet, debug=debug) as ui:
-        from vast_cli.evaluate.study import make_study
+    with ui_options.run() as ui:
+        if judges is not None:
+            ui.warn("`--judges` is now `--raters`")
+        from vast_cli.evaluate.study import StudySettings, make_study
 
         made = make_study(
             table,
             output,
-            mode="pairwise" if pairwise else "rating",
-            n_judges=judges,
-            seed=seed,
-            inline=False if beside else None,
+            StudySettings(
+                mode="pairwise" if pairwise else "rating",
+                n_raters=judges or raters,
+                seed=seed,
+                inline=False if beside else None,
+            ),
             overwrite=overwrite,
             progress=ui.progress,
         )
@@ -67,39 +72,39 @@ def make(
         ui.note(
             f"{made.report['items']} items, {made.report['checks']} of them checks, about {made.report['minutes']} min"
         )
-        ui.note(f"send the folder `{made.page.parent}`, to each judge with a number from 1 to {judges} of their own")
+        ui.note(f"send the folder `{made.page.parent}`, and to each rater a number from 1 to {judges or raters}")
         ui.result([made.page, made.key], made.report)
 
 
 @app.command()
+@expand
 def read(
     study: Annotated[Path, typer.Argument(help="Folder that `vast study make` made.", show_default=False)],
     answers: Annotated[
-        list[Path] | None, typer.Argument(metavar="[ANSWERS.json]...", help="Files that judges sent back.")
+        list[Path] | None, typer.Argument(metavar="[ANSWERS.json]...", help="Files that raters sent back.")
     ] = None,
     seed: options.Seed = 0,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
-    """Opinion scores with intervals over judges and videos, paired tests and agreement.
+    """Opinion scores with intervals over raters and videos, paired tests and agreement.
 
     vast study read study answers/*.json
     """
-    with console.run(json=json, quiet=quiet, debug=debug) as ui:
+    with ui_options.run() as ui:
         from vast_cli.evaluate.statistics import MIN_CLIPS
         from vast_cli.evaluate.study import read_study
 
         report = read_study(study, answers or [], seed=seed)
-        judges = report["judges"]
-        for left in judges["left_out"]:
-            ui.warn(f"judge {left['judge']} is left out: {'; '.join(left['reasons'])}")
-        ui.note(f"{judges['kept']} of {judges['given']} judges, {report['sentences']} sentences")
-        if not judges["kept"]:
-            ui.warn("no judges, so no opinion scores (no_judges)")
-        elif min(judges["kept"], report["sentences"]) < MIN_CLIPS:
-            ui.warn(f"no intervals and no winners: they take {MIN_CLIPS} judges and {MIN_CLIPS} sentences")
-        if not json:
+        raters = report["judges"]
+        for left in raters["left_out"]:
+            ui.warn(f"rater {left['judge']} is left out: {'; '.join(left['reasons'])}")
+        ui.note(f"{raters['kept']} of {raters['given']} raters, {report['sentences']} sentences")
+        if not raters["kept"]:
+            ui.warn("no raters, so no opinion scores (no_judges)")
+        elif min(raters["kept"], report["sentences"]) < MIN_CLIPS:
+            ui.warn(f"no intervals and no winners: they take {MIN_CLIPS} raters and {MIN_CLIPS} sentences")
+        if not ui.json:
             _print_tables(report)
         ui.result([], report)
 

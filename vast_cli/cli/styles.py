@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 
@@ -20,33 +21,30 @@ def styles() -> None:
 
 
 @app.command("map")
+@expand
 def map_command(
     clips: Annotated[list[Path], typer.Argument(help="Videos, tracks, style files, or folders of them.")],
     labels: Annotated[
         Path, typer.Option(help="CSV table: path or stem, label, and speaker and source if known; an index.csv fits.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Picture (.png).")] = Path("styles.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Image (.png).")] = Path("styles.png"),
     window: Annotated[
         float | None, typer.Option(min=0.4, help="Cut clips into equal parts no shorter than so many seconds.")
     ] = None,
     face: options.Face = "largest",
     seed: Annotated[int, typer.Option(min=0, envvar="VAST_SEED", help="Of t-SNE, baseline and shuffles.")] = 0,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Draw style codes as a map, with figures that say whether labels lie apart.
 
-    The picture is t-SNE and no evidence; silhouette, nearest neighbour and linear probe are taken on the codes
+    The image is t-SNE and no evidence; silhouette, nearest neighbour and linear probe are taken on the codes
     themselves, against shuffled labels, mean and sd of the expressions, and an untrained encoder.
 
     vast styles map clips/ --labels emotion.csv -o map.png
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         if output.suffix.lower() != ".png":
             raise VastError("vast_option_invalid", f"`{output}` is no .png file", hint="name it NAME.png")
         files.check_input(labels)
@@ -55,17 +53,17 @@ def map_command(
                 files.check_input(clip)
         files.check_output(output, overwrite=overwrite)
 
-        from vast_cli.evaluate.styles import map
-        from vast_cli.evaluate.styles.plot import FIGURES, TITLES, cell
+        from vast_cli.evaluate.styles.mapping import map_styles
+        from vast_cli.evaluate.styles.plot import FIGURES, TITLES, figure_text, write_plot
 
-        made = map.map_styles(clips, labels, window_s=window, which=face, seed=seed, progress=ui.progress)
-        map.write(made, output, overwrite=overwrite)
-        for warning in made.codes.warnings:
+        style_map = map_styles(clips, labels, window_s=window, which=face, seed=seed, progress=ui.progress)
+        write_plot(style_map, output, overwrite=overwrite)
+        for warning in style_map.codes.warnings:
             ui.warn(warning)
-        if not (json or quiet):
+        if not (ui.json or ui.quiet):
             table = Table("on the codes (shuffled)", *FIGURES.values(), box=None)
             for name, title in TITLES.items():
-                table.add_row(title, *(cell(made.figures[name][figure]) for figure in FIGURES))
+                table.add_row(title, *(figure_text(style_map.figures[name][figure]) for figure in FIGURES))
             ui.stop()
             Console(stderr=True, highlight=False, width=160).print(table)
-        ui.result([output], made.document() | {"picture": str(output)})
+        ui.result([output], style_map.document() | {"picture": str(output)})

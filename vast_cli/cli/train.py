@@ -112,9 +112,8 @@ def lagsync(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.lagsync.train import train_lagsync
+        from vast_cli.training.lagsync.train import LagSyncData, LagSyncTrainingSettings, train_lagsync
 
-        report = train_lagsync(
-            corpus, output, speech=speech, more=more, work=work, seed=seed, steps=steps, threads=threads
-        )
+        data, settings = LagSyncData(corpus, speech=speech, more=more), LagSyncTrainingSettings(steps=steps, seed=seed)
+        report = train_lagsync(data, output, settings, work=work, threads=threads, on_status=ui.training)
         ui.result([output], report)

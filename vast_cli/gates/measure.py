@@ -10,9 +10,9 @@ from vast_cli.gates.limits import MAX_LAG, NAMES, Gate
 
 if TYPE_CHECKING:
     from vast_cli import renderer, sync
-    from vast_cli.evaluate.external.descriptor import Descriptor
+    from vast_cli.evaluate.external.descriptor import DlibDescriptor
     from vast_cli.evaluate.footage.statistics import FootageStatistics
-    from vast_cli.evaluate.observation.clip import Tools
+    from vast_cli.evaluate.observation.observe import Tools
     from vast_cli.pipeline.models import Models
 
 UNMEASURABLE: Final = frozenset({"too_short", "no_speech", "no_silence", "no_weights", "not_in_footage"})
@@ -111,13 +111,14 @@ class GateChecker:
     ) -> dict[str, Any]:
         from vast_cli import media
         from vast_cli.evaluate import engine
+        from vast_cli.evaluate.documents import unmeasured_document
         from vast_cli.evaluate.observation.clip import Pair
 
         measures = {measure for name in names for measure in NAMES[name].measures}
         pair = Pair(
             video.stem,
             video,
-            # measured is the audio that a viewer hears, not the one that was asked for
+            # measures the audio that a viewer hears, not the one that was requested
             audio=None if measures and media.probe(video).has_audio else audio,
             avatar=avatar.name,
             footage_statistics=self._footage_statistics(avatar),
@@ -125,14 +126,14 @@ class GateChecker:
         )
         tools = self._tools(frozenset(part for name in names for part in NAMES[name].parts))
         figures = (
-            engine.measure(pair, tools, only=measures, seed=seed).document if measures else engine.unmeasured(pair)
+            engine.measure(pair, tools, only=measures, seed=seed).document if measures else unmeasured_document(pair)
         )
         inputs = {"audio": audio, "style_reference": prompt}
         return figures | {role: None if path is None else str(path) for role, path in inputs.items()}
 
     def _tools(self, parts: frozenset[str]) -> "Tools":
-        from vast_cli.evaluate.observation.clip import Tools
         from vast_cli.evaluate.observation.frames import ObserverNetworks
+        from vast_cli.evaluate.observation.observe import Tools
 
         networks = ObserverNetworks(
             self._lagsync if "mouth" in parts else None, self._descriptor if "descriptors" in parts else None
@@ -146,7 +147,7 @@ class GateChecker:
         return sync.load_lagsync()
 
     @functools.cached_property
-    def _descriptor(self) -> "Descriptor | None":
+    def _descriptor(self) -> "DlibDescriptor | None":
         from vast_cli.evaluate.external.descriptor import load_descriptor
 
         return load_descriptor()
@@ -200,7 +201,7 @@ def _no_footage(avatar: "renderer.Avatar") -> _Value:
     """A ratio without a divisor: the footage was never measured, or it is mute or too short for this measure."""
     if avatar.footage_statistics is not None:
         return _Value(None, "not_in_footage", f"the footage of avatar `{avatar.name}` does not have it")
-    hint = "`vast fit-renderer` and `python -m vast_cli.evaluate.yardstick` measure it"
+    hint = "`vast fit-renderer` and `python -m vast_cli.evaluate.footage.measure` measure it"
     return _Value(None, "no_footage", f"the footage of avatar `{avatar.name}` was never measured: {hint}")
 
 

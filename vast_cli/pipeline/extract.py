@@ -70,7 +70,7 @@ def extract_speech(
     ppg = cache.fetch(Posteriorgram, _key(cache, audio, SPEECH_ASSETS), make)
     if ppg.n_samples < MIN_SAMPLES:
         raise VastError(
-            "vast_audio_too_short", f"`{audio}` holds {1000 * ppg.n_samples / timebase.SAMPLE_RATE:.0f} ms of audio"
+            "vast_audio_too_short", f"`{audio}` holds {timebase.audio_milliseconds(ppg.n_samples):.0f} ms of audio"
         )
     return ppg
 
@@ -102,10 +102,10 @@ def plot_speech(audio: Path, ppg: Posteriorgram, target: Path, *, overwrite: boo
     for block in media.read_audio(audio):
         blocks.append(block)
         n += len(block)
-        if n >= speech.DRAWN_S * timebase.SAMPLE_RATE:
+        if n >= timebase.to_samples(speech.PLOTTED_S):
             break
-    media.write_png(target, speech.draw_posteriorgram(ppg, np.concatenate(blocks)), overwrite=overwrite)
-    return len(ppg.values) <= speech.DRAWN_S * timebase.PPG_RATE
+    media.write_png(target, speech.plot_posteriorgram(ppg, np.concatenate(blocks)), overwrite=overwrite)
+    return len(ppg.values) <= timebase.to_ppg(speech.PLOTTED_S)
 
 
 def encode_prompt(
@@ -181,6 +181,6 @@ def _count_seconds(blocks: Iterable[Float32], progress: Progress) -> Iterator[Fl
     for block in blocks:
         yield block
         n_samples += len(block)
-        progress("listen (s)", n_samples // timebase.SAMPLE_RATE, None)
-    done = n_samples // timebase.SAMPLE_RATE
+        progress("listen (s)", timebase.whole_seconds(n_samples), None)
+    done = timebase.whole_seconds(n_samples)
     progress("listen (s)", done, done)

@@ -27,7 +27,7 @@ def check_speech(ppg: Posteriorgram, audio: Path, *, allow_silence: bool) -> Non
 
 
 def style_vector(prompt_style: Style | None, avatar: renderer.Avatar, models: Models, *, strength: float) -> Float32:
-    """s at the strength asked for, on the line from the avatar's own style to the prompt's."""
+    """s at a strength, on the line from the avatar's own style to the prompt's."""
     neutral = avatar.neutral_style(models.style_model.hash)
     if neutral is None:
         neutral = np.zeros(models.style_model.config.d_style, np.float32)  # the prior's mean

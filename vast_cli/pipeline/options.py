@@ -1,6 +1,6 @@
 """Options of a render: names, types, ranges, defaults, help, and what each one changes.
 
-The command line, manifests, presets, the Python API, JSON Schemas, fingerprints and the keys of kept segments are all
+The command line, manifests, presets, the Python API, JSON Schemas, fingerprints and the keys of stored segments are all
 made from these models. A new option is one field here, and the code that uses it.
 """
 
@@ -27,7 +27,7 @@ class Effect:
     Attributes:
         on: the first stage whose result it changes; None: the bytes of the video do not depend on it.
         needs: an input without which the option has no effect; `style` is met by a prompt too.
-        in_segment_key: belongs to the key of kept segments by itself. The others are in it by what they result in:
+        in_segment_key: is part of the key of stored segments itself. The others are in it by what they result in:
             the style vector, the cuts.
         env: environment variable that the command line reads it from.
     """

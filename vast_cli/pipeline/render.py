@@ -41,8 +41,8 @@ def render(
         request: what to render.
         models: loaded networks, to use them again.
         cache: of tracks, styles and posteriorgrams.
-        parts: folder that keeps finished segments of a long video until it is whole; a later call goes on from them,
-            and the result is the same byte for byte.
+        parts: folder that keeps finished segments of a long video until it is complete; a later call continues from
+            them, and the result is the same byte for byte.
         progress: called with work done.
         write_sidecar: whether the sidecar is written if `request` wants one; else the caller finds it in the result.
 
@@ -83,7 +83,7 @@ def render(
     return RenderResult(
         output=request.output,
         n_frames=ppg.n_frames,
-        duration_s=ppg.n_samples / timebase.SAMPLE_RATE,
+        duration_s=timebase.audio_seconds(ppg.n_samples),
         seconds=time.monotonic() - started,
         limited_share=limited_share,
         stages=stages,

@@ -1,4 +1,4 @@
-"""What a render is asked for, and what it made."""
+"""A render's request and result."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

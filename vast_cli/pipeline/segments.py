@@ -34,8 +34,8 @@ KEY_DIGITS = 16
 
 
 def cut(n_frames: int, seconds: float) -> list[range]:
-    """Frames of each segment: whole runs of the prediction, at least one, as near as can be to `seconds`."""
-    length = RUN * max(1, round(seconds * timebase.FPS / RUN))
+    """Frames of each segment: whole runs of the prediction, at least one, as close as possible to `seconds`."""
+    length = RUN * max(1, round(timebase.to_frames(seconds) / RUN))
     return [range(start, min(start + length, n_frames)) for start in range(0, n_frames, length)]
 
 
@@ -152,7 +152,7 @@ def open_store(parts: Path | None, key: Mapping[str, Any]) -> Iterator[SegmentSt
             try:
                 stack.enter_context(locks.hold(folder / LOCK, record_owner=False, keep_file=False))
             except VastError as error:
-                log.info("segments are not kept: %s", error.message)
+                log.info("segments are not stored: %s", error.message)
                 folder = None
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"vast-{files.run_tag}-")))

@@ -60,7 +60,7 @@ def document(
             "file": name,
             "sha256": sha256,
             "n_frames": n_frames,
-            "duration_s": n_samples / timebase.SAMPLE_RATE,
+            "duration_s": timebase.audio_seconds(n_samples),
             "fps": timebase.FPS,
         },
         "inputs": {role: {"name": name, "sha256": digest} for role, (name, digest) in inputs.items()},

@@ -1,5 +1,6 @@
 """Plans a run without changing anything: a decision for each job, the number of workers, the time and the disk."""
 
+import warnings
 from dataclasses import dataclass
 
 from vast_cli.batch.options import BatchOptions, selected
@@ -24,6 +25,12 @@ class Plan:
     jobs: tuple[PlannedJob, ...]
     workers: int
     estimate: Estimate
+
+    @property
+    def planned(self) -> tuple[PlannedJob, ...]:
+        """Old name of `jobs`."""
+        warnings.warn("`Plan.planned` is now `Plan.jobs`", DeprecationWarning, stacklevel=2)
+        return self.jobs
 
     @property
     def to_run(self) -> int:

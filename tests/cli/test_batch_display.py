@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from vast_cli.cli import console, queue
-from vast_cli.cli.board import Board
+from vast_cli.cli import batch_display, console
+from vast_cli.cli.batch_progress import BatchProgress
 from vast_cli.cli.options import ProgressMode
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import clock_in, duration
@@ -29,91 +29,93 @@ class Clock:
         return self.now
 
 
-def _start(board: Callable[..., None], jobs: int, slots: int = 2) -> None:
+def _start(progress: Callable[..., None], jobs: int, slots: int = 2) -> None:
     event = {"jobs": jobs + 3, "to_run": jobs, "skipped": 3, "executor": "local", "slots": slots, "state": "x.vast"}
-    board("run_started", event)
+    progress("run_started", event)
 
 
-def _begin(board: Callable[..., None], job: str, worker: int, attempt: int = 1) -> None:
+def _begin(progress: Callable[..., None], job: str, worker: int, attempt: int = 1) -> None:
     fields = {"id": job, "index": 1, "worker": worker, "pid": 1, "attempt": attempt, "output": "o.mp4", "sound_s": 1.0}
-    board("job_started", fields)
+    progress("job_started", fields)
 
 
-def _move(board: Callable[..., None], job: str, worker: int, done: int, total: int | None, fps: float = 20.0) -> None:
+def _move(
+    progress: Callable[..., None], job: str, worker: int, done: int, total: int | None, fps: float = 20.0
+) -> None:
     fields = {"frames_done": done, "frames_total": total, "fps": fps, "eta_s": None}
-    board("progress", {"id": job, "worker": worker, "stage": "render"} | fields)
+    progress("progress", {"id": job, "worker": worker, "stage": "render"} | fields)
 
 
-def _done(board: Callable[..., None], job: str, worker: int, frames: int = 50) -> None:
+def _done(progress: Callable[..., None], job: str, worker: int, frames: int = 50) -> None:
     fields: dict[str, Any] = {"id": job, "worker": worker, "attempt": 1, "output": f"out/{job}.mp4", "seconds": 2.0}
-    board("job_done", fields | {"frames": frames, "duration_s": 2.0, "gates": {}, "action": "run"})
+    progress("job_done", fields | {"frames": frames, "duration_s": 2.0, "gates": {}, "action": "run"})
 
 
-def _fail(board: Callable[..., None], job: str) -> None:
-    board("job_failed", {"id": job, "worker": None, "attempt": 1, "seconds": 1.0} | FACE)
+def _fail(progress: Callable[..., None], job: str) -> None:
+    progress("job_failed", {"id": job, "worker": None, "attempt": 1, "seconds": 1.0} | FACE)
 
 
 def test_counts_of_a_run() -> None:
-    board = Board()
-    _start(board, 4)
+    progress = BatchProgress()
+    _start(progress, 4)
     for job, worker in (("a", 0), ("b", 1)):
-        _begin(board, job, worker)
-    _done(board, "a", 0)
-    _fail(board, "b")
-    _begin(board, "c", 0)
-    board("job_retried", {"id": "c", "attempt": 2, "wait_s": 2.0, "code": "vast_worker_died"})
-    assert (board.done, board.failed, board.left, board.skipped) == (1, 1, 2, 3)
-    assert board.rows == {} and board.codes == {"vast_no_face": 1}
+        _begin(progress, job, worker)
+    _done(progress, "a", 0)
+    _fail(progress, "b")
+    _begin(progress, "c", 0)
+    progress("job_retried", {"id": "c", "attempt": 2, "wait_s": 2.0, "code": "vast_worker_died"})
+    assert (progress.done, progress.failed, progress.left, progress.skipped) == (1, 1, 2, 3)
+    assert progress.rows == {} and progress.codes == {"vast_no_face": 1}
 
 
 def test_speed_is_that_of_all_workers_together() -> None:
     clock = Clock()
-    board = Board(clock=clock)
-    _start(board, 4)
+    progress = BatchProgress(clock=clock)
+    _start(progress, 4)
     for second in range(1, 11):
         clock.now += 1.0
-        _move(board, "a", 0, 20 * second, 1000)
-        _move(board, "b", 1, 30 * second, 1000)
-    assert board.fps == pytest.approx(50, rel=0.1)
-    _done(board, "a", 0, 200)  # what was counted as it was rendered is not counted again
+        _move(progress, "a", 0, 20 * second, 1000)
+        _move(progress, "b", 1, 30 * second, 1000)
+    assert progress.fps == pytest.approx(50, rel=0.1)
+    _done(progress, "a", 0, 200)  # what was counted as it was rendered is not counted again
     clock.now += 1.0
-    _move(board, "b", 1, 330, 1000)
-    assert board.fps == pytest.approx(50, rel=0.15)
+    _move(progress, "b", 1, 330, 1000)
+    assert progress.fps == pytest.approx(50, rel=0.15)
 
 
 def test_an_attempt_that_begins_again_gives_no_negative_speed() -> None:
     clock = Clock()
-    board = Board(clock=clock)
-    _start(board, 1)
+    progress = BatchProgress(clock=clock)
+    _start(progress, 1)
     for done in (10, 20, 5, 8):
         clock.now += 2.0
-        _move(board, "a", 0, done, 100)
-    assert board.fps is not None and board.fps > 0
+        _move(progress, "a", 0, done, 100)
+    assert progress.fps is not None and progress.fps > 0
 
 
 def test_the_estimate_is_corrected_by_what_is_measured() -> None:
     clock = Clock()
     weights = {str(n): 10.0 for n in range(100)}
-    board = Board(weights, 500.0, clock=clock)
-    _start(board, 100, slots=2)
-    assert board.eta_s == pytest.approx(500)
+    progress = BatchProgress(weights, 500.0, clock=clock)
+    _start(progress, 100, slots=2)
+    assert progress.eta_s == pytest.approx(500)
     for n in range(40):  # each takes 20 s on each of two workers
         clock.now += 10.0
-        _begin(board, str(n), n % 2)
-        _done(board, str(n), n % 2)
-    assert board.eta_s == pytest.approx(600, rel=0.1)
-    assert board.share == pytest.approx(0.4)
+        _begin(progress, str(n), n % 2)
+        _done(progress, str(n), n % 2)
+    assert progress.eta_s == pytest.approx(600, rel=0.1)
+    assert progress.share == pytest.approx(0.4)
 
 
 def test_without_an_estimate_jobs_count_alike() -> None:
     clock = Clock()
-    board = Board(clock=clock)
-    _start(board, 10)
-    assert board.eta_s is None
+    progress = BatchProgress(clock=clock)
+    _start(progress, 10)
+    assert progress.eta_s is None
     for n in range(5):
         clock.now += 4.0
-        _done(board, str(n), 0)
-    assert board.eta_s == pytest.approx(20)
+        _done(progress, str(n), 0)
+    assert progress.eta_s == pytest.approx(20)
 
 
 EVENTS = st.lists(
@@ -127,39 +129,41 @@ def test_table_never_outgrows_the_terminal(
     moves: list[tuple[str, int, int]], width: int, height: int, weighted: bool
 ) -> None:
     clock = Clock()
-    board = Board({str(n): 1.0 + n for n in range(6)} if weighted else None, 30.0 if weighted else None, clock=clock)
-    _start(board, 6, slots=4)
+    progress = BatchProgress(
+        {str(n): 1.0 + n for n in range(6)} if weighted else None, 30.0 if weighted else None, clock=clock
+    )
+    _start(progress, 6, slots=4)
     for what, job, worker in moves:
         clock.now += 0.7
         name = f"{job}" * (30 * job or 1)
         if what == "begin":
-            _begin(board, name, worker)
+            _begin(progress, name, worker)
         elif what == "move":
-            _move(board, name, worker, job, 9 if worker else None)
+            _move(progress, name, worker, job, 9 if worker else None)
         elif what == "done":
-            _done(board, name, worker)
+            _done(progress, name, worker)
         elif what == "fail":
-            _fail(board, name)
+            _fail(progress, name)
         else:
-            board("worker_died", {"worker": worker, "id": None, "reason": "killed"})
-    _fits(board, width, height)
+            progress("worker_died", {"worker": worker, "id": None, "reason": "killed"})
+    _fits(progress, width, height)
 
 
 @pytest.mark.parametrize("height", [8, 24, 40])
 @pytest.mark.parametrize("width", [24, 40, 80, 120])
 def test_many_workers_fit(width: int, height: int) -> None:
-    board = Board()
-    _start(board, 200, slots=64)
+    progress = BatchProgress()
+    _start(progress, 200, slots=64)
     for worker in range(64):
-        _begin(board, f"lesson-{worker}-" + "x" * 100, worker)
-        _move(board, f"lesson-{worker}-" + "x" * 100, worker, worker, 64)
-    text = _fits(board, width, height)
-    assert "more at work" in text and "lesson-0" in text
+        _begin(progress, f"lesson-{worker}-" + "x" * 100, worker)
+        _move(progress, f"lesson-{worker}-" + "x" * 100, worker, worker, 64)
+    text = _fits(progress, width, height)
+    assert "more running" in text and "lesson-0" in text
 
 
-def _fits(board: Board, width: int, height: int) -> str:
+def _fits(progress: BatchProgress, width: int, height: int) -> str:
     screen = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    lines = screen.render_lines(queue.draw(board, width, height), screen.options, pad=False)
+    lines = screen.render_lines(batch_display.render_table(progress, width, height), screen.options, pad=False)
     assert len(lines) < height  # the cursor needs a row of its own
     text = ["".join(segment.text for segment in line) for line in lines]
     assert max(map(len, text)) <= width
@@ -167,15 +171,15 @@ def _fits(board: Board, width: int, height: int) -> str:
 
 
 def test_names_with_brackets_are_not_markup() -> None:
-    board = Board()
-    _start(board, 1)
-    _begin(board, "a[red]b", 0)
-    assert "a[red]b" in _fits(board, 100, 24)
+    progress = BatchProgress()
+    _start(progress, 1)
+    _begin(progress, "a[red]b", 0)
+    assert "a[red]b" in _fits(progress, 100, 24)
 
 
 def _lines(capsys: pytest.CaptureFixture[str], mode: ProgressMode, *, quiet: bool = False) -> list[str]:
     ui = console.Ui(json=False, mode=mode, quiet=quiet, verbose=False, debug=False)
-    with queue.watch(ui) as view:
+    with batch_display.watch(ui) as view:
         _start(view, 2)
         _begin(view, "a", 0)
         _move(view, "a", 0, 5, 9)
@@ -197,7 +201,7 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_totals_every_half_minute(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(batch_display, "LINE_EVERY_S", 0.0)
     lines = _lines(capsys, ProgressMode.lines)
     assert any(line.startswith("1 of 2 done, 1 left") for line in lines)
 

@@ -1,4 +1,4 @@
-"""The numbers behind the table of a batch: who works on what, how fast, and when it will be over."""
+"""Counts of a running batch: which worker does what, how fast, and the time left."""
 
 import threading
 import time
@@ -13,8 +13,8 @@ PRIOR_S = 30.0  # how much the estimate weighs against what is measured
 
 
 @dataclass
-class Row:
-    """A worker's present job."""
+class WorkerRow:
+    """A worker's current job."""
 
     worker: int
     id: str
@@ -30,12 +30,12 @@ class Row:
         return min(self.done / self.total, 1.0) if self.total else None
 
 
-class Board:
-    """Listener that keeps count.
+class BatchProgress:
+    """Listener that counts jobs and frames.
 
     Args:
         weights: how much of the work each job is; without, all count alike.
-        estimate_s: expected wall time of the whole.
+        estimate_s: expected wall time of the batch.
         clock: seconds that only grow.
     """
 
@@ -46,21 +46,21 @@ class Board:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lock = threading.RLock()  # a terminal is drawn from another thread
+        self.lock = threading.RLock()  # the terminal is redrawn by another thread
         self.jobs = self.to_run = self.skipped = self.done = self.failed = self.frames = 0
-        self.slots = 1
-        self.rows: dict[int, Row] = {}
+        self.workers = 1
+        self.rows: dict[int, WorkerRow] = {}
         self.codes: Counter[str] = Counter()
         self._weights = weights or {}
-        self._whole = sum(self._weights.values())
+        self._total_weight = sum(self._weights.values())
         self._estimate_s = estimate_s
         self._finished = 0.0  # weight
         self._clock = clock
         self._start = clock()
-        self._seen: deque[tuple[float, int]] = deque([(self._start, 0)])  # when, frames rendered until then
+        self._history: deque[tuple[float, int]] = deque([(self._start, 0)])  # when, frames rendered until then
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take an event in."""
+        """Handle an event."""
         with self.lock:
             handler = getattr(self, f"_{event}", None)
             if handler is not None:
@@ -80,40 +80,40 @@ class Board:
     @property
     def fps(self) -> float | None:
         """Frames a second of all workers together, lately."""
-        (first, before), (last, now) = self._seen[0], self._seen[-1]
+        (first, before), (last, now) = self._history[0], self._history[-1]
         return (now - before) / (last - first) if last > first and now > before else None
 
     @property
     def share(self) -> float:
         """How much of the work is finished, 0 - 1."""
-        whole = self._all()
-        return min(1.0, (self._finished + self._under_way()) / whole) if whole > 0 else 1.0
+        total = self._total()
+        return min(1.0, (self._finished + self._in_progress()) / total) if total > 0 else 1.0
 
     @property
     def eta_s(self) -> float | None:
         """Seconds left: the estimate, corrected by how this run does so far."""
-        whole, done = self._all(), self._finished + self._under_way()
-        left = max(0.0, whole - done)
-        if self._estimate_s and whole > 0:  # as if PRIOR_S had gone by as estimated before the start
-            return left * (self.seconds + PRIOR_S) / (done + PRIOR_S * whole / self._estimate_s)
+        total, done = self._total(), self._finished + self._in_progress()
+        left = max(0.0, total - done)
+        if self._estimate_s and total > 0:  # as if PRIOR_S had gone by as estimated before the start
+            return left * (self.seconds + PRIOR_S) / (done + PRIOR_S * total / self._estimate_s)
         return self.seconds * left / done if done > 0 else None
 
-    def _all(self) -> float:
-        return self._whole if self._weights else float(self.to_run)
+    def _total(self) -> float:
+        return self._total_weight if self._weights else float(self.to_run)
 
     def _weight(self, job: str) -> float:
         return self._weights.get(job, 0.0) if self._weights else 1.0
 
-    def _under_way(self) -> float:
+    def _in_progress(self) -> float:
         rows = [row for row in self.rows.values() if row.stage == FRAMES]  # other stages are short
         return sum(self._weight(row.id) * (row.share or 0.0) for row in rows)
 
     def _count_frames(self) -> None:
         now, frames = self._clock(), self.frames + sum(row.rendered for row in self.rows.values())
-        if now - self._seen[-1][0] >= 1.0:
-            self._seen.append((now, max(frames, self._seen[-1][1])))
-            while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_S:
-                self._seen.popleft()
+        if now - self._history[-1][0] >= 1.0:
+            self._history.append((now, max(frames, self._history[-1][1])))
+            while len(self._history) > 2 and now - self._history[1][0] >= WINDOW_S:
+                self._history.popleft()
 
     def _clear(self, worker: int | None, job: str) -> None:
         for key in [key for key, row in self.rows.items() if row.id == job or key == worker]:
@@ -122,13 +122,13 @@ class Board:
     # --- events -------------------------------------------------------------------------------------------------
 
     def _run_started(self, *, jobs: int, to_run: int, skipped: int, slots: int, **_: Any) -> None:
-        self.jobs, self.to_run, self.skipped, self.slots = jobs, to_run, skipped, slots
+        self.jobs, self.to_run, self.skipped, self.workers = jobs, to_run, skipped, slots
 
     def _job_started(self, *, id: str, worker: int, **_: Any) -> None:
-        self.rows[worker] = Row(worker, id)
+        self.rows[worker] = WorkerRow(worker, id)
 
     def _stage(self, *, id: str, worker: int, stage: str, **_: Any) -> None:
-        row = self.rows.setdefault(worker, Row(worker, id))
+        row = self.rows.setdefault(worker, WorkerRow(worker, id))
         row.stage, row.done, row.total, row.fps = stage, 0, None, None
 
     def _progress(
@@ -142,7 +142,7 @@ class Board:
         fps: float | None,
         **_: Any,
     ) -> None:
-        row = self.rows.setdefault(worker, Row(worker, id))
+        row = self.rows.setdefault(worker, WorkerRow(worker, id))
         row.stage, row.done, row.total, row.fps = stage, frames_done, frames_total, fps
         if stage == FRAMES:
             row.rendered = frames_done
