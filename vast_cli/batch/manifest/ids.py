@@ -1,5 +1,6 @@
 """Checks ids of jobs, and derives missing ones from as much of audio, style and avatar as makes them unique."""
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -61,3 +62,8 @@ def derive_ids(candidates: Sequence[Sequence[str]], taken: Iterable[str]) -> lis
         used.add(name.casefold())
         ids[job] = name
     return ids
+
+
+def stem(path: str | None) -> str:
+    """The name of a file without folder and suffix; empty for None."""
+    return "" if path is None else os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122

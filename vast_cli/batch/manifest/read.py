@@ -13,8 +13,9 @@ from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import documents, tables
 from vast_cli.batch.manifest.cells import CellParser, Values
 from vast_cli.batch.manifest.faults import Faults, manifest_error
+from vast_cli.batch.manifest.layers import ManifestEntry, ManifestSource
 from vast_cli.batch.manifest.options import ENVIRONMENT
-from vast_cli.batch.manifest.resolve import ManifestEntry, ManifestSource, make_jobs
+from vast_cli.batch.manifest.resolve import make_jobs
 from vast_cli.batch.manifest.tables import RawManifest
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
