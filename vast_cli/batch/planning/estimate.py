@@ -89,10 +89,10 @@ def estimate(
         return Estimate(hint="the lengths of the audio files are unknown")
     mean = sum(known) / len(known)
     lengths = [mean if one.audio_s is None else one.audio_s for one in todo]
-    found = _speeds_of(todo, state, [] if cache is None else speeds.load_speeds(cache, device=device))
-    if found is None:
+    table_and_source = _speeds_of(todo, state, [] if cache is None else speeds.load_speeds(cache, device=device))
+    if table_and_source is None:
         return Estimate(audio_s=sum(lengths), hint=NO_SPEED_HINT)
-    table, source = found
+    table, source = table_and_source
     sizes = [_video_bytes(one, length, table) for one, length in zip(todo, lengths, strict=True)]
     workers = max(1, min(workers, len(todo)))
     job_seconds = [

@@ -188,7 +188,7 @@ def speeds_of_batch(state: BatchState, *, run: str | None = None, device: str = 
         if timed and (run is None or record.run == run):
             key = speed_key(record.fingerprint.avatar, record.fingerprint.options)
             groups.setdefault(key, []).append(record)
-    workers = {one.id: one.started.get("slots") for one in state.runs}
+    workers = {one.id: one.started.get("slots") for one in state.runs}  # the journal's key for their number
     return {key: _measure(key, records, workers, device) for key, records in groups.items()}
 
 
