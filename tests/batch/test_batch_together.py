@@ -1,43 +1,55 @@
-"""Runs side by side, and a disk that fills up."""
+"""Runs that share a cache, a batch or a full disk: a prompt is encoded once, and one run at a time holds a batch."""
 
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.batch.batches import QUICK, World
+from tests.batch.workspace import QUICK, Workspace
+
+BATCH = ("batch", "jobs.csv", "-o", "out/{id}.mp4", "--no-report")
 
 
-def test_four_runs_at_once_encode_a_prompt_once(world: World, prompt: Path, tmp_path: Path) -> None:
-    """Four manifests in one folder with the same inputs and a fresh cache: four right results."""
-    world.cache = tmp_path / "fresh cache"
-    rows = [{"id": p.stem, "audio": f"sound/{p.name}", "prompt": str(prompt)} | QUICK for p in world.sounds(2)]
+@pytest.mark.parametrize("n_runs", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_runs_at_once_encode_a_prompt_once(workspace: Workspace, prompt: Path, tmp_path: Path, n_runs: int) -> None:
+    """Manifests in one folder with the same inputs and a fresh cache give the same results."""
+    workspace.cache = tmp_path / "fresh cache"
+    clips = workspace.audio_clips(2)
+    rows = [{"id": path.stem, "audio": f"audio/{path.name}", "prompt": str(prompt)} | QUICK for path in clips]
     runs = []
-    for k in range(4):
-        world.manifest(rows, f"jobs{k}.csv")
-        runs.append(world.start("batch", f"jobs{k}.csv", "-o", f"out{k}/{{id}}.mp4", "--workers", "1", "--no-report"))
+    for k in range(n_runs):
+        name = f"jobs{k}.csv"
+        workspace.write_manifest(rows, name)
+        runs.append(workspace.start("batch", name, "-o", f"out{k}/{{id}}.mp4", "--workers", "1", "--no-report"))
     for run in runs:
-        _, said = run.communicate(timeout=280)
-        assert run.returncode == 0, said
-    results = [world.hashes(f"out{k}") for k in range(4)]
+        _, stderr = run.communicate(timeout=280)
+        assert run.returncode == 0, stderr
+    results = [workspace.hashes(f"out{k}") for k in range(n_runs)]
     assert len(results[0]) == 2 and all(result == results[0] for result in results)
-    made = [path for path in world.cache.rglob("*.style")]
-    assert len(made) == 1
-    assert not world.temporary()
+    assert len(list(workspace.cache.rglob("*.style"))) == 1
+    assert not workspace.temporary_files()
 
 
-def test_a_second_run_of_the_same_batch_is_told_who_holds_it(world: World) -> None:
-    world.quick(12)
-    first = world.start("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "1", "--no-report")
-    while not world.finished("out"):
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a process")
+def test_a_second_run_of_a_batch_names_the_process_that_holds_it(workspace: Workspace) -> None:
+    workspace.write_quick_jobs(3)
+    first = workspace.start(*BATCH, "--workers", "1")
+    while not workspace.finished():
         assert first.poll() is None
-    second = world.vast("batch", "jobs.csv", "-o", "out/{id}.mp4")
-    assert second.returncode == 75 and str(first.pid) in second.stderr and "vast_locked" in second.stderr
-    status = world.vast("status", "jobs.csv")
-    assert status.returncode == 3 and str(first.pid) in status.stderr + status.stdout
+    os.kill(first.pid, signal.SIGSTOP)  # it holds the batch however slow the next commands are
+    try:
+        second = workspace.vast(*BATCH)
+        assert second.returncode == 75 and str(first.pid) in second.stderr and "vast_locked" in second.stderr
+        status = workspace.vast("status", "jobs.csv")
+        assert status.returncode == 3 and str(first.pid) in status.stderr + status.stdout
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
     assert first.communicate(timeout=200) and first.returncode == 0
-    assert world.vast("status", "jobs.csv").returncode == 0
+    assert workspace.vast("status", "jobs.csv").returncode == 0
 
 
 @pytest.fixture
@@ -45,32 +57,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MB."""
     folder = tmp_path / "small disk"
     folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if made.returncode != 0:
-        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_stops_the_batch_and_space_resumes_it(world: World, small_disk: Path) -> None:
-    world = World(small_disk / "batch", world.speech, world.cache)
-    n = 30
-    world.quick(n)
-    room = small_disk / "filler"
-    free = 6 * 2**20 - sum(p.stat().st_size for p in world.folder.rglob("*") if p.is_file())
-    room.write_bytes(b"\0" * (free - 600_000))
-    run = world.vast("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "2", "--no-report")
+def test_a_full_disk_stops_the_batch_and_free_space_resumes_it(workspace: Workspace, small_disk: Path) -> None:
+    workspace = Workspace(small_disk / "batch", workspace.speech, workspace.cache)
+    n = 14
+    workspace.write_quick_jobs(n)
+    filler = small_disk / "filler"
+    free = 6 * 2**20 - sum(path.stat().st_size for path in workspace.folder.rglob("*") if path.is_file())
+    filler.write_bytes(b"\0" * (free - 400_000))
+    run = workspace.vast(*BATCH, "--workers", "2")
     assert run.returncode == 74, run.stderr
     assert "vast_disk_full" in run.stderr and "Traceback" not in run.stderr
-    assert not world.temporary()
-    done = world.finished()
+    assert not workspace.temporary_files()
+    done = workspace.finished()
     assert 0 < len(done) < n
-    assert len(set(world.happened("job_failed"))) <= 7, "the batch did not stop after a few jobs"
-    room.unlink()
-    again = world.vast("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "2", "--no-report")
-    assert again.returncode == 0, again.stderr
-    now = world.finished()
+    assert len(set(workspace.journal_ids("job_failed"))) <= 7, "the batch did not stop after a few jobs"
+    filler.unlink()
+    rerun = workspace.vast(*BATCH, "--workers", "1")
+    assert rerun.returncode == 0, rerun.stderr
+    now = workspace.finished()
     assert {name: now[name] for name in done} == done and len(now) == n
-    assert not world.temporary()
+    assert not workspace.temporary_files()

@@ -1,4 +1,4 @@
-"""Spawned processes pass the suite of all executors."""
+"""The local executor passes the tests of all executors."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.batch.executors_suite import ExecutorSuite  # noqa: E402
 
 
 class TestLocalExecutor(ExecutorSuite):
-    """Two processes."""
+    """Two spawned processes."""
 
     NAME = "local"
-    SLOTS = 2
+    N_WORKERS = 2
