@@ -194,8 +194,8 @@ def test_page_shows_all_and_names_are_only_text(opened: Any, batch: tuple[Path, 
     assert names(opened) == [row["id"] for row in batch[1]["jobs"]]
     assert opened.title() == "Batch jobs.csv"
     assert SCRIPT in opened.inner_text("[data-job=noface] .remark")
-    assert opened.locator(".pictures img").count() == 3
-    wait(opened, "[...document.querySelectorAll('.pictures img')].every((image) => image.naturalWidth === 162)")
+    assert opened.locator(".thumbnails img").count() == 3
+    wait(opened, "[...document.querySelectorAll('.thumbnails img')].every((image) => image.naturalWidth === 162)")
     commands = opened.locator(".group .command").all_inner_texts()
     assert commands == [group["command"] for group in batch[1]["groups"]]
 

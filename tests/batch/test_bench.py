@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, leaves nothing behind, and teaches the estimates."""
+"""`vast bench` measures what it says, closes its workers, and saves a speed for the estimates."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vast_cli.batch import bench as benching
-from vast_cli.batch.bench import Bench
+from vast_cli.batch import bench
+from vast_cli.batch.bench import BenchResult
 from vast_cli.batch.job import Alive, Died, Done, Failed, Message, Outcome, Ready, Task, WorkerSettings
 from vast_cli.batch.planning import speeds
 from vast_cli.core.errors import VastError
@@ -19,7 +19,7 @@ STAGES = ["track", "listen", "style", "predict", "mesh", "network", "encode"]
 
 
 class Clock:
-    """Time that passes only where somebody works."""
+    """A clock that only work moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -28,31 +28,31 @@ class Clock:
         return self.now
 
 
-class Workers:
-    """An executor whose workers take 3 s to start, 5 s more for their first job, 1 s a job and 2 s a second of sound.
+class FakeExecutor:
+    """An executor whose workers take 3 s to start, 5 s more for their first job, 1 s a job and 2 s a second of audio.
 
     Two at once take half as long again.
     """
 
-    closed = 0
+    n_closed = 0
 
-    def __init__(self, clock: Clock, slots: int, *, fails: Message | None = None) -> None:
-        self.slots, self._clock, self._fails = slots, clock, fails
+    def __init__(self, clock: Clock, n_workers: int, *, fails: Message | None = None) -> None:
+        self.n_workers, self._clock, self._fails = n_workers, clock, fails
         self._messages: list[Message] = []
         self._tasks: list[tuple[int, Task]] = []
         self._warm: set[int] = set()
         self._starting: list[int] = []
 
-    def start(self, slot: int) -> None:
-        self._starting.append(slot)
+    def start(self, worker: int) -> None:
+        self._starting.append(worker)
 
-    def submit(self, slot: int, task: Task) -> None:
-        self._tasks.append((slot, task))
+    def submit(self, worker: int, task: Task) -> None:
+        self._tasks.append((worker, task))
 
     def poll(self, timeout_s: float) -> list[Message]:
         if self._starting:
             self._clock.now += 3.0
-            ready: list[Message] = [Ready(slot, 1) for slot in self._starting]
+            ready: list[Message] = [Ready(worker, 1) for worker in self._starting]
             self._starting = []
             return ready
         if self._fails is not None:
@@ -61,23 +61,23 @@ class Workers:
             self._clock.now += timeout_s
             return [Alive(0)]
         tasks, self._tasks = self._tasks, []
-        crowd = 1.5 if len(tasks) > 1 else 1.0
+        slowdown = 1.5 if len(tasks) > 1 else 1.0
         long = [8.0 if task.job.audio.name == "long.wav" else 4.0 for _, task in tasks]
-        cold = 5.0 if any(slot not in self._warm for slot, _ in tasks) else 0.0
-        self._clock.now += cold + crowd * max(1 + 2 * length for length in long)
-        self._warm.update(slot for slot, _ in tasks)
-        return [Done(slot, task.key, outcome(length)) for (slot, task), length in zip(tasks, long, strict=True)]
+        cold = 5.0 if any(worker not in self._warm for worker, _ in tasks) else 0.0
+        self._clock.now += cold + slowdown * max(1 + 2 * length for length in long)
+        self._warm.update(worker for worker, _ in tasks)
+        return [Done(worker, task.key, outcome(length)) for (worker, task), length in zip(tasks, long, strict=True)]
 
-    def kill(self, slot: int) -> None:
+    def kill(self, worker: int) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
-        Workers.closed += 1
+        FakeExecutor.n_closed += 1
 
 
-def outcome(sound_s: float) -> Outcome:
+def outcome(audio_s: float) -> Outcome:
     return Outcome(
-        size=round(1000 * sound_s), sha256="", n_frames=round(25 * sound_s), duration_s=sound_s, seconds=0.0,
+        size=round(1000 * audio_s), sha256="", n_frames=round(25 * audio_s), duration_s=audio_s, seconds=0.0,
         limited_share=0.0, stages={}, warnings=(), gates={}, missed=(), figures=None, sidecar=None,
     )  # fmt: skip
 
@@ -85,34 +85,32 @@ def outcome(sound_s: float) -> Outcome:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(benching.time, "monotonic", clock)
-    monkeypatch.setattr(
-        benching.bench_stages, "measure", lambda *args, **kwargs: ({name: 10.0 for name in STAGES}, 1.5)
-    )
-    Workers.closed = 0
+    monkeypatch.setattr(bench.time, "monotonic", clock)
+    monkeypatch.setattr(bench.bench_stages, "measure", lambda *args, **kwargs: ({name: 10.0 for name in STAGES}, 1.5))
+    FakeExecutor.n_closed = 0
     yield clock
 
 
-def run(clock: Clock, monkeypatch: pytest.MonkeyPatch, folder: Path, *, fails: Message | None = None) -> Bench:
-    def make(name: str, settings: WorkerSettings, slots: int) -> Workers:
+def run(clock: Clock, monkeypatch: pytest.MonkeyPatch, folder: Path, *, fails: Message | None = None) -> BenchResult:
+    def make(name: str, settings: WorkerSettings, n_workers: int) -> FakeExecutor:
         assert (name, settings.threads) == ("local", 1)
         assert folder in settings.cache.parents and folder in settings.scratch.parents
-        return Workers(clock, slots, fails=fails)
+        return FakeExecutor(clock, n_workers, fails=fails)
 
-    monkeypatch.setattr(benching, "make_executor", make)
-    return benching.bench(folder, workers=2)
+    monkeypatch.setattr(bench, "make_executor", make)
+    return bench.run_bench(folder, workers=2)
 
 
-def test_cold_warm_and_all_together(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = run(clock, monkeypatch, tmp_path)
-    assert found.start_s == 3.0
-    assert found.cold_s == 3.0 + 5.0 + 9.0
-    assert found.cold_fps == pytest.approx(100 / 17)
-    assert found.warm_s == 9.0
-    assert found.warm_fps == pytest.approx(200 / 17)
-    assert found.all_fps == pytest.approx(400 / (1.5 * 17))
-    assert Workers.closed == 2
-    speed = found.speed
+def test_cold_warm_and_parallel_speeds(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = run(clock, monkeypatch, tmp_path)
+    assert result.start_s == 3.0
+    assert result.cold_s == 3.0 + 5.0 + 9.0
+    assert result.cold_fps == pytest.approx(100 / 17)
+    assert result.warm_s == 9.0
+    assert result.warm_fps == pytest.approx(200 / 17)
+    assert result.all_fps == pytest.approx(400 / (1.5 * 17))
+    assert FakeExecutor.n_closed == 2
+    speed = result.speed
     assert (speed.job_s, speed.seconds_per_s) == (pytest.approx(1.5), pytest.approx(3.0))  # of one among two
     assert (speed.workers, speed.bytes_per_s) == (2, 1000.0)
     assert speed.start_s == pytest.approx(3.0 + 5.0 - 1.5)
@@ -128,19 +126,19 @@ def test_cold_warm_and_all_together(clock: Clock, monkeypatch: pytest.MonkeyPatc
         (Alive(0), "vast_timeout"),
     ],
 )
-def test_what_goes_wrong_is_told(
+def test_failures_are_raised_and_the_workers_closed(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: Message, code: str
 ) -> None:
     if isinstance(fails, Alive):
-        monkeypatch.setattr(benching, "PATIENCE_S", 0.0)
+        monkeypatch.setattr(bench, "TIMEOUT_S", 0.0)
     with pytest.raises(VastError) as error:
         run(clock, monkeypatch, tmp_path, fails=fails)
     assert error.value.code == code
-    assert Workers.closed == 1
+    assert FakeExecutor.n_closed == 1
 
 
 @pytest.mark.slow
-def test_the_real_one(tmp_path: Path) -> None:
+def test_the_command_measures_this_machine(tmp_path: Path) -> None:
     import time
 
     began = time.monotonic()
@@ -152,9 +150,9 @@ def test_the_real_one(tmp_path: Path) -> None:
         check=True,
     )
     wall_s = time.monotonic() - began
-    found = json.loads(done.stdout)
-    assert list(found["stages"]) == STAGES and all(rate > 0 for rate in found["stages"].values())
-    assert found["cold_s"] > found["warm_s"] > 0
-    assert found["cold_s"] + found["warm_s"] < wall_s
-    assert found["cold_fps"] * found["cold_s"] == pytest.approx(25 * found["sound_s"], abs=1)
+    result = json.loads(done.stdout)
+    assert list(result["stages"]) == STAGES and all(rate > 0 for rate in result["stages"].values())
+    assert result["cold_s"] > result["warm_s"] > 0
+    assert result["cold_s"] + result["warm_s"] < wall_s
+    assert result["cold_fps"] * result["cold_s"] == pytest.approx(25 * result["sound_s"], abs=1)
     assert [speed.source for speed in speeds.load_speeds(tmp_path)] == ["bench"]

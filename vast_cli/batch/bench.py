@@ -1,7 +1,7 @@
-"""How fast this machine is: the shipped example through the workers of a batch, and each stage alone.
+"""Measures the speed of this machine with the shipped example: through the workers of a batch, and each stage alone.
 
-End to end means from the request to the finished, hashed file; cold means from the start of the worker on, with
-libraries, networks and the prompt to load.
+End to end is from the request to the finished, hashed file; cold is from the start of the worker on, with libraries,
+networks and the prompt to load.
 """
 
 import os
@@ -24,31 +24,30 @@ from vast_cli.core.errors import VastError
 from vast_cli.store import assets, bundles
 from vast_cli.store.cache import FileHashes
 
-Tell = Callable[[str], None]
-LONG = 2  # times the example, to tell a job's fixed cost from its rate
-PATIENCE_S = 300.0  # with one job or start
-BUSY = 0.5  # load a core before we begin, above which figures are not the machine's
+LONG = 2  # times the example, to separate the fixed cost of a job from its rate
+TIMEOUT_S = 300.0  # of one job or start
+BUSY_LOAD = 0.5  # per core before the start; above it, the figures are lower than the machine's
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What was measured. Rates are frames of video a second.
+class BenchResult:
+    """The measured speeds. Rates are frames of video a second.
 
     Attributes:
         machine: CPU, cores, version.
-        device: the networks ran on.
+        device: of the networks.
         avatar: that was rendered.
         sound_s: length of the example.
         start_s: until a worker is ready.
         cold_s: from nothing to the first video.
-        warm_s: of the same video again.
+        warm_s: for the same video again.
         cold_fps: frames over `cold_s`.
         warm_fps: of one worker with one thread.
         workers: that ran side by side.
         all_fps: of all of them together.
+        speed: for the estimates of `vast plan`.
         stages: each alone with one thread.
-        busy: the load a core before it began, if it was so high that the figures are not the machine's.
-        speed: what estimates take from it.
+        busy: load per core before the start, if it was too high for good figures.
     """
 
     machine: speeds.Machine
@@ -72,95 +71,126 @@ class Bench:
         return {"schema": "vast.bench/1"} | rest | {"speed": asdict(self.speed)}
 
 
-def bench(
+@dataclass(frozen=True)
+class _EndToEnd:
+    """Times of the jobs that ran through workers, in seconds."""
+
+    start_s: float
+    cold: Outcome
+    cold_s: float  # without the start
+    warm: Outcome
+    warm_s: float
+    long: Outcome
+    long_s: float
+    all_fps: float
+
+    @property
+    def warm_fps(self) -> float:
+        return self.long.n_frames / self.long_s
+
+
+def run_bench(
     scratch: Path,
     *,
     avatar: str = "obama",
     workers: int = 0,
     device: str = "auto",
     dtype: str = "auto",
-    tell: Tell = lambda text: None,
-) -> Bench:
-    """Measure this machine; a minute on two cores.
+    notify: Callable[[str], None] = lambda text: None,
+) -> BenchResult:
+    """Measure this machine, which takes a minute on two cores.
 
     Args:
-        scratch: empty folder for what is made.
+        scratch: empty folder for temporary files.
         avatar: name of an avatar, or the path of a bundle.
-        workers: to run side by side; 0: one a core, or one on a GPU.
+        workers: to run side by side; 0: one per core, or one on a GPU.
         device: the option `--device`.
         dtype: the option `--dtype`.
-        tell: hears what is going on.
+        notify: called with a line for each step.
 
     Raises:
         VastError: whatever rendering raises, `vast_worker_died`, `vast_timeout`.
     """
-    from vast_cli.batch.planning.fingerprint import avatar_hash
-
-    load = _load()
-    kind = speeds.device_name(device)
-    workers = workers or (devices.cores() if kind == "cpu" else 1)
+    load = _load_per_core()
+    device_name = speeds.device_name(device)
+    workers = workers or (devices.cores() if device_name == "cpu" else 1)
     examples = _examples(scratch)
     settings = WorkerSettings(
         cache=scratch / "cache", scratch=scratch / "tmp", logs=scratch / "logs", device=device, dtype=dtype, threads=1
     )
-    jobs = _Jobs(scratch, avatar, examples[0], examples[1])
-    tell("one worker, cold")
+    tasks = _Tasks(scratch, avatar, examples[0], examples[1])
+    times = _run_workers(settings, tasks, workers, notify)
+    notify("each stage alone")
+    stages, prompt_s = bench_stages.measure(examples, avatar=avatar, device=device, dtype=dtype, scratch=scratch)
+    cold_s = times.start_s + times.cold_s
+    return BenchResult(
+        machine=speeds.this_machine(),
+        device=device_name,
+        avatar=avatar,
+        sound_s=times.warm.duration_s,
+        start_s=times.start_s,
+        cold_s=cold_s,
+        warm_s=times.warm_s,
+        cold_fps=times.cold.n_frames / cold_s,
+        warm_fps=times.warm_fps,
+        workers=workers,
+        all_fps=times.all_fps,
+        speed=_render_speed(times, stages, avatar=avatar, workers=workers, prompt_s=prompt_s, device=device_name),
+        stages=stages,
+        busy=load if load is not None and load > BUSY_LOAD else None,
+    )
+
+
+def _run_workers(settings: WorkerSettings, tasks: "_Tasks", workers: int, notify: Callable[[str], None]) -> _EndToEnd:
+    """Time one worker, cold and warm, and then all of them together."""
+    notify("one worker, cold")
     with closing(make_executor("local", settings, 1)) as executor:
         start_s = _start(executor, 1)
-        cold, cold_run_s = _timed(executor, [jobs.short()])
-        tell("one worker, warm")
-        warm, warm_s = _timed(executor, [jobs.short()])
-        long, long_s = _timed(executor, [jobs.long()])
-    warm_fps = all_fps = long[0].n_frames / long_s
+        (cold,), cold_s = _timed(executor, [tasks.short()])
+        notify("one worker, warm")
+        (warm,), warm_s = _timed(executor, [tasks.short()])
+        (long,), long_s = _timed(executor, [tasks.long()])
+    all_fps = long.n_frames / long_s
     if workers > 1:
-        tell(f"{workers} workers")
+        notify(f"{workers} workers")
         with closing(make_executor("local", settings, workers)) as executor:
             _start(executor, workers)
-            _timed(executor, [jobs.short() for _ in range(workers)])
-            outcomes, wall_s = _timed(executor, [jobs.long() for _ in range(workers)])
+            _timed(executor, [tasks.short() for _ in range(workers)])
+            outcomes, wall_s = _timed(executor, [tasks.long() for _ in range(workers)])
         all_fps = sum(outcome.n_frames for outcome in outcomes) / wall_s
-    tell("each stage alone")
-    stages, prompt_s = bench_stages.measure(examples, avatar=avatar, device=device, dtype=dtype, scratch=scratch)
-    job_s, rate = speeds.fit_job_time([warm[0].duration_s, long[0].duration_s], [warm_s, long_s])
-    crowd = max(1.0, workers * warm_fps / all_fps)  # they share memory and caches
-    speed = RenderSpeed(
+    return _EndToEnd(start_s, cold, cold_s, warm, warm_s, long, long_s, all_fps)
+
+
+def _render_speed(
+    times: _EndToEnd, stages: dict[str, float], *, avatar: str, workers: int, prompt_s: float, device: str
+) -> RenderSpeed:
+    """The speed of one worker among all of them, which share memory and caches."""
+    from vast_cli.batch.planning.fingerprint import avatar_hash
+
+    job_s, rate = speeds.fit_job_time([times.warm.duration_s, times.long.duration_s], [times.warm_s, times.long_s])
+    slowdown = max(1.0, workers * times.warm_fps / times.all_fps)
+    return RenderSpeed(
         avatar=avatar_hash(bundles.find(avatar), FileHashes(None))[:16],
         detail=str(BUILT_IN["detail"]),
-        seconds_per_s=crowd * rate,
-        job_s=crowd * job_s,
-        bytes_per_s=long[0].size / long[0].duration_s,
+        seconds_per_s=slowdown * rate,
+        job_s=slowdown * job_s,
+        bytes_per_s=times.long.size / times.long.duration_s,
         crf=int(BUILT_IN["crf"]),
         workers=workers,
         jobs=2 + workers,
-        start_s=start_s + max(0.0, cold_run_s - warm_s - prompt_s),
+        start_s=times.start_s + max(0.0, times.cold_s - times.warm_s - prompt_s),
         prompt_s=prompt_s,
-        device=kind,
+        device=device,
         stages=stages,
-    )
-    return Bench(
-        machine=speeds.this_machine(),
-        device=kind,
-        avatar=avatar,
-        sound_s=warm[0].duration_s,
-        start_s=start_s,
-        cold_s=start_s + cold_run_s,
-        warm_s=warm_s,
-        cold_fps=cold[0].n_frames / (start_s + cold_run_s),
-        warm_fps=warm_fps,
-        workers=workers,
-        all_fps=all_fps,
-        speed=speed,
-        stages=stages,
-        busy=load if load is not None and load > BUSY else None,
     )
 
 
-def _load() -> float | None:
+def _load_per_core() -> float | None:
     return os.getloadavg()[0] / devices.cores() if hasattr(os, "getloadavg") else None
 
 
 def _examples(scratch: Path) -> tuple[Path, Path, Path]:
-    """The example's sound, a longer one of it, and its prompt.
+    """The audio of the example, the same repeated, and its prompt.
 
     Raises:
         VastError: `vast_asset_missing`.
@@ -188,8 +218,8 @@ def _examples(scratch: Path) -> tuple[Path, Path, Path]:
 # --- end to end -----------------------------------------------------------------------------------------------------
 
 
-class _Jobs:
-    """Tasks as a coordinator makes them."""
+class _Tasks:
+    """Makes tasks as the coordinator does."""
 
     def __init__(self, scratch: Path, avatar: str, short: Path, long: Path) -> None:
         self._scratch, self._avatar = scratch, avatar
@@ -216,39 +246,40 @@ class _Jobs:
 
 
 def _start(executor: Executor, n: int) -> float:
-    began = time.monotonic()
-    for slot in range(n):
-        executor.start(slot)
-    waiting = set(range(n))
+    """Start n workers; returns the seconds until all are ready."""
+    started = time.monotonic()
+    for worker in range(n):
+        executor.start(worker)
+    starting = set(range(n))
     for message in _messages(executor):
         if isinstance(message, Ready):
-            waiting.discard(message.slot)
-        if not waiting:
+            starting.discard(message.worker)
+        if not starting:
             break
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 def _timed(executor: Executor, tasks: Sequence[Task]) -> tuple[list[Outcome], float]:
-    """Run one task in each slot at once: outcomes and wall seconds of all together."""
-    began = time.monotonic()
-    for slot, task in enumerate(tasks):
-        executor.submit(slot, task)
+    """Run one task on each worker at once; returns the outcomes and the wall time of all together."""
+    started = time.monotonic()
+    for worker, task in enumerate(tasks):
+        executor.submit(worker, task)
     outcomes: list[Outcome] = []
     for message in _messages(executor):
         if isinstance(message, Done):
             outcomes.append(message.outcome)
         if len(outcomes) == len(tasks):
             break
-    return outcomes, time.monotonic() - began
+    return outcomes, time.monotonic() - started
 
 
 def _messages(executor: Executor) -> Iterator[object]:
-    """What workers say, until nothing came for too long.
+    """Yield the messages of workers until the timeout.
 
     Raises:
-        VastError: a job failed, a worker died, or nobody says anything.
+        VastError: a job failed, a worker died, or the timeout passed.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         for message in executor.poll(0.5):
             if isinstance(message, Failed):
@@ -256,4 +287,4 @@ def _messages(executor: Executor) -> Iterator[object]:
             if isinstance(message, Died):
                 raise VastError("vast_worker_died", f"a worker {message.reason}")
             yield message
-    raise VastError("vast_timeout", f"the example took more than {PATIENCE_S:.0f} s")
+    raise VastError("vast_timeout", f"the example took more than {TIMEOUT_S:.0f} s")

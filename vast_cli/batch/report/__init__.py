@@ -1,4 +1,4 @@
-"""A batch as one page, worst first; as a table; as a document."""
+"""The report of a batch, worst jobs first: a JSON document, a table and an HTML page."""
 
 from vast_cli.batch.report.document import build
 from vast_cli.batch.report.write import write_report

@@ -1,4 +1,4 @@
-"""From jobs and what the journal says of them to one document, worst first."""
+"""Builds the document of a report from the jobs and their last journal lines, worst jobs first."""
 
 import shlex
 from collections import Counter
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from vast_cli.batch.job import Job
-from vast_cli.core.errors import KINDS
+from vast_cli.core.errors import ERROR_KINDS
 
 SCHEMA: Final = "vast.batch-report/1"
 STATES: Final = ("failed", "rejected", "interrupted", "warned", "not_started", "done")  # worst first
 REJECTED: Final = "vast_gate_failed"
-MAX_IDS: Final = 20  # of a group, named on the page
+MAX_IDS: Final = 20  # of a group, in the document
 
 Row = Mapping[str, Any]
 
@@ -25,18 +25,18 @@ def build(
     folder: Path,
     manifest: Path,
 ) -> dict[str, Any]:
-    """The document of a report.
+    """Build the document of a report.
 
     Args:
         jobs: of the manifest, in its order.
         state: id -> the last line of the journal that says how the job ended (`job_done`, `job_failed`,
-            `job_interrupted`); absent where it was never run.
-        summary: what the run says of itself: fields of `run_done`, and `run`, `machine`, `workers`, `version` if known.
-        folder: the state folder; logs and figures lie in it.
-        manifest: what `vast retry` is given.
+            `job_interrupted`); absent if it never ran.
+        summary: of the run: fields of `run_done`, and `run`, `machine`, `workers`, `version` if known.
+        folder: the state folder, which holds logs and figures.
+        manifest: path of the manifest, for the `vast retry` commands.
     """
     rows = [_job(job, state.get(job.id), folder) for job in jobs]
-    rows.sort(key=_badness)
+    rows.sort(key=_sort_key)
     counts = Counter(row["state"] for row in rows)
     seconds, frames = summary.get("seconds"), summary.get("frames")
     return {
@@ -92,7 +92,7 @@ def _job(job: Job, row: Row | None, folder: Path) -> dict[str, Any]:
         "action": row.get("action"),
         "limited_share": row.get("limited_share"),
         "warnings": [str(text) for text in row.get("warnings") or ()],
-        "limits": [str(text) for text in _listed(job.options.get("gate"))],
+        "limits": [str(text) for text in _as_sequence(job.options.get("gate"))],
         "gates": dict(row.get("gates") or {}),
         "missed": [str(text) for text in row.get("missed") or ()],
         "figures": str(figures) if figures.is_file() else None,
@@ -105,7 +105,7 @@ def _inputs(job: Job) -> dict[str, Path | None]:
     return {"audio": job.audio, "prompt": job.prompt, "style": job.style}
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _as_sequence(value: Any) -> Sequence[Any]:
     return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -121,41 +121,41 @@ def _state(row: Row, *, failed: bool, rejected: bool) -> str:
     return "warned" if row.get("warnings") or row.get("missed") else "done"
 
 
-def _badness(row: Row) -> tuple[int, str, int, int]:
-    remarks = len(row["missed"]) + len(row["warnings"])
-    return STATES.index(row["state"]), row["code"] or "", -remarks, row["index"]
+def _sort_key(row: Row) -> tuple[int, str, int, int]:
+    n_warnings = len(row["missed"]) + len(row["warnings"])
+    return STATES.index(row["state"]), row["code"] or "", -n_warnings, row["index"]
 
 
 def _groups(rows: Sequence[Row], folder: Path, manifest: Path) -> list[dict[str, Any]]:
-    """Failures by code, the most frequent first, each with what to do."""
+    """Failures by code, the most frequent first, each with a hint and a command."""
     by_code: dict[str, list[Row]] = {}
     for row in rows:
         if row["code"]:
             by_code.setdefault(row["code"], []).append(row)
-    found = []
+    groups = []
     for code, members in sorted(by_code.items(), key=lambda item: -len(item[1])):
-        kind = KINDS.get(code)
+        kind = ERROR_KINDS.get(code)
         hints = Counter(row["hint"] for row in members if row["hint"])
-        common = hints.most_common(1)[0] if hints else (None, 0)
-        same = common[1] == len(members)  # a hint that names one job's file is no hint for the others
-        found.append(
+        hint, n_with_hint = hints.most_common(1)[0] if hints else (None, 0)
+        shared = n_with_hint == len(members)  # a hint that names the file of one job does not help with the others
+        groups.append(
             {
                 "code": code,
                 "meaning": kind.meaning if kind else None,
                 "exit": int(kind.exit) if kind else None,
                 "count": len(members),
-                "hint": common[0] if same or kind is None else kind.hint,
+                "hint": hint if shared or kind is None else kind.hint,
                 "command": retry_command(manifest, folder, "--code", code),
                 "ids": [row["id"] for row in members[:MAX_IDS]],
             }
         )
-    return found
+    return groups
 
 
 def retry_command(manifest: Path, folder: Path, *words: str) -> str:
-    """A command line that runs jobs again, quoted for a POSIX shell; paths are absolute, so it works from anywhere."""
+    """The command line that runs failed jobs again, quoted for a POSIX shell and with absolute paths."""
     command = ["vast", "retry", str(manifest.absolute()), *words]
-    usual = {manifest.with_name(f"{name}.vast").absolute() for name in (manifest.stem, manifest.name)}
-    if folder.absolute() not in usual:
+    default_folders = {manifest.with_name(f"{name}.vast").absolute() for name in (manifest.stem, manifest.name)}
+    if folder.absolute() not in default_folders:
         command += ["--state", str(folder.absolute())]
     return shlex.join(command)

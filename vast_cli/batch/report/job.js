@@ -1,4 +1,4 @@
-// One job: a row of the table, and what is behind it.
+// A job: its row in the table, and the details that the row opens.
 const number = (value) => (value === undefined || value === null ? "" : figure(value, Number.isInteger(value) ? 0 : Math.abs(value) < 10 ? 2 : 1));
 const fps = (job) => (job.frames && job.seconds ? job.frames / job.seconds : undefined);
 const remark = (job) => job.message ?? [...(job.missed ?? []), ...(job.warnings ?? [])].join("; ");
@@ -20,7 +20,7 @@ function jobRow(job, columns) {
       job.code && h("code", { class: "code" }, job.code),
       remark(job) && h("p", { class: "remark" }, marked(remark(job))),
     ),
-    h("td", { class: "pictures" }, job.strip && h("img", { src: `data:image/jpeg;base64,${job.strip}`, alt: "three moments of the video", height: 54 })),
+    h("td", { class: "thumbnails" }, job.strip && h("img", { src: `data:image/jpeg;base64,${job.strip}`, alt: "three frames of the video", height: 54 })),
     columns.map((column) =>
       h(
         "td",
@@ -46,9 +46,9 @@ function detail(job) {
   const facts = [
     ["Where", job.where && marked(job.where)],
     ["Hint", job.hint && marked(job.hint)],
-    ["Remarks", job.warnings && h("ul", {}, job.warnings.map((text) => h("li", {}, marked(text))))],
-    ["In the manifest", job.at],
-    ["Sound", job.audio],
+    ["Warnings", job.warnings && h("ul", {}, job.warnings.map((text) => h("li", {}, marked(text))))],
+    ["Manifest", job.at],
+    ["Audio", job.audio],
     ["Prompt", job.prompt],
     ["Style", job.style],
     ["Avatar", job.avatar],
@@ -64,7 +64,7 @@ function detail(job) {
   return h(
     "div",
     { class: "detail" },
-    picture(job),
+    videoPane(job),
     h(
       "div",
       { class: "facts-list" },
@@ -76,7 +76,7 @@ function detail(job) {
   );
 }
 
-function picture(job) {
+function videoPane(job) {
   if (!job.video) {
     const gone = job.state === "done" || job.state === "warned" || job.state === "rejected";
     return gone ? h("p", { class: "note" }, "The video is gone.") : null;

@@ -1,4 +1,4 @@
-// The page is put together, and the keyboard works.
+// Builds the page and handles the keyboard.
 const jobs = jobTable();
 document.getElementById("page").append(
   header(),
@@ -6,8 +6,8 @@ document.getElementById("page").append(
   h(
     "footer",
     {},
-    h("p", { class: "keys" }, "Keys: ", [["j", "next job"], ["k", "the one before"], ["Enter", "open or close"], ["/", "find"]].map(([key, text]) => [h("kbd", {}, key), ` ${text}  `])),
-    h("p", {}, `Made by ${data.version ?? "vast"} (${data.schema}). The page asks no network and remembers nothing; videos and logs open from the folder it lies in.`),
+    h("p", { class: "keys" }, "Keys: ", [["j", "next job"], ["k", "previous job"], ["Enter", "open or close"], ["/", "find"]].map(([key, text]) => [h("kbd", {}, key), ` ${text}  `])),
+    h("p", {}, `Made by ${data.version ?? "vast"} (${data.schema}). The page uses no network and stores nothing; videos and logs open from its folder.`),
   ),
 );
 document.title = data.title;

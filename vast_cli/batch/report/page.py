@@ -1,4 +1,4 @@
-"""The page as one file: everything it shows in it, videos and logs beside it, no way out to a network."""
+"""Builds the HTML page of a report: one file without network access; videos and logs are links to files beside it."""
 
 import base64
 import html
@@ -10,8 +10,8 @@ from string import Template
 from typing import Any, Final
 from urllib.parse import quote
 
-from vast_cli.evaluate.report.page import as_json, content_policy
-from vast_cli.evaluate.report.view import finite
+from vast_cli.evaluate.report.page import content_policy, script_json
+from vast_cli.evaluate.report.view import nan_to_null
 
 SHARED: Final = "vast_cli.evaluate.report"
 OWN: Final = "vast_cli.batch.report"
@@ -20,52 +20,52 @@ TITLES: Final = {
     "failed": "failed",
     "rejected": "below its limits",
     "interrupted": "interrupted",
-    "warned": "done, with remarks",
+    "warned": "done, with warnings",
     "not_started": "not started",
     "done": "done",
 }
 
 
-def page(document: Mapping[str, Any], folder: Path, pictures: Mapping[str, bytes]) -> str:
-    """The text of the page.
+def page(document: Mapping[str, Any], folder: Path, strips: Mapping[str, bytes]) -> str:
+    """Build the text of the page.
 
     Args:
         document: of `build`.
-        folder: where the page will lie: addresses of videos and logs are relative to it.
-        pictures: id -> JPEG of three pictures of its video.
+        folder: folder of the page; links to videos and logs are relative to it.
+        strips: id -> JPEG of three frames of its video.
     """
     style = _read(SHARED, "page.css") + _read(OWN, "batch.css")
     scripts = "\n".join([_read(SHARED, "dom.js"), *(_read(OWN, name) for name in SCRIPTS)])
     script = f'"use strict";\n(() => {{\n{scripts}\n}})();\n'
     data = {name: value for name, value in document.items() if name != "jobs"}
-    data["jobs"] = [_job(job, folder, pictures.get(job["id"])) for job in document["jobs"]]
+    data["jobs"] = [_job(job, folder, strips.get(job["id"])) for job in document["jobs"]]
     data["states"] = TITLES
-    data["measures"] = []  # what the shared scripts look for
+    data["measures"] = []  # the shared scripts need it
     title = f"Batch {Path(str(document['manifest'])).name}"
     return Template(_read(SHARED, "page.html")).substitute(
         policy=content_policy(style=style, script=script),
         generator=html.escape(str(document.get("version") or "vast")),
         title=html.escape(title),
         style=style,
-        data=as_json(finite(data | {"title": title})),
+        data=script_json(nan_to_null(data | {"title": title})),
         script=script,
         blobs="",
     )
 
 
-def _job(job: Mapping[str, Any], folder: Path, picture: bytes | None) -> dict[str, Any]:
-    """A job as the page wants it: nothing that is empty."""
+def _job(job: Mapping[str, Any], folder: Path, strip: bytes | None) -> dict[str, Any]:
+    """The data of a job on the page, without empty values."""
     row = {name: value for name, value in job.items() if value not in (None, [], {}, "")}
     row.pop("figures", None)
     row["log"] = address(Path(job["log"]), folder) if Path(job["log"]).is_file() else None
     row["video"] = address(Path(job["output"]), folder) if job["made"] else None
-    if picture is not None:
-        row["strip"] = base64.b64encode(picture).decode("ascii")
+    if strip is not None:
+        row["strip"] = base64.b64encode(strip).decode("ascii")
     return row
 
 
 def address(path: Path, folder: Path) -> str:
-    """Where a file lies, seen from the page: relative if it can be, so that both may be moved together."""
+    """The URL of a file, relative to the page if possible, so that both may be moved together."""
     try:
         relative = os.path.relpath(path, folder)
     except ValueError:  # another drive

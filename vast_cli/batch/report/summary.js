@@ -1,4 +1,4 @@
-// What became of the batch, and its failures by code with the command that runs them again.
+// The counts of the batch, and its failures by code with the command that runs them again.
 const LEVELS = { failed: "fail", rejected: "fail", interrupted: "warn", warned: "warn", not_started: "none", done: "ok" };
 
 function clock(value) {
@@ -11,7 +11,7 @@ function clock(value) {
 
 const WHY = {
   interrupted: "The run was interrupted.",
-  max_failures: "The run stopped: more jobs failed than allowed.",
+  max_failures: "The run stopped: as many jobs failed as `--max-failures` allows.",
 };
 const why = (text) =>
   WHY[text] ??
@@ -71,7 +71,7 @@ function command(text) {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Selected"; // some browsers let no page on disk copy
+      button.textContent = "Selected"; // some browsers do not let a page on disk copy
     }
     setTimeout(() => (button.textContent = "Copy"), 2000);
   }

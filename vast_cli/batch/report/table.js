@@ -1,4 +1,4 @@
-// The table: worst first or by any column, filtered by text, state, code and avatar; rows are made as they come into view.
+// The table of jobs: sorted by any column, filtered by text, state, code and avatar; rows are created as they scroll into view.
 const CHUNK = 80;
 const WORST = new Map(data.jobs.map((job, index) => [job.id, index]));
 const GATE_COLUMNS = 5;
@@ -8,7 +8,7 @@ function column(name, title, value, more) {
   return { name, title, value, shown: (job) => number(value(job)), ...more };
 }
 
-// gates that are missed most stand in the table, the others behind a job
+// the gates that are missed most have a column, the others only sort the table and are in the details
 const missedOf = (name) => data.jobs.reduce((sum, job) => sum + missedGate(job, name), 0);
 const gates = data.gates
   .map((name, index) => ({ name, index, missed: missedOf(name) }))
@@ -22,7 +22,7 @@ const columns = [
   column("fps", "Frames/s", fps),
   ...gates,
 ];
-const hidden = [
+const sortOnly = [
   column("frames", "Frames", (job) => job.frames),
   column("attempts", "Attempts", (job) => job.attempts),
   ...data.gates.filter((name) => !gates.some((one) => one.gate === name)).map((name) => column(`gate ${name}`, name, (job) => job.gates?.[name])),
@@ -32,7 +32,7 @@ const sorts = [
   column("index", "Order of the manifest", (job) => job.index),
   column("id", "Job", (job) => job.id, { text: true }),
   ...columns,
-  ...hidden,
+  ...sortOnly,
 ];
 
 function order(name, up) {
@@ -56,7 +56,7 @@ const texts = new Map(
   ]),
 );
 
-function fits(job) {
+function matches(job) {
   if (view.state && job.state !== view.state) return false;
   if (view.code && job.code !== view.code) return false;
   if (view.avatar && job.avatar !== view.avatar) return false;
@@ -69,18 +69,18 @@ function choice(id, label, key, options, update) {
   return { select, node: h("label", {}, h("span", {}, label), select) };
 }
 
-function counted(key, all, title) {
-  const found = new Map();
-  for (const job of data.jobs) if (job[key]) found.set(job[key], (found.get(job[key]) ?? 0) + 1);
-  const names = [...found].map(([name, n]) => h("option", { value: name }, `${title(name)} (${n})`));
-  return { size: found.size, options: [h("option", { value: "" }, all), ...names] };
+function countedOptions(key, all, title) {
+  const counts = new Map();
+  for (const job of data.jobs) if (job[key]) counts.set(job[key], (counts.get(job[key]) ?? 0) + 1);
+  const names = [...counts].map(([name, n]) => h("option", { value: name }, `${title(name)} (${n})`));
+  return { size: counts.size, options: [h("option", { value: "" }, all), ...names] };
 }
 
 function jobTable() {
   const text = h("input", { id: "search", type: "search", placeholder: "Name, path, message", autocomplete: "off", oninput: () => update({ text: text.value }) });
-  const states = counted("state", "All", (name) => data.states[name]);
-  const codes = counted("code", "All", (name) => name);
-  const avatars = counted("avatar", "All", (name) => name.split(/[\\/]/).pop());
+  const states = countedOptions("state", "All", (name) => data.states[name]);
+  const codes = countedOptions("code", "All", (name) => name);
+  const avatars = countedOptions("avatar", "All", (name) => name.split(/[\\/]/).pop());
   const state = choice("state", "State", "state", states.options, update);
   const code = choice("code", "Code", "code", codes.options, update);
   const avatar = choice("avatar", "Avatar", "avatar", avatars.options, update);
@@ -100,12 +100,12 @@ function jobTable() {
   );
   const heads = h("tr", {});
   const body = h("tbody", {});
-  const empty = h("p", { class: "note", hidden: true }, "No job fits. ", h("button", { type: "button", onclick: reset }, "Show all"));
+  const empty = h("p", { class: "note", hidden: true }, "No job matches. ", h("button", { type: "button", onclick: reset }, "Show all"));
   const rest = h("div", { class: "rest" });
   const table = h("table", { class: "summary jobs" }, h("thead", {}, heads), body);
-  let found = [];
+  let matching = [];
   let rows = [];
-  const watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { rootMargin: "1200px 0px" });
+  const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && addRows(), { rootMargin: "1200px 0px" });
 
   function head(one) {
     const on = view.sort === one.name;
@@ -118,58 +118,58 @@ function jobTable() {
     return h("th", { scope: "col", class: one.text ? "" : "num", "aria-sort": on ? (view.up ? "ascending" : "descending") : null }, button);
   }
 
-  function more() {
-    const next = found.slice(rows.length, rows.length + CHUNK).map((job) => jobRow(job, columns));
+  function addRows() {
+    const next = matching.slice(rows.length, rows.length + CHUNK).map((job) => jobRow(job, columns));
     rows.push(...next);
     body.append(...next.map((row) => row.node));
-    rest.hidden = rows.length >= found.length;
-    rest.textContent = `${(found.length - rows.length).toLocaleString("en")} more`;
-    if (rest.hidden) watcher.unobserve(rest);
+    rest.hidden = rows.length >= matching.length;
+    rest.textContent = `${(matching.length - rows.length).toLocaleString("en")} more`;
+    if (rest.hidden) observer.unobserve(rest);
     else {
-      watcher.unobserve(rest); // seen anew: what is still in view asks again
-      watcher.observe(rest);
+      observer.unobserve(rest); // observed again, it reports when it is still in view
+      observer.observe(rest);
     }
     return next.length > 0;
   }
 
   function update(change) {
     Object.assign(view, change);
-    found = data.jobs.filter(fits).sort(order(view.sort, view.up));
+    matching = data.jobs.filter(matches).sort(order(view.sort, view.up));
     rows = [];
     body.replaceChildren();
     const job = { ...sorts.find((one) => one.name === "id"), text: true };
     const worst = { name: "worst", title: "State", text: true };
     heads.replaceChildren(head(worst), head(job), h("td", {}), ...columns.map(head));
-    empty.hidden = found.length > 0;
-    table.hidden = found.length === 0;
+    empty.hidden = matching.length > 0;
+    table.hidden = matching.length === 0;
     sort.select.value = view.sort;
     state.select.value = view.state;
     code.select.value = view.code;
     avatar.select.value = view.avatar;
     text.value = view.text;
-    count.textContent = found.length === data.jobs.length ? plural(found.length, "job") : `${found.length.toLocaleString("en")} of ${plural(data.jobs.length, "job")}`;
+    count.textContent = matching.length === data.jobs.length ? plural(matching.length, "job") : `${matching.length.toLocaleString("en")} of ${plural(data.jobs.length, "job")}`;
     turn.textContent = view.up ? "↑" : "↓";
-    turn.setAttribute("aria-label", view.up ? "ascending; turn round" : "descending; turn round");
-    more();
+    turn.setAttribute("aria-label", view.up ? "ascending; reverse" : "descending; reverse");
+    addRows();
   }
 
   function reset() {
     update({ text: "", state: "", code: "", avatar: "" });
   }
 
-  // the row after or before the one in focus
+  // focuses the next or the previous row
   function move(step) {
     const at = rows.findIndex((row) => row.node.contains(document.activeElement) || row.node.nextElementSibling?.matches(".more") && row.node.nextElementSibling.contains(document.activeElement));
     const next = at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.max(at + step, 0);
-    if (next >= rows.length && !more()) return;
+    if (next >= rows.length && !addRows()) return;
     rows[next]?.focus();
     rows[next]?.node.scrollIntoView({ block: "nearest" });
   }
 
   update({});
   const node = h("section", { "aria-labelledby": "jobs-title" }, h("h2", { id: "jobs-title" }, "Jobs"), bar, empty, table, rest);
-  function show(wanted) {
-    update({ text: "", state: "", avatar: "", code: wanted });
+  function show(onlyCode) {
+    update({ text: "", state: "", avatar: "", code: onlyCode });
     node.scrollIntoView();
     rows[0]?.focus();
   }

@@ -1,4 +1,4 @@
-"""The report's three files: for programs, for spreadsheets, for people."""
+"""Writes the files of a report: JSON for programs, CSV for spreadsheets, HTML for people."""
 
 import csv
 import io
@@ -15,14 +15,14 @@ COLUMNS: Final = (
     "index", "id", "state", "code", "message", "where", "hint", "avatar", "preset", "audio", "prompt", "style",
     "output", "seconds", "frames", "duration_s", "attempts", "seed", "limited_share",
 )  # fmt: skip
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes such a cell for a formula
 
 
 def write_report(folder: Path, document: Mapping[str, Any]) -> list[Path]:
     """Write `report.json`, `report.csv` and `report.html` into `folder`, each whole or not at all.
 
     Args:
-        folder: the state folder; `strips/` in it keeps the pictures of the page.
+        folder: the state folder; its folder `strips/` keeps the frames of the page.
         document: of `build`.
 
     Returns:
@@ -31,23 +31,22 @@ def write_report(folder: Path, document: Mapping[str, Any]) -> list[Path]:
     Raises:
         VastError: `vast_output_unwritable`, `vast_disk_full`, `vast_write_failed`.
     """
-    pictures = strips(document["jobs"], folder / "strips")
     texts = {
         "report.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
-        "report.csv": "\ufeff" + table(document),  # spreadsheets take UTF-8 for what it is by this mark only
-        "report.html": page(document, folder, pictures),
+        "report.csv": "\ufeff" + table(document),  # spreadsheets recognise UTF-8 only by this mark
+        "report.html": page(document, folder, strips(document["jobs"], folder / "strips")),
     }
     written = []
     for name, text in texts.items():
         with files.atomic_write(folder / name) as part:
-            # names that are no text in the file system's encoding come as lone surrogates
+            # file names that are not valid in the file system's encoding contain lone surrogates
             part.write_bytes(text.encode("utf-8", "backslashreplace"))
         written.append(folder / name)
     return written
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """One row a job, worst first; gates and the manifest's `x_` cells have columns of their own."""
+    """The CSV table: one row per job, worst first, with a column for each gate and each `x_` column of the manifest."""
     jobs = document["jobs"]
     extra = list(dict.fromkeys(name for job in jobs for name in job["x"]))
     text = io.StringIO()
@@ -61,5 +60,5 @@ def table(document: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Mark text that a spreadsheet would run as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
