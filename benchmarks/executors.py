@@ -1,8 +1,8 @@
-"""What a job costs beside its video, on a warm worker of each executor: `python benchmarks/executors.py [JOBS]`.
+"""The overhead of a job on a warm worker of each executor: `python benchmarks/executors.py [JOBS]`.
 
-One worker, one thread, jobs of one second whose prompt and sound are cached; the first job, which loads the models and
-fills the cache, is left out. The video takes from the first expression to a whole file, with the encoder's start and
-end; all else is overhead: looking up the cache, checking, hashing, naming, the journal, the way to the worker.
+One worker, one thread, jobs of one second whose prompt and audio are cached; the first job, which loads the models and
+fills the cache, is left out. The time of the video is from the first expression to the whole file, with the start and
+the end of the encoder. All else is overhead: cache lookups, checks, hashes, renames, the journal, messages.
 """
 
 import json
@@ -23,20 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def measure(executor: str, n: int, folder: Path) -> list[float]:
-    """Seconds beside its video of each job but the first."""
-    sound = folder / "a.wav"
-    cut = [
-        find_ffmpeg(),
-        "-loglevel",
-        "error",
-        "-y",
-        "-i",
-        str(ROOT / "examples" / "speech.flac"),
-        "-t",
-        "1",
-        str(sound),
-    ]
-    run(cut, target=sound, timeout_s=60)
+    """Overhead of each job except the first, in seconds."""
+    audio = folder / "a.wav"
+    speech = str(ROOT / "examples" / "speech.flac")
+    cut = [find_ffmpeg(), "-loglevel", "error", "-y", "-i", speech, "-t", "1", str(audio)]
+    run(cut, target=audio, timeout_s=60)
     rows = "".join(
         f"j{k:03d},a.wav,{ROOT / 'examples' / 'prompt.mp4'},mesh,ultrafast,out/j{k:03d}.mp4\n" for k in range(n)
     )
@@ -44,16 +35,16 @@ def measure(executor: str, n: int, folder: Path) -> list[float]:
     manifest.write_text("id,audio,prompt,detail,encoder_preset,output\n" + rows)
     ends: list[float] = []
 
-    def listen(event: str, _fields: object) -> None:
+    def record_end(event: str, _fields: object) -> None:
         if event == "job_done":
             ends.append(time.monotonic())
 
     options = BatchOptions(executor=executor, workers=1, threads=1, device="cpu", cache=folder / "cache", report=False)
-    run_batch(open_batch(manifest), options, make_listeners=lambda _: [listen])
+    run_batch(open_batch(manifest), options, make_listeners=lambda _: [record_end])
     lines = [json.loads(line) for line in (folder / "jobs.vast" / "journal.jsonl").read_text().splitlines()]
     done = [line for line in lines if line["event"] == "job_done"]
-    painting = [line["stages"]["render"] - line["stages"]["style"] for line in done]
-    return [after - before - paint for before, after, paint in zip(ends, ends[1:], painting[1:], strict=False)]
+    video_s = [line["stages"]["render"] - line["stages"]["style"] for line in done]
+    return [after - before - video for before, after, video in zip(ends, ends[1:], video_s[1:], strict=False)]
 
 
 def main() -> None:
@@ -65,8 +56,8 @@ def main() -> None:
         try:
             costs = sorted(measure(executor, n, folder))
             print(
-                f"{executor}: {statistics.median(costs):.3f} s a job beside its video "
-                f"(quarter to three quarters: {costs[len(costs) // 4]:.3f} - {costs[3 * len(costs) // 4]:.3f} s)"
+                f"{executor}: {statistics.median(costs):.3f} s overhead of a job "
+                f"(quartiles: {costs[len(costs) // 4]:.3f} - {costs[3 * len(costs) // 4]:.3f} s)"
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,11 +1,11 @@
-"""How long `vast plan` takes for 10,000 jobs with 10,000 sounds, as a user meets it: whole processes on one core.
+"""Time of `vast plan` for 10,000 jobs with an audio file each, in whole processes on one core.
 
     python benchmarks/plan.py
     python benchmarks/plan.py --jobs 500
 
-`cold` has never seen the sounds: each is hashed and its length read. `warm` remembers them by size and time. `done`
-has a journal that says that everything is finished. Figures are printed as JSON with the machine they were taken on;
-`parts` is one warm plan inside a process, piece by piece, in CPU seconds.
+`cold` hashes every audio file and reads its length. `warm` remembers them by size and time. `done` has a journal that
+says that every job is finished. Figures are printed as JSON with the machine; `parts` are the CPU seconds of the steps
+of one warm plan inside this process.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from vast_cli.batch.state.journal_replay import find_journals, replay_journals
 from vast_cli.store.hashes import FileHashes
 
 ROOT = Path(__file__).resolve().parents[1]
-OLD_NS = 10_000_000_000  # the memory distrusts files that were changed this very second
+OLD_NS = 10_000_000_000  # hashes of files that changed within the last seconds are not remembered
 
 
 def make(folder: Path, n: int) -> Path:
-    """A manifest of `n` jobs, each with a sound of its own and one prompt for all."""
+    """A manifest of `n` jobs, each with an audio file of its own and one prompt for all."""
     (folder / "voices").mkdir(parents=True)
     prompt = folder / "prompt.mp4"
     prompt.write_bytes((ROOT / "examples" / "prompt.mp4").read_bytes())
@@ -57,12 +57,12 @@ def make(folder: Path, n: int) -> Path:
 
 
 def template(manifest: Path) -> str:
-    """Where outputs go."""
+    """The template of the output names."""
     return f"{manifest.parent / 'out'}/{{id}}.mp4"
 
 
 def finish(manifest: Path, cache: Path) -> None:
-    """Files for all outputs, and the journal that a run would have left."""
+    """Write all outputs and the journal of a run that finished them."""
     batch = open_batch(manifest, output=template(manifest))
     fingerprinter = Fingerprinter(FileHashes(cache))
     (manifest.parent / "out").mkdir()
@@ -85,27 +85,27 @@ def finish(manifest: Path, cache: Path) -> None:
 
 
 def process(manifest: Path, cache: Path) -> dict[str, Any]:
-    """One `vast plan` process: wall and CPU seconds (they part on a busy machine), and what it found."""
+    """Wall and CPU seconds of one `vast plan` process (they differ on a busy machine), and its summary line."""
     arguments = ["plan", manifest, "-o", template(manifest), "--cache", cache]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "vast_cli", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    said = [line for line in done.stdout.splitlines() if " jobs: " in line]
-    return {"seconds": round(seconds, 2), "cpu_s": round(cpu_s, 2), "says": said[0]}
+    summary = [line for line in done.stdout.splitlines() if " jobs: " in line]
+    return {"seconds": round(seconds, 2), "cpu_s": round(cpu_s, 2), "says": summary[0]}
 
 
 def parts(manifest: Path, cache: Path) -> dict[str, float]:
-    """CPU seconds of one warm plan inside this process, piece by piece."""
+    """CPU seconds of each step of one warm plan inside this process."""
     figures: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
-        began = time.process_time()
+        started = time.process_time()
         result = work()
-        figures[name] = round(time.process_time() - began, 3)
+        figures[name] = round(time.process_time() - started, 3)
         return result
 
     batch = timed("manifest", lambda: open_batch(manifest, output=template(manifest)))
