@@ -1,4 +1,4 @@
-"""An untrained network of the real shape, and the trained one where it is there."""
+"""A small untrained network, and the trained one if it exists."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the shipped network knows, on sound it never heard: floors below the figures of its card."""
+"""Accuracy of the shipped network on unseen audio: lower bounds from the figures of its card."""
 
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,11 @@ def accuracy(model: AcousticModel, speech_data: Path, corpus: str, channel: str)
     for k, (audio, right) in enumerate(islice(labelled_audio(speech_data, corpus), 40)):
         guess.append(extract_ppg([apply_channel(channel, audio, k)], model).values.argmax(axis=1))
         accepted.append(right)
-    found = accuracies(np.concatenate(guess), np.concatenate(accepted))
-    return found["merged" if corpus == "emu" else "speech_merged"]
+    shares = accuracies(np.concatenate(guess), np.concatenate(accepted))
+    return shares["merged" if corpus == "emu" else "speech_merged"]
 
 
-def test_unseen_speakers_are_understood_also_through_noise_and_telephone(
+def test_unseen_speakers_are_recognised_through_noise_and_telephone(
     trained_model: AcousticModel, speech_data: Path
 ) -> None:
     clean = {corpus: accuracy(trained_model, speech_data, corpus, "clean") for corpus in FLOORS}
@@ -33,7 +33,7 @@ def test_unseen_speakers_are_understood_also_through_noise_and_telephone(
         assert lost < loss, (channel, lost)
 
 
-def test_loudness_does_not_change_what_is_heard(trained_model: AcousticModel, speech_data: Path) -> None:
+def test_loudness_does_not_change_the_classes(trained_model: AcousticModel, speech_data: Path) -> None:
     same = []
     for _, audio in islice(utterance_audio(speech_data, "libri", "test"), 6):
         a, b = (extract_ppg([g * audio], trained_model).values.argmax(axis=1) for g in (1.0, 0.1))
@@ -50,5 +50,5 @@ def test_speech_of_other_languages_is_speech(trained_model: AcousticModel, speec
         assert is_speech_present(ppg) and 0.3 < speech_share(ppg) <= 1, path.name
 
 
-def test_the_corpora_know_the_same_classes(speech_data: Path) -> None:
+def test_the_corpora_have_the_same_classes(speech_data: Path) -> None:
     assert tuple((speech_data / "classes.txt").read_text().split()) == CLASSES

@@ -1,4 +1,4 @@
-"""Rooms, noise and telephones: sounds of the same length and time as before."""
+"""Rooms, noise and telephones keep the length and timing of audio."""
 
 import numpy as np
 import pytest
@@ -29,19 +29,19 @@ def test_a_telephone_keeps_time_and_its_band_only(gsm: bool) -> None:
         assert level_at(after, hz) < 0.1 * level_at(before, hz)
 
 
-def test_a_band_is_cut_out() -> None:
+def test_a_band_limit_removes_what_is_outside() -> None:
     after = band_limit(click_and_tones(), 0.0, 3_000)
     assert level_at(after, 6_000) < 0.01 * level_at(after, 1_000)
 
 
-def test_noise_has_the_level_asked_for() -> None:
+def test_noise_has_the_requested_level() -> None:
     speech = np.concatenate([np.zeros(16_000), 0.1 * np.sin(np.arange(16_000))]).astype(np.float32)
     noise = add_noise(speech, 10.0, np.random.default_rng(0)) - speech
     ratio = 10 * np.log10((speech[16_000:] ** 2).mean() / (noise**2).mean())
     assert abs(ratio - 10.0) < 0.2
 
 
-def test_a_room_only_rings_on() -> None:
+def test_a_room_only_adds_reverberation() -> None:
     click = np.zeros(16_000, np.float32)
     click[4_000] = 1.0
     after = reverberate(click, np.random.default_rng(1))
@@ -50,7 +50,7 @@ def test_a_room_only_rings_on() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 319, 4_001])
-def test_short_and_silent_sounds_go_through(n: int) -> None:
+def test_short_and_silent_audio_passes(n: int) -> None:
     for samples in (np.zeros(n, np.float32), np.full(n, 0.5, np.float32)):
         room = reverberate(samples, np.random.default_rng(0))
         for after in (telephone(samples), room, band_limit(samples, 50, 4_000)):

@@ -1,4 +1,4 @@
-"""Filter banks: the grid of the card."""
+"""Filter banks: frames, bands and levels as the network's card defines them."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from vast_cli.speech.filterbank import LOG_FLOOR, N_MELS, FilterBankStream, log_
 
 
 def slow_log_mel(samples: np.ndarray) -> np.ndarray:
-    """The definition, one number at a time: frames, discrete Fourier transform by its sum, triangles, log."""
+    """The definition, value by value: frames, discrete Fourier transform as a sum, triangles, log."""
     frames = []
     for j in range(-(-len(samples) // 320)):
         window = np.zeros(1024)
@@ -39,7 +39,7 @@ def test_equals_the_definition() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 319, 320, 321, 639, 640, 641, 959, 960, 961, 16_000, 16_001])
-def test_every_begun_shift_gives_a_frame(n: int) -> None:
+def test_every_started_shift_gives_a_frame(n: int) -> None:
     assert log_mel(np.zeros(n, np.float32)).shape == (-(-n // 320), N_MELS)
 
 
@@ -48,13 +48,13 @@ def test_digital_silence_is_finite_and_at_the_floor() -> None:
     np.testing.assert_allclose(features, np.log(LOG_FLOOR), rtol=1e-6)
 
 
-def test_a_tone_rings_in_its_own_band() -> None:
+def test_a_tone_is_loudest_in_its_own_band() -> None:
     tone = np.sin(2 * np.pi * 1_000 * np.arange(16_000) / 16_000).astype(np.float32)
     peak_hz = np.fft.rfftfreq(1024, 1 / 16_000)[filterbank.mel_weights()[:, log_mel(tone)[10].argmax()].argmax()]
     assert abs(peak_hz - 1_000) < 40  # half a band there
 
 
-def test_twice_as_loud_is_log_four_more_power() -> None:
+def test_doubling_the_amplitude_adds_log_4() -> None:
     noise = np.random.default_rng(2).normal(0, 0.1, 4_000).astype(np.float32)
     np.testing.assert_allclose(log_mel(2 * noise) - log_mel(noise), np.log(4), atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Mean normalisation: loudness and pauses leave no trace."""
+"""Mean normalisation: loudness and pauses do not matter."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ def test_equals_the_formula() -> None:
     level = f.astype(float).mean(axis=1)
     for t, got in enumerate(windowed_mean(f, G, range(40), half_window=5, prior_frames=2.0, gate=1.0)):
         near = [i for i in range(max(0, t - 5), min(40, t + 6))]
-        kept = [i for i in near if level[i] > max(level[k] for k in near) - 1.0]
-        np.testing.assert_allclose(got, (2.0 * G + f[kept].sum(axis=0)) / (2.0 + len(kept)), rtol=1e-5, atol=1e-5)
+        loud = [i for i in near if level[i] > max(level[k] for k in near) - 1.0]
+        np.testing.assert_allclose(got, (2.0 * G + f[loud].sum(axis=0)) / (2.0 + len(loud)), rtol=1e-5, atol=1e-5)
 
 
 def test_the_running_mean_is_that_of_the_past() -> None:
@@ -34,7 +34,7 @@ def test_silence_before_speech_does_not_move_the_mean() -> None:
     np.testing.assert_allclose(windowed_mean(padded, G, range(250, 450), **SETTINGS), alone, atol=1e-9)
 
 
-def test_far_away_sound_has_no_influence() -> None:
+def test_distant_audio_has_no_influence() -> None:
     f = np.random.default_rng(2).normal(-2, 1, (1_000, 80)).astype(np.float32)
     other = f.copy()
     other[:100] += 20
@@ -43,6 +43,6 @@ def test_far_away_sound_has_no_influence() -> None:
     )
 
 
-def test_a_sound_without_frames_around_it_still_has_the_prior() -> None:
+def test_a_single_frame_is_normalised_by_the_prior() -> None:
     one = windowed_mean(np.full((1, 80), -23.0, np.float32), G, range(1), **SETTINGS)
     assert np.isfinite(one).all() and abs(one - G).max() < 1

@@ -1,4 +1,4 @@
-"""An untrained network of a small shape, and the shipped one where it is there."""
+"""A small untrained network, and the shipped one if it exists."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The mouth crop: level, as large as the eyes say, the same for a turned or enlarged picture."""
+"""The mouth crop: level, scaled by the eyes, the same for a rotated or enlarged image."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ CENTRE = np.array([130.0, 120.0])
 
 
 def face(angle: float = 0.0, size: float = 8.0) -> np.ndarray:
-    """The canonical face in a picture, [478, 3]."""
+    """The canonical face in an image, [478, 3]."""
     points = np.zeros((478, 3), np.float32)
     points[:468] = Topology.load().canonical
     c, s = np.cos(angle), np.sin(angle)
@@ -21,8 +21,8 @@ def face(angle: float = 0.0, size: float = 8.0) -> np.ndarray:
     return points
 
 
-def picture(angle: float = 0.0, size: float = 8.0) -> np.ndarray:
-    """A smooth pattern that turns and grows with the face, [256, 256, 3]."""
+def pattern(angle: float = 0.0, size: float = 8.0) -> np.ndarray:
+    """A smooth pattern that rotates and grows with the face, [256, 256, 3]."""
     y, x = np.mgrid[0:256, 0:256] + 0.5
     c, s = np.cos(angle), np.sin(angle)
     u, v = ((x - CENTRE[0]) * c + (y - CENTRE[1]) * s) / size, ((y - CENTRE[1]) * c - (x - CENTRE[0]) * s) / size
@@ -31,10 +31,10 @@ def picture(angle: float = 0.0, size: float = 8.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("angle", "size"), [(0.3, 8.0), (-0.2, 11.0), (0.0, 6.0), (0.1, 18.0)])
-def test_turn_and_size_of_the_picture_do_not_matter(angle: float, size: float) -> None:
-    straight = mouth_crop(picture(), face()).astype(float)
-    turned = mouth_crop(picture(angle, size), face(angle, size)).astype(float)
-    inner = np.s_[8:-8, 8:-8]  # a large face's crop may reach beyond the picture
+def test_rotation_and_size_of_the_image_do_not_matter(angle: float, size: float) -> None:
+    straight = mouth_crop(pattern(), face()).astype(float)
+    turned = mouth_crop(pattern(angle, size), face(angle, size)).astype(float)
+    inner = np.s_[8:-8, 8:-8]  # a large face's crop may reach beyond the image
     assert np.abs(straight - turned)[inner].mean() < 3
 
 
@@ -64,26 +64,26 @@ def test_a_turned_head_keeps_its_size() -> None:
 
 
 def test_a_larger_crop_shows_more_around_the_same_middle() -> None:
-    small, large = mouth_crop(picture(), face()), MouthCropper(128)(picture(), face())
+    small, large = mouth_crop(pattern(), face()), MouthCropper(128)(pattern(), face())
     assert small.shape == (96, 96) and large.shape == (128, 128)
     assert np.abs(small.astype(int) - large[16:112, 16:112]).max() <= 1
 
 
-def test_only_the_frame_at_hand_counts() -> None:
+def test_crops_do_not_depend_on_earlier_frames() -> None:
     cropper = MouthCropper()
-    first = cropper(picture(), face())
-    cropper(picture(0.3), face(0.3))
-    np.testing.assert_array_equal(cropper(picture(), face()), first)
+    first = cropper(pattern(), face())
+    cropper(pattern(0.3), face(0.3))
+    np.testing.assert_array_equal(cropper(pattern(), face()), first)
 
 
 def test_a_face_at_the_edge_still_gives_a_crop() -> None:
     points = face()
     points[:, :2] += [120, 130]
-    assert mouth_crop(picture(), points).shape == (96, 96)
+    assert mouth_crop(pattern(), points).shape == (96, 96)
 
 
-def test_what_is_no_face_is_refused() -> None:
-    frame, points = picture(), face()
+def test_points_and_frames_of_other_shapes_are_refused() -> None:
+    frame, points = pattern(), face()
     with pytest.raises(ValueError, match="landmarks"):
         mouth_crop(frame, points[:468])
     with pytest.raises(ValueError, match="landmarks"):

@@ -1,4 +1,4 @@
-"""The lag at which two embeddings fit: it is found exactly, without padding, and None where there is too little."""
+"""The lag at which two embeddings fit: exact, without padding, None for too few windows."""
 
 import numpy as np
 import pytest
@@ -14,49 +14,49 @@ def unit(n: int, seed: int = 0, d: int = 16) -> np.ndarray:
 
 @pytest.mark.parametrize("late", [-15, -5, 0, 2, 15])
 def test_a_late_video_is_found_at_its_lag(late: int) -> None:
-    heard = unit(140)
-    mouth = heard[20 - late : 120 - late]
-    found = score(mouth, heard[20:120])
-    assert found is not None
-    assert found.lag == late
-    assert found.curve[MAX_LAG + late] == pytest.approx(1.0, abs=1e-5)
-    assert found.acc == (1.0 if abs(late) <= 1 else 0.0)
+    audio = unit(140)
+    mouth = audio[20 - late : 120 - late]
+    result = score(mouth, audio[20:120])
+    assert result is not None
+    assert result.lag == late
+    assert result.curve[MAX_LAG + late] == pytest.approx(1.0, abs=1e-5)
+    assert result.acc == (1.0 if abs(late) <= 1 else 0.0)
 
 
 def test_the_curve_is_the_mean_cosine_of_the_pairs_that_exist() -> None:
-    mouth, sound = unit(60, 1), unit(50, 2)
+    mouth, audio = unit(60, 1), unit(50, 2)
     valid = np.random.default_rng(3).random(60) < 0.8
-    found = score(mouth, sound, valid=valid)
-    assert found is not None
+    result = score(mouth, audio, valid=valid)
+    assert result is not None
     for k, lag in enumerate(range(-MAX_LAG, MAX_LAG + 1)):
-        pairs = [mouth[i] @ sound[i - lag] for i in range(60) if valid[i] and 0 <= i - lag < 50]
-        assert found.curve[k] == pytest.approx(np.mean(pairs), abs=1e-6)
-    assert found.margin == pytest.approx(found.curve.max() - np.median(found.curve))
-    assert found.at0 == pytest.approx(found.curve[MAX_LAG] - np.median(found.curve))
+        pairs = [mouth[i] @ audio[i - lag] for i in range(60) if valid[i] and 0 <= i - lag < 50]
+        assert result.curve[k] == pytest.approx(np.mean(pairs), abs=1e-6)
+    assert result.margin == pytest.approx(result.curve.max() - np.median(result.curve))
+    assert result.at0 == pytest.approx(result.curve[MAX_LAG] - np.median(result.curve))
 
 
 def test_at0_falls_with_the_delay_and_margin_does_not() -> None:
-    heard = np.cumsum(unit(160, 4), axis=0)  # neighbours are alike, as in speech
-    heard = (heard - heard.mean(0)) / np.linalg.norm(heard - heard.mean(0), axis=1, keepdims=True)
-    heard = heard.astype(np.float32)
-    truth, late2, late5 = (score(heard[10 - d : 150 - d], heard[10:150]) for d in (0, 2, 5))
+    audio = np.cumsum(unit(160, 4), axis=0)  # neighbours are alike, as in speech
+    audio = (audio - audio.mean(0)) / np.linalg.norm(audio - audio.mean(0), axis=1, keepdims=True)
+    audio = audio.astype(np.float32)
+    truth, late2, late5 = (score(audio[10 - d : 150 - d], audio[10:150]) for d in (0, 2, 5))
     assert truth and late2 and late5
     assert truth.at0 > late2.at0 > late5.at0
     assert late5.margin > truth.at0 - 0.2
 
 
-def test_unseen_mouths_do_not_count() -> None:
-    heard = unit(100, 5)
-    mouth = heard.copy()
-    mouth[30:50] = heard[33:53]  # would vote for another lag
+def test_untracked_mouths_do_not_count() -> None:
+    audio = unit(100, 5)
+    mouth = audio.copy()
+    mouth[30:50] = audio[33:53]  # fits another lag
     valid = np.ones(100, np.bool_)
     valid[30:50] = False
-    found = score(mouth, heard, valid=valid)
-    assert found is not None and found.lag == 0
-    assert found.curve[MAX_LAG] == pytest.approx(1.0, abs=1e-5)
+    result = score(mouth, audio, valid=valid)
+    assert result is not None and result.lag == 0
+    assert result.curve[MAX_LAG] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_less_than_a_second_is_not_judged() -> None:
+def test_less_than_a_second_has_no_score() -> None:
     assert score(unit(24), unit(24)) is None
     assert score(unit(25), unit(25)) is not None
     assert score(unit(100), unit(10)) is None
@@ -70,7 +70,7 @@ def test_short_stretches_need_all_their_lags() -> None:
     assert short is not None and short.acc is None
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="other kinds"):
         score(unit(40, d=8), unit(40, d=9))
     with pytest.raises(ValueError, match="marks"):

@@ -1,4 +1,4 @@
-"""The shipped weights on clips of speakers they never saw: delays move the lag exactly, another sound fits less."""
+"""The shipped weights on clips of unseen speakers: delays move the lag exactly, other audio fits less."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vast_cli import media
+from vast_cli.core import timebase
 from vast_cli.face import FaceModel, track_landmarks
 from vast_cli.sync import LagSync, MouthCropper, score
 from vast_cli.training import corpora
@@ -14,14 +15,14 @@ from vast_cli.training.lagsync.corpus import synced_audio
 NAMES = ("talk/fi12.mp4", "talk/fi27.mp4")
 FRAMES = 375
 
-Measured = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # crops, samples, seen
+Measured = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # crops, samples, tracked
 
 
 @pytest.fixture(scope="session")
 def measured(shared: Path) -> Measured:
     """The first 15 s of two val clips."""
     clips = {c.name: c for c in corpora.read_index(shared / "video") if c.split == "val"}
-    found: Measured = {}
+    result: Measured = {}
     cropper = MouthCropper()
     for name in NAMES:
         clip = clips[name]
@@ -29,31 +30,31 @@ def measured(shared: Path) -> Measured:
             frames = [frame for frame, _ in zip(reader, range(FRAMES), strict=False)]
         track = track_landmarks(iter(frames), FaceModel.load(), source=name)
         crops = np.stack([cropper(f, p) for f, p in zip(frames, track.points, strict=True)])
-        found[name] = crops, synced_audio(clip.path, corpora.audio_offset_s(clip)), track.present
-    return found
+        result[name] = crops, synced_audio(clip.path, corpora.audio_offset_s(clip)), track.present
+    return result
 
 
 def embeddings(model: LagSync, measured: Measured, name: str) -> tuple[np.ndarray, np.ndarray]:
-    crops, samples, seen = measured[name]
-    assert seen.all()
-    return model.embed_mouth(crops), model.embed_sound(samples[: 640 * len(crops)], len(crops))
+    crops, samples, tracked = measured[name]
+    assert tracked.all()
+    return model.embed_mouth(crops), model.embed_audio(samples[: timebase.sample_at(len(crops))], len(crops))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_truth_is_in_step_and_delays_move_the_lag_exactly(shipped: LagSync, measured: Measured, name: str) -> None:
-    mouth, sound = embeddings(shipped, measured, name)
-    truth = score(mouth, sound)
+def test_the_truth_is_in_sync_and_delays_move_the_lag_exactly(shipped: LagSync, measured: Measured, name: str) -> None:
+    mouth, audio = embeddings(shipped, measured, name)
+    truth = score(mouth, audio)
     assert truth is not None and abs(truth.lag) <= 1
     last = truth.at0
     for late in (2, 5):
-        delayed = score(mouth[:-late], sound[late:])
+        delayed = score(mouth[:-late], audio[late:])
         assert delayed is not None
         assert delayed.lag == truth.lag + late
         assert delayed.at0 < last
         last = delayed.at0
 
 
-def test_another_sound_and_a_reversed_mouth_fit_less(shipped: LagSync, measured: Measured) -> None:
+def test_other_audio_and_a_reversed_mouth_fit_less(shipped: LagSync, measured: Measured) -> None:
     one, two = (embeddings(shipped, measured, name) for name in NAMES)
     n = len(two[0])
     truth, other = score(two[0], two[1]), score(two[0], one[1][:n])
@@ -66,14 +67,14 @@ def test_another_sound_and_a_reversed_mouth_fit_less(shipped: LagSync, measured:
 def test_a_still_mouth_fits_nothing(shipped: LagSync, measured: Measured) -> None:
     crops, samples, _ = measured[NAMES[0]]
     still = shipped.embed_mouth(np.repeat(crops[:1], len(crops), axis=0))
-    sound = shipped.embed_sound(samples[: 640 * len(crops)], len(crops))
+    audio = shipped.embed_audio(samples[: timebase.sample_at(len(crops))], len(crops))
     mouth = shipped.embed_mouth(crops)
-    frozen, truth = score(still, sound), score(mouth, sound)
+    frozen, truth = score(still, audio), score(mouth, audio)
     assert frozen is not None and truth is not None
     assert frozen.margin < 0.4 * truth.margin
 
 
-def test_its_name_is_that_of_its_file(shipped: LagSync) -> None:
+def test_the_name_holds_the_hash_of_the_file(shipped: LagSync) -> None:
     from vast_cli.store import assets
 
     assert shipped.name == f"lagsync@{assets.model_hash('lagsync')[:8]}"

@@ -43,7 +43,7 @@ class AcousticConfig:
     gate: float = 7.0
 
     def __post_init__(self) -> None:
-        # headers come from outside: bounds before memory is taken
+        # headers come from outside: check bounds before memory is allocated
         sizes = (self.n_mels, self.n_classes, self.hidden, self.half_window, *self.dilations)
         if not all(isinstance(n, int) and 1 <= n <= 4_096 for n in sizes) or len(self.dilations) > 32:
             raise ValueError(f"impossible acoustic network: {self}")
@@ -77,7 +77,7 @@ class DilatedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [B, S, hidden] -> the same
         inner = F.gelu(self.taps(_three_taps(self.norm(x), self.dilation)))
         if self.training and self.dropout:
-            # one draw for all instants: cheap, and a neighbour cannot tell what was dropped
+            # one sample for all instants: cheap, and neighbours cannot reveal what was dropped
             inner = inner * F.dropout(inner.new_ones(x.shape[0], 1, x.shape[2]), self.dropout)
         change: Tensor = self.mix(inner)
         return x + change
@@ -91,11 +91,11 @@ def _three_taps(x: Tensor, dilation: int) -> Tensor:
 
 
 class AcousticModel(nn.Module):
-    """Residual dilated network that works on steps of two frames (40 ms) and answers for both (20 ms each).
+    """Residual dilated network that works on steps of two frames (40 ms) and classifies both (20 ms each).
 
     Half the rate is half the arithmetic at the same width; the pair of frames enters whole, so no resolution is lost.
-    Context is bounded (`context` frames each side), so a sound cut in blocks with that much overlap gives what the
-    whole gives (`test_any_blocks_give_the_whole`).
+    Context is bounded (`context` frames each side), so audio cut in blocks with that much overlap gives the same
+    result as the whole (`test_any_blocks_give_the_whole`).
 
     Args:
         config: sizes; `mean` (buffer, [80]) is the training mean of the filter banks.
@@ -130,7 +130,7 @@ class AcousticModel(nn.Module):
         """Logits of normalised features.
 
         Args:
-            features: [B, T, 80], from `normalise`; the first frame has an even index in its sound.
+            features: [B, T, 80], from `normalise`; the first frame has an even index in its audio.
 
         Returns:
             [B, T, 40], softmax over the last axis is the PPG.

@@ -1,4 +1,4 @@
-"""Mean normalisation of the filter banks: takes microphone and loudness out of the features."""
+"""Mean normalisation of the filter banks: removes microphone and loudness from the features."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def windowed_mean(
     gate: float,
     ahead: int | None = None,
 ) -> NDArray[np.float64]:
-    """Mean of the *sounding* frames around each row, drawn towards the training mean.
+    """Mean of the *sounding* frames around each row, shrunk towards the training mean.
 
     m_t = (K g + sum_i w_ti f_i) / (K + sum_i w_ti),  w_ti = 1 where t - W <= i <= t + A and level_i > peak_t - D;
     level = mean over the bands, peak_t = the highest level in the window. The gate D makes the mean forget pauses:
-    ten seconds of digital zeros before a sentence do not move it. Sound mostly comes from files, so W = 6 s
-    ahead can be had, too (A = W): short sounds get the mean of the whole, which scores best, hours stay bounded, and a
-    microphone may change on the way. A = 0 is the running mean, for sound that is still coming in.
+    ten seconds of digital zeros before a sentence do not move it. Audio mostly comes from files, so the W = 6 s ahead
+    are available, too (A = W): short audio gets the mean of the whole, which scores best, memory stays bounded over
+    hours, and the microphone may change on the way. A = 0 is the running mean, for live audio.
 
     Args:
-        features: [T, 80], log-mel frames; frames beyond the ends of the sound do not exist, not even as zeros.
+        features: [T, 80], log-mel frames; frames beyond the ends of the audio do not exist, not even as zeros.
         mean: [80], mean of the training data, g.
         rows: the rows of `features` to compute.
         half_window: W in frames.

@@ -1,4 +1,4 @@
-"""LagSync: does the mouth fit the sound, and how many frames is it late?"""
+"""LagSync: does the mouth fit the audio, and by how many frames is it late?"""
 
 from vast_cli.sync.lagsync import LagSync, load_lagsync
 from vast_cli.sync.mouth import MouthCropper, mouth_crop

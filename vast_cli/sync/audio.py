@@ -1,4 +1,4 @@
-"""Sound as LagSync hears it: 100 log-mel frames a second, their level and colour taken out."""
+"""Audio features of LagSync: 100 log-mel frames a second without level and colour."""
 
 from functools import lru_cache
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from vast_cli.core.arrays import Float32
-from vast_cli.core.timebase import FPS, SAMPLE_RATE
+from vast_cli.core.timebase import SAMPLE_S, SAMPLES_PER_FRAME
 
 N_MELS = 40
 HOP = 160  # samples, 10 ms
 WINDOW = 400  # samples, 25 ms
 FFT_SIZE = 512
 LOW_HZ, HIGH_HZ = 60.0, 7_600.0
-A_FRAME = SAMPLE_RATE // FPS // HOP  # 4 sound frames a video frame
+MELS_PER_FRAME = SAMPLES_PER_FRAME // HOP  # 4 log-mel frames in a video frame
 LOG_FLOOR = 1e-9  # power
-QUIETEST = -6.0  # of the normalised features, nats below the speech around: digital silence ends here
+QUIETEST = -6.0  # least normalised feature, in nats from the mean of the speech around: digital silence
 GATE = 5.0  # frames this many nats below the loudest around do not count in the mean
 AROUND = 1000  # frames on each side in the mean, 10 s
 SCALE = 2.0
@@ -28,18 +28,18 @@ def _bands() -> Float32:
     """Triangles of the filter bank, [257, 40], HTK mel scale."""
     low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (LOW_HZ, HIGH_HZ))
     corners = 700.0 * (10.0 ** (np.linspace(low, high, N_MELS + 2) / 2595.0) - 1.0)
-    bins = np.fft.rfftfreq(FFT_SIZE, 1.0 / SAMPLE_RATE)[:, None]
+    bins = np.fft.rfftfreq(FFT_SIZE, SAMPLE_S)[:, None]
     left, peak, right = corners[:-2], corners[1:-1], corners[2:]
     rise, fall = (bins - left) / (peak - left), (right - bins) / (right - peak)
     return np.maximum(0.0, np.minimum(rise, fall)).astype(np.float32)
 
 
 def log_mel(samples: Float32, n_frames: int) -> Float32:
-    """Features of a sound, loudness not normalised.
+    """Features of audio, loudness not normalised.
 
     Args:
         samples: [n] at 16 kHz.
-        n_frames: sound frames wanted; what lies beyond the samples is silence.
+        n_frames: log-mel frames to compute; beyond the samples there is silence.
 
     Returns:
         [n_frames, 40]; row j is centred on (j + .5) 10 ms.
@@ -47,8 +47,8 @@ def log_mel(samples: Float32, n_frames: int) -> Float32:
     lead = (WINDOW - HOP) // 2
     length = lead + n_frames * HOP + WINDOW
     padded = np.zeros(length, np.float32)
-    kept = samples[: length - lead]
-    padded[lead : lead + len(kept)] = kept
+    used = samples[: length - lead]
+    padded[lead : lead + len(used)] = used
     window = np.hanning(WINDOW + 1)[:WINDOW].astype(np.float32)
     pieces = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:n_frames]
     rows = [_spectrum(pieces[k : k + 4096] * window) for k in range(0, n_frames, 4096)]
@@ -63,7 +63,7 @@ def _spectrum(pieces: Float32) -> Float32:
 
 
 def normalise(features: Float32) -> Float32:
-    """Features less the mean of the sounding frames within 10 s, so that gain and microphone drop out.
+    """Features less the mean of the sounding frames within 10 s, which removes gain and microphone.
 
     Args:
         features: [T, 40], from `log_mel`.
@@ -87,7 +87,7 @@ def normalise(features: Float32) -> Float32:
 
 
 def windows(features: Float32, n_frames: int) -> Float32:
-    """The sound of frames i .. i + 4 for every i: a view [n_frames - 4, 20, 40] of features [4 n_frames, 40]."""
-    view = np.lib.stride_tricks.sliding_window_view(features, 5 * A_FRAME, axis=0)[::A_FRAME]
+    """The audio of frames i .. i + 4 for every i: a view [n_frames - 4, 20, 40] of features [4 n_frames, 40]."""
+    view = np.lib.stride_tricks.sliding_window_view(features, 5 * MELS_PER_FRAME, axis=0)[::MELS_PER_FRAME]
     result: Float32 = view[: max(0, n_frames - 4)].transpose(0, 2, 1)
     return result

@@ -1,4 +1,4 @@
-"""LagSync: the shipped network that tells how well a mouth fits a sound, and at which lag."""
+"""LagSync: the shipped network that measures how well a mouth fits audio, and at which lag."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ from vast_cli.sync import audio
 from vast_cli.sync.network import FRAMES, LagSyncConfig, LagSyncNet
 
 FORMAT = WeightsFormat("vast.lagsync", 1, "LagSync network", max_bytes=64 << 20)  # the shipped file has under 3 MB
-BATCH = 256  # pictures or windows at once
+BATCH = 256  # mouth images or windows at once
 
 
 class LagSync:
-    """Embeddings of mouths and sounds.
+    """Embeds mouths and audio.
 
     Attributes:
         name: `lagsync@` and the first eight digits of the weights' SHA-256; part of every figure made with it.
@@ -29,10 +29,10 @@ class LagSync:
         self.name = name
 
     def embed_mouth(self, crops: Image) -> Float32:
-        """Where each run of five mouths lies.
+        """Embed each run of five mouths.
 
         Args:
-            crops: [N, 96, 96], from `mouth_crop`, consecutive frames at 25 a second.
+            crops: [N, 96, 96], from `mouth_crop`, consecutive frames at 25 fps.
 
         Returns:
             [N - 4, d], unit vectors; window i covers frames i .. i + 4. Pieces that overlap by four frames give the
@@ -43,27 +43,27 @@ class LagSync:
         if len(crops) < FRAMES:
             return np.zeros((0, self.network.config.dims), np.float32)
         with torch.inference_mode():
-            parts = [self._pictures(crops[k : k + BATCH]) for k in range(0, len(crops), BATCH)]
+            parts = [self._mouth_features(crops[k : k + BATCH]) for k in range(0, len(crops), BATCH)]
             result: Float32 = self.network.mouth.embed(torch.cat(parts)[None])[0].numpy()
         return result
 
-    def _pictures(self, crops: Image) -> torch.Tensor:
-        told: torch.Tensor = self.network.mouth.picture(torch.from_numpy(crops.astype(np.float32)))
-        return told
+    def _mouth_features(self, crops: Image) -> torch.Tensor:
+        features: torch.Tensor = self.network.mouth.picture(torch.from_numpy(crops.astype(np.float32)))
+        return features
 
-    def embed_sound(self, samples: Float32, n_frames: int) -> Float32:
-        """Where the sound of each run of five frames lies.
+    def embed_audio(self, samples: Float32, n_frames: int) -> Float32:
+        """Embed the audio of each run of five frames.
 
         Args:
             samples: [n] at 16 kHz, mono; sample 0 is the instant of video frame 0.
-            n_frames: video frames; sound that is missing at the end counts as silence.
+            n_frames: video frames; audio that is missing at the end counts as silence.
 
         Returns:
             [n_frames - 4, d], unit vectors.
         """
         if samples.ndim != 1 or n_frames < 0:
-            raise ValueError(f"a sound is [n] at 16 kHz, not {list(samples.shape)}, and lasts 0 frames or more")
-        n = n_frames * audio.A_FRAME
+            raise ValueError(f"audio is [n] at 16 kHz, not {list(samples.shape)}, and lasts 0 frames or more")
+        n = n_frames * audio.MELS_PER_FRAME
         features = audio.normalise(audio.log_mel(np.asarray(samples, np.float32), n))
         if n_frames < FRAMES:
             return np.zeros((0, self.network.config.dims), np.float32)
@@ -77,7 +77,7 @@ class LagSync:
 
 
 def load_lagsync(path: Path | None = None) -> LagSync:
-    """Read the weights that ship, or others.
+    """Read the shipped weights, or others.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`; for a given path `vast_input_missing`,

@@ -1,6 +1,6 @@
-"""A face's mouth as a small level picture: 96x96 grey, size and turn from the eyes, place from the nose's base.
+"""A face's mouth as a small level image: 96x96 grey, scale and rotation from the eyes, position from the nose's base.
 
-One frame at a time, without memory: a video cut in pieces gives the same pictures as the whole.
+One frame at a time, without state: pieces of a video give the same images as the whole.
 """
 
 import cv2
@@ -19,9 +19,9 @@ NOSE_BASE = 2
 
 
 def crop_frame(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Where the mouth is: centre [2] in pixels, direction [2] to the picture's right, outer-eye distance in pixels.
+    """Where the mouth is: centre [2] in pixels, direction [2] to the image's right, outer-eye distance in pixels.
 
-    A turned head brings the eyes together in the picture, not eyes and nose: the larger of the two measures counts.
+    A turned head brings the eyes together in the image, but not eyes and nose: the larger of the two measures counts.
     """
     xy = np.asarray(points, np.float64)[:, :2]
     left, right = (xy[list(pair)].mean(axis=0) for pair in EYES)
@@ -43,10 +43,10 @@ def mouth_crop(frame: Image, points: NDArray[np.floating], *, size: int = SIZE) 
         size: side of the result; more than 96 shows more around the mouth at the same scale.
 
     Returns:
-        [size, size] grey; black outside of the picture is avoided by repeating its border.
+        [size, size] grey; outside of the frame its border is repeated.
 
     Raises:
-        ValueError: points that are no 478 finite landmarks, or a frame that is no RGB picture.
+        ValueError: points that are not 478 finite landmarks, or a frame that is not RGB.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"a frame is uint8 [H, W, 3], not {frame.dtype} {list(frame.shape)}")
@@ -67,7 +67,7 @@ def mouth_crop(frame: Image, points: NDArray[np.floating], *, size: int = SIZE) 
 def _shrink(
     frame: Image, centre: NDArray[np.float64], linear: NDArray[np.float64], reach: float
 ) -> tuple[Image, NDArray[np.float64], NDArray[np.float64]]:
-    """Halve a large face's surroundings until a crop pixel is less than two of its pixels, or the crop would alias."""
+    """Halve the area around a large face until a crop pixel is less than two of its pixels, else the crop aliases."""
     height, width = frame.shape[:2]
     x0, y0 = (max(0, int(v)) for v in centre - reach)
     x1, y1 = min(width, int(centre[0] + reach) + 1), min(height, int(centre[1] + reach) + 1)
@@ -83,7 +83,7 @@ def _shrink(
 
 
 class MouthCropper:
-    """`mouth_crop` as an object, for chains that hold one: `cropper(frame, points)`."""
+    """`mouth_crop` as an object with a fixed size: `cropper(frame, points)`."""
 
     def __init__(self, size: int = SIZE) -> None:
         self.size = size

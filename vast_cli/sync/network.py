@@ -1,4 +1,4 @@
-"""The two towers: five mouth pictures and the sound of the same 0.2 s, as points on one sphere."""
+"""The two towers: five mouth images and the audio of the same 0.2 s, as points on one sphere."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FRAMES = 5  # pictures a window
-SOUNDS = 20  # log-mel frames a window
+FRAMES = 5  # mouth images in a window
+AUDIO_FRAMES = 20  # log-mel frames in a window
 DROPOUT = 0.15  # while training
 
 
@@ -18,10 +18,10 @@ class LagSyncConfig:
     """Sizes, saved in the weights' header.
 
     Args:
-        channels: of the picture's convolutions; the first takes every `stride`-th pixel, each other every second.
+        channels: of the image convolutions; the first takes every `stride`-th pixel, each other every second.
         stride: 2 or 4.
-        lip: numbers a picture is told by.
-        hidden: width of the sound tower and of both last layers.
+        lip: features of a mouth image.
+        hidden: width of the audio tower and of both last layers.
         dims: of the embeddings.
     """
 
@@ -32,7 +32,7 @@ class LagSyncConfig:
     dims: int = 96
 
     def __post_init__(self) -> None:
-        # headers come from outside: bounds before memory is taken
+        # headers come from outside: check bounds before memory is allocated
         if self.stride not in (2, 4):
             raise ValueError(f"impossible stride: {self.stride}")
         sizes = (self.lip, self.hidden, self.dims, *self.channels)
@@ -48,8 +48,8 @@ class LagSyncConfig:
         return dataclasses.asdict(self)
 
 
-class PictureNet(nn.Module):
-    """One mouth picture to `lip` numbers; brightness and contrast are taken out first."""
+class MouthImageNet(nn.Module):
+    """One mouth image to `lip` features; brightness and contrast are removed first."""
 
     def __init__(self, config: LagSyncConfig) -> None:
         super().__init__()
@@ -64,22 +64,22 @@ class PictureNet(nn.Module):
         side = 96 // config.stride // 2 ** (len(config.channels) - 1)
         self.leave = nn.Linear(inner * side * side, config.lip)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """[n, 96, 96], any scale -> [n, lip]."""
-        mean = pictures.mean(dim=(1, 2), keepdim=True)
-        spread = pictures.std(dim=(1, 2), keepdim=True)
-        x = ((pictures - mean) / (spread + 1e-3))[:, None]
+        mean = images.mean(dim=(1, 2), keepdim=True)
+        spread = images.std(dim=(1, 2), keepdim=True)
+        x = ((images - mean) / (spread + 1e-3))[:, None]
         x = self.body(x.contiguous(memory_format=torch.channels_last))
         result: Tensor = self.leave(x.flatten(1))
         return result
 
 
 class MouthTower(nn.Module):
-    """Five pictures in a row to a point of the sphere."""
+    """Five mouth images in a row to a point of the sphere."""
 
     def __init__(self, config: LagSyncConfig) -> None:
         super().__init__()
-        self.picture = PictureNet(config)
+        self.picture = MouthImageNet(config)
         self.norm = nn.LayerNorm(config.lip)
         self.join = nn.Sequential(
             nn.Dropout(DROPOUT),
@@ -89,19 +89,19 @@ class MouthTower(nn.Module):
             nn.Linear(config.hidden, config.dims),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Runs of pictures [b, n, 96, 96] -> [b, n - 4, dims]."""
-        b, n = pictures.shape[:2]
-        return self.embed(self.picture(pictures.flatten(0, 1)).reshape(b, n, -1))
+    def forward(self, images: Tensor) -> Tensor:
+        """Runs of images [b, n, 96, 96] -> [b, n - 4, dims]."""
+        b, n = images.shape[:2]
+        return self.embed(self.picture(images.flatten(0, 1)).reshape(b, n, -1))
 
-    def embed(self, lips: Tensor) -> Tensor:
-        """What `picture` told of runs of frames, [b, n, lip] -> [b, n - 4, dims]."""
-        told = self.norm(lips).unfold(1, FRAMES, 1).transpose(2, 3).flatten(2)
-        return F.normalize(self.join(told).float(), dim=-1)
+    def embed(self, features: Tensor) -> Tensor:
+        """Features of runs of images, from `picture`, [b, n, lip] -> [b, n - 4, dims]."""
+        windows = self.norm(features).unfold(1, FRAMES, 1).transpose(2, 3).flatten(2)
+        return F.normalize(self.join(windows).float(), dim=-1)
 
 
-class SoundTower(nn.Module):
-    """Twenty log-mel frames to a point of the sphere: three convolutions in time and two layers over what is left."""
+class AudioTower(nn.Module):
+    """Twenty log-mel frames to a point of the sphere: three convolutions in time, then two linear layers."""
 
     def __init__(self, config: LagSyncConfig, n_mels: int = 40) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class SoundTower(nn.Module):
         )
         self.join = nn.Sequential(
             nn.Dropout(DROPOUT),
-            nn.Linear(h * SOUNDS // 4, h),
+            nn.Linear(h * AUDIO_FRAMES // 4, h),
             nn.GELU(),
             nn.Dropout(DROPOUT),
             nn.Linear(h, config.dims),
@@ -135,4 +135,4 @@ class LagSyncNet(nn.Module):
         super().__init__()
         self.config = config
         self.mouth = MouthTower(config)
-        self.sound = SoundTower(config)
+        self.sound = AudioTower(config)

@@ -1,9 +1,8 @@
-"""A start for LagSync's sound tower from hours of labelled speech: minutes of video do not teach phones."""
+"""Pretraining of LagSync's audio tower on hours of labelled speech: minutes of video do not teach phones."""
 
-import copy
 import hashlib
 import logging
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,40 +11,63 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from vast_cli.core import files
+from vast_cli.core.arrays import Float32, Int64
 from vast_cli.speech.acoustic import CLASSES
 from vast_cli.sync.audio import HOP, N_MELS, log_mel, normalise
-from vast_cli.sync.network import SOUNDS, LagSyncConfig, SoundTower
-from vast_cli.training.acoustic.corpus import IGNORE, MORE_SHARES, SHARES, Segments, load_segments, utterance_audio, labels_path
+from vast_cli.sync.network import AUDIO_FRAMES, AudioTower, LagSyncConfig
+from vast_cli.training.acoustic.corpus import (
+    IGNORE,
+    MORE_SHARES,
+    SHARES,
+    Segments,
+    labels_path,
+    load_segments,
+    utterance_audio,
+)
 from vast_cli.training.lagsync.batches import augment_audio
+from vast_cli.training.loop import Loop, LoopSettings, Losses, TrainingStatus
+from vast_cli.training.optimisation import capped_cosine
 
 log = logging.getLogger(__name__)
 
-CROP = 300  # sound frames, 3 s
-STEP = 5  # sound frames between windows
-LABELS = SOUNDS // 2  # of a window, 20 ms each
-RATE = 2e-3
+CROP = 300  # audio frames, 3 s
+STEP = 5  # audio frames between windows
+LABELS = AUDIO_FRAMES // 2  # of a window, 20 ms each
 
 
 @dataclass(frozen=True)
-class Speech:
+class AudioTowerSettings:
+    """How the audio tower is pretrained."""
+
+    steps: int = 2000
+    batch: int = 24  # crops of 3 s a step
+    seed: int = 0
+    peak_rate: float = 2e-3
+    warm_up: int = 100  # steps
+    weight_decay: float = 0.02
+    dropout: float = 0.1  # before the classes
+    ema: float = 0.99
+
+
+@dataclass(frozen=True)
+class LabelledSpeech:
     """Features of many utterances one after the other, with the phone of every frame."""
 
     features: NDArray[np.float16]  # [N, 40], log-mel
     labels: NDArray[np.uint8]  # [N]
-    pointer: NDArray[np.int64]  # [n + 1]
+    pointer: Int64  # [n + 1]
 
 
-def read_speech(corpus: Path, more: Path | None, cache: Path) -> list[tuple[Speech, float]]:
-    """Every labelled corpus of sound alone, with the weight of an hour of it; `video` is left out."""
+def read_speech(corpus: Path, more: Path | None, cache: Path) -> list[tuple[LabelledSpeech, float]]:
+    """Every labelled corpus of audio alone, with the weight of an hour of it; `video` is left out."""
     named = [(corpus, name, weight) for name, weight in SHARES.items() if name != "video"]
     named += [(more, name, weight) for name, weight in MORE_SHARES.items() if more is not None]
     return [(_cached(root, name, cache), w) for root, name, w in named if root and labels_path(root, name).is_file()]
 
 
-def _cached(root: Path, name: str, cache: Path) -> Speech:
+def _cached(root: Path, name: str, cache: Path) -> LabelledSpeech:
     key = hashlib.sha256(labels_path(root, name).read_bytes()).hexdigest()[:8]
     path = cache / f"{name}-{key}.npz"
     if not path.is_file():
@@ -58,29 +80,29 @@ def _cached(root: Path, name: str, cache: Path) -> Speech:
             np.savez(stream, features=features, labels=np.concatenate([c for _, c in parts]), pointer=pointer)
         log.info("%s: %.2f h", name, pointer[-1] / 360_000)
     with np.load(path, allow_pickle=False) as arrays:
-        return Speech(arrays["features"], arrays["labels"], arrays["pointer"])
+        return LabelledSpeech(arrays["features"], arrays["labels"], arrays["pointer"])
 
 
-def _labelled(segments: Segments, row: int, audio: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
+def _labelled(segments: Segments, row: int, audio: Float32) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
     phone, ms = segments.of(row)
     n = len(audio) // HOP
     centre = 10.0 * np.arange(n) + 5.0
     return log_mel(audio, n).astype(np.float16), phone[np.maximum(np.searchsorted(ms, centre, side="right") - 1, 0)]
 
 
-class SoundBatches:
-    """Draws crops of 3 s by hours and weight."""
+class SpeechBatches:
+    """Samples crops of 3 s by hours and weight; the same (seed, step) gives the same batch."""
 
-    def __init__(self, corpora: list[tuple[Speech, float]], *, size: int, seed: int) -> None:
+    def __init__(self, corpora: list[tuple[LabelledSpeech, float]], *, size: int, seed: int) -> None:
         self.corpora = [speech for speech, _ in corpora]
         weight = np.array([share * len(speech.features) for speech, share in corpora])
         self.p = weight / weight.sum()
         self.size, self.seed = size, seed
 
-    def draw(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def draw(self, step: int) -> tuple[Float32, Int64]:
         """Windows [n, 20, 40] and their phones [n, 10]."""
         rng = np.random.default_rng([self.seed, step])
-        index = np.arange(0, CROP - SOUNDS + 1, STEP)[:, None] + np.arange(SOUNDS)
+        index = np.arange(0, CROP - AUDIO_FRAMES + 1, STEP)[:, None] + np.arange(AUDIO_FRAMES)
         pieces, labels = [], []
         for k in rng.choice(len(self.corpora), self.size, p=self.p):
             speech = self.corpora[k]
@@ -97,38 +119,61 @@ class SoundBatches:
         return np.concatenate(pieces), np.concatenate(labels).astype(np.int64)
 
 
-def pretrain_sound(
-    corpora: list[tuple[Speech, float]], config: LagSyncConfig, *, steps: int = 2500, size: int = 24, seed: int = 0
-) -> tuple[SoundTower, float]:
-    """A sound tower that tells the ten phones of its window; gives it with the share right in the last tenth."""
-    torch.manual_seed(seed)
-    tower = SoundTower(config)
-    body = nn.Sequential(tower.body, nn.Flatten(), tower.join[:3])
-    network = nn.Sequential(body, nn.Dropout(0.1), nn.Linear(config.hidden, LABELS * len(CLASSES)))
-    average = copy.deepcopy(tower)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
-    batches, right = SoundBatches(corpora, size=size, seed=seed), []
-    bar = tqdm(range(steps), desc="sound", unit="step", mininterval=5)
-    for step in bar:
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * min((step + 1) / 100, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01)
-        x, y = batches.draw(step)
-        torch.manual_seed(seed * 1_000_003 + step)
+class AudioTowerTrainer:
+    """Teaches an audio tower the ten phones of its window."""
+
+    def __init__(
+        self,
+        corpora: list[tuple[LabelledSpeech, float]],
+        config: LagSyncConfig,
+        settings: AudioTowerSettings,
+        *,
+        on_status: Callable[[TrainingStatus], None] | None = None,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        tower = AudioTower(config)
+        body = nn.Sequential(tower.body, nn.Flatten(), tower.join[:3])
+        classes = nn.Linear(config.hidden, LABELS * len(CLASSES))
+        self.network = nn.Sequential(body, nn.Dropout(settings.dropout), classes)
+        self.batches = SpeechBatches(corpora, size=settings.batch, seed=settings.seed)
+        self.accuracies: list[float] = []  # of each step
+
+        def schedule(step: int, done: float) -> float:
+            return capped_cosine(settings.peak_rate, step, done, warm_up=settings.warm_up, floor=0.01)
+
+        self.loop = Loop(
+            LoopSettings(
+                "audio tower",
+                schedule,
+                steps=settings.steps,
+                clip_norm=None,
+                ema=settings.ema,
+                ema_warm_up=(0, 5),
+            ),
+            self.network,
+            torch.optim.AdamW(self.network.parameters(), lr=settings.peak_rate, weight_decay=settings.weight_decay),
+            averaged=tower,
+            on_status=on_status,
+        )
+
+    def run(self) -> tuple[AudioTower, float]:
+        """The averaged tower, and the share of phones that were right in the last tenth of the steps."""
+        self.loop.run(self.step)
+        last = self.accuracies[-max(1, len(self.accuracies) // 10) :]
+        return self.loop.average, float(np.mean(last))
+
+    def step(self, step: int, _done: float) -> Losses:
+        """Cross-entropy of the phones of one batch, and the share of them that is right."""
+        x, y = self.batches.draw(step)
+        torch.manual_seed(self.batches.seed * 1_000_003 + step)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(torch.from_numpy(x).transpose(1, 2))
+            logits = self.network(torch.from_numpy(x).transpose(1, 2))
         logits = logits.float().reshape(-1, len(CLASSES))
         target = torch.from_numpy(y).flatten()
-        loss = F.cross_entropy(logits, target, ignore_index=IGNORE)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(tower.parameters()), 1 - min(0.99, step / (step + 5)))
-            known = target != IGNORE
-            right.append(float((logits.argmax(dim=1) == target)[known].float().mean()))
-        if step % 50 == 0:
-            bar.set_postfix(right=f"{np.mean(right[-50:]):.3f}", loss=f"{loss.item():.2f}")
-    return average, float(np.mean(right[-max(1, steps // 10) :]))
+        known = target != IGNORE
+        accuracy = (logits.detach().argmax(dim=1) == target)[known].float().mean()
+        self.accuracies.append(float(accuracy))
+        return {"loss": F.cross_entropy(logits, target, ignore_index=IGNORE), "accuracy": accuracy}
 
 
 assert N_MELS == 40

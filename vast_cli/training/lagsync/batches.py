@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Bools, Float32, Float64, Image, Int64
-from vast_cli.core.timebase import FPS
-from vast_cli.sync.audio import A_FRAME, N_MELS, normalise
+from vast_cli.sync.audio import MELS_PER_FRAME, N_MELS, normalise
 from vast_cli.sync.mouth import SIZE
-from vast_cli.sync.network import FRAMES, SOUNDS
+from vast_cli.sync.network import AUDIO_FRAMES, FRAMES
 from vast_cli.sync.score import MAX_LAG
 from vast_cli.training.lagsync.corpus import CROP_SIZE, LIP_POINTS, LagSyncClip, mirror_order
 
 RUN = 31  # frames; a clip of lrcar
-CONTEXT = 8 * FPS  # frames of audio on each side that are augmented and normalised together with a run
+CONTEXT = timebase.frame_at(8)  # frames of audio on each side that are augmented and normalised together with a run
 AUDIO_WINDOWS = RUN - FRAMES + 1 + 2 * MAX_LAG  # audio windows of a run at all lags
 SET_SHARES = {"talk": 1.0, "avatar": 0.7, "grid": 1.0, "grid_s1": 0.35, "lrcar": 0.7}  # of a second of each set
 
@@ -59,7 +59,7 @@ class LagSyncBatches:
         else:
             crops, shape = centre_mouths(clip.crops[part]), relative_shape(clip.shape[part])
         first, last = max(0, start - CONTEXT), min(clip.n_frames, start + RUN + CONTEXT)
-        features = clip.audio[A_FRAME * first : A_FRAME * last]
+        features = clip.audio[MELS_PER_FRAME * first : MELS_PER_FRAME * last]
         features = augment_audio(features, rng) if self.augment else features
         return crops, shape, *audio_windows(normalise(features), last - first, start - first)
 
@@ -76,7 +76,7 @@ def audio_windows(features: Float32, n_frames: int, start: int) -> tuple[Float32
     """The audio windows at all lags of a run of frames, and which of them exist."""
     index = np.arange(start - MAX_LAG, start - MAX_LAG + AUDIO_WINDOWS)
     exists = (index >= 0) & (index <= n_frames - FRAMES)
-    rows = np.clip(index, 0, n_frames - FRAMES)[:, None] * A_FRAME + np.arange(SOUNDS)
+    rows = np.clip(index, 0, n_frames - FRAMES)[:, None] * MELS_PER_FRAME + np.arange(AUDIO_FRAMES)
     return features[rows], exists
 
 

@@ -10,11 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from vast_cli import media
-from vast_cli.core import files
+from vast_cli.core import files, timebase
 from vast_cli.core.arrays import Bools, Float32, Image, Int64
-from vast_cli.core.timebase import FPS, SAMPLE_RATE
 from vast_cli.face import LandmarkTrack, Topology
-from vast_cli.sync.audio import A_FRAME, log_mel
+from vast_cli.sync.audio import MELS_PER_FRAME, log_mel
 from vast_cli.sync.mouth import NOSE_BASE, SIDE, SIZE, crop_frame, mouth_crop
 from vast_cli.sync.network import FRAMES
 from vast_cli.training.corpora import CorpusClip, audio_offset_basis, audio_offset_s, read_index
@@ -126,7 +125,7 @@ def _load_clip(clip: CorpusClip, cache: Path, landmarks: Path, lips: Int64) -> L
         audio_path = cache / f"{clip.key}.sound.npy"
         if not audio_path.is_file():
             samples = synced_audio(clip.path, audio_offset_s(clip))
-            _save(audio_path, log_mel(samples, A_FRAME * len(crops)))
+            _save(audio_path, log_mel(samples, MELS_PER_FRAME * len(crops)))
         audio = np.load(audio_path, allow_pickle=False)
     return LagSyncClip(
         name=clip.name,
@@ -168,7 +167,7 @@ def synced_audio(video: Path, late_s: float) -> Float32:
     """Samples of a clip, sample 0 at its first frame, with a constant lateness of the audio taken out."""
     with media.VideoReader(video) as reader:
         samples = media.load_audio(video, start_s=reader.start_s)
-    shift = round(late_s * SAMPLE_RATE)
+    shift = timebase.sample_near(late_s)
     if shift >= 0:
         return samples[shift:]
     return np.concatenate([np.zeros(-shift, np.float32), samples])
@@ -180,17 +179,17 @@ def delay_video(clip: LagSyncClip, frames: int) -> LagSyncClip:
         return clip
     n = clip.n_frames - abs(frames)
     video = slice(0, n) if frames > 0 else slice(-frames, n - frames)
-    first = A_FRAME * max(frames, 0)
+    first = MELS_PER_FRAME * max(frames, 0)
     return dataclasses.replace(
         clip,
         crops=clip.crops[video],
         shape=clip.shape[video],
         has_face=clip.has_face[video],
         is_cut=clip.is_cut[video],
-        audio=clip.audio[first : first + A_FRAME * n],
+        audio=clip.audio[first : first + MELS_PER_FRAME * n],
     )
 
 
 def total_seconds(clips: Iterable[LagSyncClip]) -> float:
     """Length of the clips together."""
-    return sum(clip.n_frames for clip in clips) / FPS
+    return timebase.seconds(sum(clip.n_frames for clip in clips))
