@@ -89,3 +89,95 @@ def test_every_module_on_the_list_needs_its_place_there() -> None:
 )
 def test_the_scan_sees_every_way_to_start_a_process(text: str) -> None:
     assert process_uses(ast.parse(text))
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+TIMEBASE = "core/timebase.py"
+TIME_NAMES = {
+    "FPS",
+    "FRAME_S",
+    "HALF_FRAME_S",
+    "PPG_PER_FRAME",
+    "PPG_RATE",
+    "PPG_SHIFT",
+    "PPG_WINDOW",
+    "SAMPLES_PER_FRAME",
+    "SAMPLE_RATE",
+    "SAMPLE_S",
+}
+TIME_NUMBERS = {25, 50, 16_000, 640, 320, 0.04, 0.02}
+# products and quotients of these numbers that convert no time, with what they are
+OTHER_MEANINGS = {
+    "evaluate/compare/audio.py": {"timebase.SAMPLES_PER_FRAME // 2": "half a frame, as a bound"},
+    "evaluate/external/mfcc.py": {
+        "SAMPLE_RATE / 2": "highest frequency of the filter bank",
+        "(N_FFT + 1) * corners / SAMPLE_RATE": "frequencies to bins of a spectrum",
+    },
+    "evaluate/measures/diversity.py": {"FPS / 2": "highest frequency of a filter"},
+    "evaluate/study/clips.py": {"width / 320": "pixels"},
+    "speech/filterbank.py": {"2.0 * np.pi * np.arange(WINDOW) / WINDOW": "phase of a Hann window"},
+    "sync/audio.py": {"SAMPLES_PER_FRAME // HOP": "log-mel frames of LagSync, 100 a second, in a video frame"},
+    "training/acoustic/batches.py": {
+        "2 * np.pi * hz * np.arange(n) / SAMPLE_RATE": "phase of a tone",
+        "SAMPLE_RATE / 2": "highest frequency of audio",
+    },
+    "training/lagsync/batches.py": {"len(x) // 25": "log-mel frames of 10 ms"},
+    "training/renderer/generator.py": {"(share + 0.005) / 0.02": "share of the training steps"},
+    "training/style/batches.py": {
+        "0.02 * random.standard_normal(prompt.shape).astype(np.float32)": "level of noise",
+    },
+}
+
+
+def time_aliases(tree: ast.AST) -> set[str]:
+    """Names that stand for a rate or length of the time base in a module: its own names and those it imports."""
+    names = set(TIME_NAMES)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("timebase"):
+            names |= {alias.asname for alias in node.names if alias.asname and alias.name in TIME_NAMES}
+    return names
+
+
+def time_arithmetic(tree: ast.AST) -> set[str]:
+    """Products and quotients with a rate or length of the time base, by name or number."""
+    names = time_aliases(tree)
+
+    def is_time(node: ast.expr) -> bool:
+        if isinstance(node, ast.Constant):
+            return type(node.value) in (int, float) and node.value in TIME_NUMBERS
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        return name in names
+
+    return {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Mult | ast.Div | ast.FloorDiv)
+        and (is_time(node.left) or is_time(node.right))
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_timebase_converts_samples_and_frames(module: str) -> None:
+    if module != TIMEBASE:
+        assert time_arithmetic(MODULES[module]) <= set(OTHER_MEANINGS.get(module, {}))
+
+
+def test_every_other_meaning_still_occurs() -> None:
+    for module, meanings in OTHER_MEANINGS.items():
+        assert set(meanings) <= time_arithmetic(MODULES[module]), module
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n / FPS",
+        "timebase.SAMPLE_RATE * seconds",
+        "-(-n // 320)",
+        "0.04 * k",
+        "from vast_cli.core.timebase import PPG_SHIFT as SHIFT\nn * SHIFT",
+    ],
+)
+def test_the_scan_sees_every_conversion(text: str) -> None:
+    assert time_arithmetic(ast.parse(text))

@@ -1,8 +1,8 @@
 """The only place that starts programs: run one to its end, or feed one through a pipe.
 
 Commands are lists, there is no shell. A program's standard input is closed or a pipe, its standard error is kept for
-messages, and it has a process group of its own: Ctrl-C reaches only us, who then clean up, and whoever ends the program
-ends its children with it. Worker processes that run Python are `multiprocessing`'s (`batch/execution/local_executor.py`,
+messages, and it has a process group of its own: Ctrl-C reaches only us, who then clean up, and ending the program ends
+its children, too. Worker processes that run Python are `multiprocessing`'s (`batch/execution/local_executor.py`,
 `evaluate/engine.py`).
 """
 

@@ -35,6 +35,11 @@ def video_frames(n_samples: int) -> int:
     return (2 * FPS * n_samples + SAMPLE_RATE) // (2 * SAMPLE_RATE)
 
 
+def full_video_frames(n_samples: int) -> int:
+    """Video frames that `n_samples` of 16 kHz audio cover to their end."""
+    return n_samples // SAMPLES_PER_FRAME
+
+
 def ppg_frames(n_samples: int) -> int:
     """Posteriorgram frames of `n_samples` of 16 kHz audio: every sample lies in a frame, the last is zero padded."""
     return -(-n_samples // PPG_SHIFT)
@@ -58,9 +63,9 @@ def seconds(frame: float) -> float:
     return frame / FPS
 
 
-def frame_milliseconds(n_frames: int) -> NDArray[np.floating]:
+def frame_milliseconds(n_frames: int) -> NDArray[np.float64]:
     """Instants of video frames 0 .. `n_frames` - 1, in milliseconds."""
-    return 1000 / FPS * np.arange(n_frames)
+    return 1000 / FPS * np.arange(n_frames, dtype=np.float64)
 
 
 def ppg_seconds(n_ppg: float) -> float:
@@ -83,14 +88,19 @@ def whole_seconds(n_samples: int) -> int:
     return n_samples // SAMPLE_RATE
 
 
-def sample_times(index: NDArray[np.int64]) -> NDArray[np.floating]:
+def sample_times(index: NDArray[np.int64]) -> NDArray[np.float64]:
     """Instants of samples [n], in seconds."""
-    return index / SAMPLE_RATE
+    return index.astype(np.float64) / SAMPLE_RATE
 
 
-def ppg_centres(n_ppg: int) -> NDArray[np.floating]:
+def ppg_centres(n_ppg: int) -> NDArray[np.float64]:
     """Centres of PPG frames 0 .. `n_ppg` - 1, in seconds."""
-    return 0.02 * np.arange(n_ppg) + 0.02
+    return 0.02 * np.arange(n_ppg, dtype=np.float64) + 0.02
+
+
+def ppg_centre_milliseconds(n_ppg: int) -> NDArray[np.float64]:
+    """Centres of PPG frames 0 .. `n_ppg` - 1, in milliseconds."""
+    return 20.0 * np.arange(n_ppg, dtype=np.float64) + 20.0
 
 
 # --- from seconds ----------------------------------------------------------------------------------------------------

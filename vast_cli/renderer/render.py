@@ -28,7 +28,7 @@ BORDER = 8  # pixels over which G's residual fades at the edge of its region
 DETAILS = ("full", "mesh")
 
 
-class State(NamedTuple):
+class RendererState(NamedTuple):
     """Where G stands between two frames."""
 
     values: Float32  # [1, c, h / 8, w / 8]; [0] before the first frame and without G
@@ -91,18 +91,18 @@ class Renderer:
         return self._avatar.subject.box.size if self._avatar.footage is None else self._avatar.footage.height
 
     @property
-    def state(self) -> State:
+    def state(self) -> RendererState:
         """Where G stands after the frames so far; set it to go on from there.
 
         Raises:
             VastError: `vast_record_invalid` when set to what is no state of this avatar's G.
         """
         if self._carried is None:
-            return State(np.zeros(0, np.float32), "float32")
-        return State(self._carried.float().cpu().numpy(), str(self._carried.dtype).removeprefix("torch."))
+            return RendererState(np.zeros(0, np.float32), "float32")
+        return RendererState(self._carried.float().cpu().numpy(), str(self._carried.dtype).removeprefix("torch."))
 
     @state.setter
-    def state(self, value: State) -> None:
+    def state(self, value: RendererState) -> None:
         if value.values.size == 0:
             self._carried = None
             return
@@ -122,9 +122,9 @@ class Renderer:
             if avatar.footage is not None:
                 where = np.round(where)  # there are pictures at whole frames only
             pose = (
-                template.at(avatar.rotation, where),
-                template.at(avatar.scale, where),
-                template.at(avatar.translation, where),
+                template.interpolate(avatar.rotation, where),
+                template.interpolate(avatar.scale, where),
+                template.interpolate(avatar.translation, where),
             )
             yield scene.build(avatar.subject, part, pose, face=self._face, rasteriser=self._rasteriser, positions=where)
 
@@ -173,7 +173,7 @@ class Renderer:
     def _paint(self, run: Scene, speech: Float32) -> list[Image]:
         footage = None if self._avatar.footage is None else self._footage(run)
         background = None if footage is None else self._to_box(footage)
-        picture = base.paint(run, self._avatar.texture, self._plate, background=background)
+        picture = base.render_base(run, self._avatar.texture, self._plate, background=background)
         state = self._carried
         if self._full:
             state = self._add_residual(picture, run, speech)
@@ -271,8 +271,7 @@ def crop_to_box(frame: Image, box: Box) -> Image:
 
 def speech_windows(ppg: Posteriorgram, start: int, n: int) -> Float32:
     """PPG around video frames start ... start + n - 1: [n, 11, 40]; beyond the ends the border rows are repeated."""
-    per_frame = timebase.PPG_RATE // timebase.FPS
-    centre = per_frame * np.arange(start, start + n) - 1
+    centre = timebase.ppg_at(np.arange(start, start + n)) - 1
     index = centre[:, None] + np.arange(SPEECH_FRAMES) - SPEECH_FRAMES // 2
     windows: Float32 = ppg.values[np.clip(index, 0, len(ppg.values) - 1)]
     return windows

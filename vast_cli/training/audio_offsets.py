@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from vast_cli import records
-from vast_cli.core import files
+from vast_cli.core import files, timebase
 from vast_cli.core.arrays import Float32, Float64
 from vast_cli.core.errors import VastError
-from vast_cli.core.timebase import FPS
 from vast_cli.face.model import FaceModel
 from vast_cli.training.corpora import CorpusClip, learned_lags, read_index
 
@@ -71,7 +70,7 @@ def closures(gap: Float32, middles_ms: Float64) -> Closures | None:
     Returns:
         None if no closure lies far enough from the ends.
     """
-    times = 1000 / FPS * np.arange(len(gap))
+    times = timebase.frame_milliseconds(len(gap))
     reach = OFFSETS_MS[-1]
     middles_ms = middles_ms[(middles_ms > reach) & (middles_ms < times[-1] - reach)]
     if not len(middles_ms):

@@ -8,13 +8,12 @@ from pathlib import Path
 import ffmpeg
 
 from vast_cli import media
-from vast_cli.core import files
+from vast_cli.core import files, timebase
 from vast_cli.core.errors import VastError
-from vast_cli.core.timebase import FPS, SAMPLE_RATE
 from vast_cli.media.ffmpeg import FORMATS, PROTOCOLS, command, run, safe_path
 from vast_cli.media.probe import MICROSECOND, audio_stream, open_media
 
-HALF_FRAME = SAMPLE_RATE // (2 * FPS)  # samples
+HALF_FRAME = timebase.SAMPLES_PER_FRAME // 2  # samples
 TIMEOUT_S = 120.0
 AUTO, NONE = "auto", "none"
 
@@ -30,7 +29,7 @@ class AudioTrack:
     @property
     def n_frames(self) -> int:
         """Video frames that it covers."""
-        return max(round(self.n_samples * FPS / SAMPLE_RATE), 1)
+        return max(round(timebase.audio_frames(self.n_samples)), 1)
 
 
 def choose_audio(option: str, videos: Sequence[Path], starts_s: Sequence[float]) -> AudioTrack | None:
@@ -75,7 +74,7 @@ def fit_audio(track: AudioTrack, *, n_frames: int, target: Path) -> Iterator[tup
     Raises:
         VastError: `vast_encode_failed`, `vast_disk_full`, `vast_timeout`.
     """
-    n_samples = n_frames * SAMPLE_RATE // FPS
+    n_samples = timebase.sample_at(n_frames)
     delay_s = _delay_s(track)
     if abs(delay_s) < 0.001 and abs(track.n_samples - n_samples) < HALF_FRAME:
         yield track.path, track.n_samples
@@ -85,7 +84,7 @@ def fit_audio(track: AudioTrack, *, n_frames: int, target: Path) -> Iterator[tup
     # cuts off audio before the first frame; a late start and a missing end become silence
     aligned = source.filter("asetpts", f"PTS-({delay_s:.6f})/TB")
     aligned = aligned.filter("aresample", **{"async": 1, "min_hard_comp": 0.05, "first_pts": 0})
-    length_s = n_frames / FPS
+    length_s = timebase.seconds(n_frames)
     padded = aligned.filter("apad", whole_dur=length_s).filter("atrim", end=length_s)
     graph = ffmpeg.output(padded, safe_path(part), format="flac", map_metadata=-1, fflags="+bitexact")
     try:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vast_cli import media
-from vast_cli.core import files
+from vast_cli.core import files, timebase
 from vast_cli.core.arrays import Image
 from vast_cli.core.errors import VastError
 from vast_cli.core.progress import Progress, silent
 from vast_cli.core.text import timestamp
-from vast_cli.core.timebase import FPS, SAMPLE_RATE
+from vast_cli.core.timebase import FPS
 from vast_cli.evaluate import drawing
 from vast_cli.evaluate.compare import layout, waveform
 from vast_cli.evaluate.compare.audio import AUTO, AudioTrack, choose_audio, fit_audio
@@ -72,7 +72,7 @@ class Comparison:
                 {"path": str(path), "label": label} for path, label in zip(self.videos, self.labels, strict=True)
             ],
             "n_frames": self.n_frames,
-            "duration_s": self.n_frames / FPS,
+            "duration_s": timebase.seconds(self.n_frames),
             "width": self.width,
             "height": self.height,
             "audio": None if self.audio is None else str(self.audio),
@@ -215,23 +215,22 @@ def _notes(
     for source, label in zip(sources, labels, strict=True):
         shorter_by = n_frames - source.n_frames
         if shorter_by > TOLERANCE:
-            notes.append(
-                f"`{label}` ends {shorter_by / FPS:.2f} s before the comparison does: its last frame stays, dimmed"
-            )
+            shorter_s = timebase.seconds(shorter_by)
+            notes.append(f"`{label}` ends {shorter_s:.2f} s before the comparison does: its last frame stays, dimmed")
         if source.truncated:
             notes.append(f"`{source.path}` breaks off before its end")
     if track is not None and n_frames - track.n_frames > TOLERANCE:
-        notes.append(f"the audio ends {(n_frames - track.n_frames) / FPS:.2f} s before the comparison does")
+        notes.append(f"the audio ends {timebase.seconds(n_frames - track.n_frames):.2f} s before the comparison does")
     return notes
 
 
 def _plot_strip(track: AudioTrack, grid: Grid, n_frames: int) -> Image:
     values = waveform.envelope(
         media.read_audio(track.path, start_s=track.start_s),
-        n_samples=n_frames * SAMPLE_RATE // FPS,
+        n_samples=timebase.sample_at(n_frames),
         columns=grid.width - 2 * waveform.MARGIN,
     )
-    return waveform.plot_waveform(values, height=grid.strip_height, duration_s=n_frames / FPS)
+    return waveform.plot_waveform(values, height=grid.strip_height, duration_s=timebase.seconds(n_frames))
 
 
 def _import_moviepy() -> Any:
@@ -254,12 +253,12 @@ def _compose(
     """The whole grid as a moviepy clip, whose frames must be read in order."""
     moviepy = _import_moviepy()
     # half a frame longer, as moviepy rounds duration times rate down
-    length_s = (n_frames + 0.5) / FPS
+    length_s = timebase.seconds(n_frames + 0.5)
     clips = []
     for index, (source, caption) in enumerate(zip(sources, captions, strict=True)):
         left, top = grid.cell_corner(index)
         # `t` is frame / 25, so rounding gives back the exact frame
-        cell = moviepy.VideoClip(lambda t, source=source: source.frame(round(t * FPS)))
+        cell = moviepy.VideoClip(lambda t, source=source: source.frame(timebase.frame_at(t)))
         clips.append(cell.with_duration(length_s).with_position((left, top)))
         caption_clip = moviepy.ImageClip(caption).with_duration(length_s)
         clips.append(caption_clip.with_position((left, top + grid.cell_height)))
@@ -279,7 +278,7 @@ def _strip_clips(moviepy: Any, strip: Image, grid: Grid, length_s: float, n_fram
     top, span = grid.height - grid.strip_height, strip.shape[1] - 2 * waveform.MARGIN
 
     def playhead_corner(t: float) -> tuple[int, int]:
-        return waveform.MARGIN + round(t * FPS / n_frames * span) - 1, top
+        return waveform.MARGIN + round(timebase.to_frames(t) / n_frames * span) - 1, top
 
     def draw_clock(t: float) -> Image:
         image = drawing.blank_image(CLOCK_SIZE + 8, CLOCK_WIDTH, BACKGROUND)

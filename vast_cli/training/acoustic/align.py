@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vast_cli.core import process
+from vast_cli.core import process, timebase
 from vast_cli.core.arrays import Float32
-from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.speech.acoustic import CLASSES, SIL
 
 FRAME_MS = 10.0
@@ -119,7 +118,7 @@ def align(audio: Float32, text: str) -> Alignment | None:
                 frames += phone.duration
     if not frames:
         return None
-    end = FRAME_MS * (len(audio) / SAMPLE_RATE * 100)
+    end = FRAME_MS * (timebase.audio_seconds(len(audio)) * 100)
     last = round(FRAME_MS * (phone.start + phone.duration) + OFFSET_MS)
     if last < end - FRAME_MS and phones[-1] != SIL:
         phones.append(SIL)

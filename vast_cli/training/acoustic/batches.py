@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Bools, Float32, Float64, Int64
 from vast_cli.core.timebase import SAMPLE_RATE
 from vast_cli.speech.acoustic import SIL
@@ -164,7 +165,7 @@ def _active_means(utterances: Utterances, gate: float) -> tuple[Float32, Float32
 
 def _noise_clips(rng: np.random.Generator, count: int = 240, seconds: float = 2.56) -> Float32:
     """Audio without speech, [count, T, 80]: zeros, coloured noise of 0 ... -90 dB, noise with hum, chords."""
-    n = int(seconds * SAMPLE_RATE)
+    n = int(timebase.to_samples(seconds))
     clips = []
     for k in range(count):
         noise: Float64 = np.zeros(n)
@@ -184,10 +185,10 @@ def _noise_clips(rng: np.random.Generator, count: int = 240, seconds: float = 2.
 
 def _chords(rng: np.random.Generator, n: int) -> Float64:
     """Simple music: notes of one to four voices with harmonics that die away, [n], peak near 1."""
-    audio, t = np.zeros(n), np.arange(n) / SAMPLE_RATE
+    audio, t = np.zeros(n), timebase.sample_times(np.arange(n))
     for _ in range(int(rng.integers(1, 5))):
         start = 0.0
-        while start < n / SAMPLE_RATE:
+        while start < timebase.audio_seconds(n):
             length, pitch = rng.uniform(0.15, 0.9), 440 * 2 ** (rng.integers(-36, 25) / 12)
             inside = (t >= start) & (t < start + length)
             after = t[inside] - start

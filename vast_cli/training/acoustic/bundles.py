@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32
 from vast_cli.core.files import atomic_write
 from vast_cli.core.timebase import PPG_SHIFT, SAMPLE_RATE
@@ -44,7 +45,7 @@ class _BundleWriter:
         place = self._number, self._length
         self._waiting.append(np.pad(audio, (0, -len(audio) % PPG_SHIFT)))
         self._length += len(self._waiting[-1])
-        if self._length > BUNDLE_S * SAMPLE_RATE:
+        if self._length > timebase.to_samples(BUNDLE_S):
             self.flush()
         return place
 
@@ -102,6 +103,6 @@ def write_corpus(
             seg_phone=np.concatenate(phones),
             seg_ms=np.concatenate(starts_ms),
         )
-    hours = sum(columns[6]) / SAMPLE_RATE / 3600
+    hours = timebase.audio_seconds(sum(columns[6])) / 3600
     log.info("%s: %d utterances, %.2f h, %d dropped", name, len(rows), hours, dropped)
     return {"utterances": len(rows), "dropped": dropped, "hours": hours}

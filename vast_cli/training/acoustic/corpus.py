@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32, Float64, Int64
 from vast_cli.core.files import atomic_write
 from vast_cli.core.timebase import SAMPLE_RATE
@@ -94,12 +95,12 @@ def segment_at(starts: NDArray[np.uint32] | Int64 | Float64, times: Float64) -> 
 
 def frame_centres_s(n_samples: int) -> Float64:
     """Centres of the frames of 20 ms that cover so many samples, seconds."""
-    return 0.02 * np.arange(-(-n_samples // 320)) + 0.02
+    return timebase.ppg_centres(timebase.ppg_frames(n_samples))
 
 
 def frame_labels(phone: Labels, ms: NDArray[np.uint32] | Int64, frames: int, speed: float = 1.0) -> Labels:
     """Class at the centre of each frame, 20 j + 20 ms; `ms` are the segments' starts at speed 1."""
-    centres = (20.0 * np.arange(frames) + 20.0) * speed
+    centres = timebase.ppg_centre_milliseconds(frames) * speed
     return phone[segment_at(ms, centres)]
 
 
@@ -218,7 +219,7 @@ def _save_features(path: Path, root: Path, name: str, split: str, condition: Con
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as partial, partial.open("wb") as stream:
         np.savez(stream, row=np.array(rows), first=np.array(first), features=joined, pointer=pointer)
-    log.info("cached %s: %d utterances, %.2f h", path.stem, len(rows), pointer[-1] / 180_000)
+    log.info("cached %s: %d utterances, %.2f h", path.stem, len(rows), timebase.ppg_seconds(pointer[-1]) / 3600)
 
 
 def hand_labelled(root: Path) -> Iterator[tuple[Float32, list[set[str]]]]:

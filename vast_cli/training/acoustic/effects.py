@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32
-from vast_cli.core.timebase import SAMPLE_RATE
 
 TELEPHONE_HZ = (300.0, 3400.0)
+BLOCK = 320  # samples, 20 ms, whose mean power is a level
 
 
 def resample(samples: Float32, speed: Fraction) -> Float32:
@@ -28,7 +29,7 @@ def resample(samples: Float32, speed: Fraction) -> Float32:
 
 def add_noise(samples: Float32, snr_db: float, rng: np.random.Generator) -> Float32:
     """White noise `snr_db` below the mean power of the frames that sound (less than 30 dB below the loudest 20 ms)."""
-    frames = samples[: len(samples) // 320 * 320].reshape(-1, 320).astype(np.float64)
+    frames = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK).astype(np.float64)
     power = (frames**2).mean(axis=1) if len(frames) else np.array([float((samples**2).mean())])
     level = power[power > power.max() * 1e-3].mean() if power.max() > 0 else 0.0
     noise = rng.standard_normal(len(samples)) * np.sqrt(level * 10 ** (-snr_db / 10))
@@ -38,7 +39,7 @@ def add_noise(samples: Float32, snr_db: float, rng: np.random.Generator) -> Floa
 def band_limit(samples: Float32, low_hz: float, high_hz: float) -> Float32:
     """Keep low ... high Hz, edges a tenth of an octave wide."""
     n = -(-len(samples) // 1980) * 1980
-    hz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
+    hz = np.fft.rfftfreq(n, timebase.SAMPLE_S)
     rise = np.clip(1 + np.log2(np.maximum(hz, 1.0) / low_hz) * 10, 0, 1) if low_hz > 0 else 1.0
     fall = np.clip(1 - np.log2(np.maximum(hz, 1.0) / high_hz) * 10, 0, 1)
     return np.fft.irfft(np.fft.rfft(samples, n) * rise * fall, n)[: len(samples)].astype(np.float32)
@@ -61,9 +62,9 @@ def telephone(samples: Float32, *, gsm: bool = False) -> Float32:
 def reverberate(samples: Float32, rng: np.random.Generator) -> Float32:
     """A room: the direct sound, then noise that dies away (RT60 .15 - .7 s, 0 - 15 dB below the direct sound)."""
     rt60, ratio = rng.uniform(0.15, 0.7), 10 ** (-rng.uniform(0, 15) / 20)
-    n = int(rt60 * SAMPLE_RATE)
+    n = int(timebase.to_samples(rt60))
     tail = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
-    tail[: int(rng.uniform(0.002, 0.02) * SAMPLE_RATE)] = 0
+    tail[: int(timebase.to_samples(rng.uniform(0.002, 0.02)))] = 0
     tail *= ratio / np.sqrt((tail**2).sum())
     tail[0] = 1.0
     size = -(-(len(samples) + n) // 1980) * 1980

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Bools, Float32, Int64
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
 from vast_cli.speech.filterbank import log_mel
@@ -77,7 +78,7 @@ def labelled_audio(corpus: Path, name: str) -> Iterator[tuple[Float32, Bools]]:
         return
     segments = load_segments(labels_path(corpus, name))
     for i, audio in utterance_audio(corpus, name, "test"):
-        y = frame_labels(*segments.of(i), -(-len(audio) // 320))
+        y = frame_labels(*segments.of(i), timebase.ppg_frames(len(audio)))
         yield audio, y[:, None] == np.arange(len(CLASSES))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vast_cli.core import timebase
 from vast_cli.training.acoustic.bundles import TranscribedUtterance, write_corpus
 from vast_cli.training.acoustic.corpus import decode
 
@@ -119,7 +120,7 @@ def utterances(name: str, folder: Path) -> Iterator[TranscribedUtterance]:
     for utterance, speaker, text, path in SOURCES[name].read(folder):
         if path.exists() and not re.search(r"\d", text):
             audio = decode(path)
-            if len(audio) < MAX_S * 16_000:
+            if len(audio) < timebase.to_samples(MAX_S):
                 yield TranscribedUtterance(utterance, speaker, text.strip(), audio)
 
 

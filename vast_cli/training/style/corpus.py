@@ -107,7 +107,7 @@ def load_clips(
                 ppgs=ppgs,
                 # grid and grid_s1 are in sync as a whole (pooled lip closures); single short clips cannot be measured
                 in_sync=bool(ppgs) and (bool(row.sync_ok) or row.set in ("grid", "grid_s1", "lrcar")),
-                shift=round(audio_offset_s(row) * timebase.PPG_RATE),
+                shift=round(timebase.to_ppg(audio_offset_s(row))),
             )
         )
     return clips
