@@ -3,10 +3,10 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
-# the main job: the avatar speaks the sound in the manner of the prompt
+# the main job: the avatar speaks the audio in the style of the prompt
 vast render --audio "$here/speech.flac" --prompt "$here/prompt.mp4" --avatar obama -o spoken.mp4 --sidecar
 
-# the manner as a file, used again without the video, and stronger than it was
+# the style as a file, used again without the video, and stronger than it was
 vast encode-style "$here/prompt.mp4" -o lively.style
 vast render --audio "$here/speech.flac" --style lively.style --style-strength 1.5 -o lively.mp4
 
@@ -21,7 +21,7 @@ vast predict --audio "$here/speech.flac" --style lively.style --avatar obama -o 
 # for programs: one JSON document on standard output
 vast render --audio "$here/speech.flac" --style lively.style -o spoken.mp4 --overwrite --json > result.json
 
-# what there is, and whether this machine is fit
+# what is installed, and whether this machine is fit
 vast avatars list
 vast avatars info obama
 vast doctor
