@@ -1,4 +1,4 @@
-"""The report of a batch: what became of every job, worst first, as document, table and page."""
+"""The report of a batch: the state of every job, worst first, as document, table and page."""
 
 import csv
 import io
@@ -24,6 +24,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
 FOLDER = "a b/日本 é'$(x);"
 SCRIPT = "</script><script>document.title='taken'</script>"
+IDS = ["fine", "warned", "soft", "noface", "noface2", "gone", "late", "stopped"]  # in the order of the manifest
 SUMMARY = {
     "done": 2, "failed": 3, "rejected": 1, "not_started": 1, "seconds": 100.0, "frames": 750, "exit": 3,
     "why": None, "run": "r8f3", "machine": "a machine", "workers": 2, "version": "vast 0.0",
@@ -59,7 +60,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None])
         one.output.write_bytes(video.read_bytes())
     rejected = jobs[2].output.with_name("soft é.rejected.mp4")
     rejected.write_bytes(video.read_bytes())
-    (state_folder / "logs" / "noface.log").write_text("looked and found nothing")
+    (state_folder / "logs" / "noface.log").write_text("no face in any frame")
     done = {"event": "job_done", "seconds": 10.0, "frames": 50, "duration_s": 2.0, "attempt": 1}
     failed = {"event": "job_failed", "attempt": 1, "where": None, "seconds": 1.5}
     face = failed | {"code": "vast_no_face", "message": f"no face in `{SCRIPT}`", "hint": "see"}
@@ -86,13 +87,13 @@ def states(document: dict[str, Any]) -> dict[str, str]:
     return {row["id"]: row["state"] for row in document["jobs"]}
 
 
-def test_every_job_is_there_once_worst_first(batch: tuple[Path, dict[str, Any]]) -> None:
+def test_the_document_has_every_job_once_worst_first(batch: tuple[Path, dict[str, Any]]) -> None:
     document = batch[1]
-    found = states(document)
-    assert list(found.values()) == sorted(
-        found.values(), key=["failed", "rejected", "interrupted", "warned", "not_started", "done"].index
+    state_of = states(document)
+    assert list(state_of.values()) == sorted(
+        state_of.values(), key=["failed", "rejected", "interrupted", "warned", "not_started", "done"].index
     )
-    assert found == {
+    assert state_of == {
         "gone": "failed", "noface": "failed", "noface2": "failed", "soft": "rejected", "stopped": "interrupted",
         "warned": "warned", "late": "not_started", "fine": "done",
     }  # fmt: skip
@@ -102,19 +103,21 @@ def test_every_job_is_there_once_worst_first(batch: tuple[Path, dict[str, Any]])
     assert document["fps"] == 7.5
 
 
-def test_failures_are_grouped_with_a_hint_for_all_and_a_command(batch: tuple[Path, dict[str, Any]]) -> None:
+def test_failures_are_grouped_with_a_shared_hint_and_a_command(batch: tuple[Path, dict[str, Any]]) -> None:
     folder, document = batch
     groups = {group["code"]: group for group in document["groups"]}
     assert document["groups"][0]["code"] == "vast_no_face" and groups["vast_no_face"]["count"] == 2
-    assert "--preview" in groups["vast_no_face"]["hint"]  # the jobs' own hints differ: the code's stands for them
+    assert (
+        "--preview" in groups["vast_no_face"]["hint"]
+    )  # the hints of the jobs differ, so the group has that of the code
     assert groups["vast_input_missing"]["hint"] == "check the path"
     words = ["vast", "retry", str(folder.parent / "jobs.csv"), "--code", "vast_no_face"]
     assert shlex.split(groups["vast_no_face"]["command"]) == words
-    told = subprocess.run(  # what a shell makes of it is one argument a word
+    shell = subprocess.run(  # a shell splits it into the same words
         ["sh", "-c", f"set -- {groups['vast_no_face']['command']}; printf '%s\\n' \"$@\""],
         capture_output=True, text=True, check=True, timeout=10,
     )  # fmt: skip
-    assert told.stdout.splitlines() == words
+    assert shell.stdout.splitlines() == words
 
 
 def test_a_state_folder_elsewhere_is_named_in_the_command(tmp_path: Path) -> None:
@@ -123,7 +126,7 @@ def test_a_state_folder_elsewhere_is_named_in_the_command(tmp_path: Path) -> Non
     assert shlex.split(document["groups"][0]["command"])[-2:] == ["--state", str(tmp_path / "else")]
 
 
-def test_table_has_a_row_a_job_and_no_formulas(batch: tuple[Path, dict[str, Any]]) -> None:
+def test_the_table_has_a_row_for_each_job_and_no_formulas(batch: tuple[Path, dict[str, Any]]) -> None:
     folder, document = batch
     rows = list(csv.DictReader(io.StringIO((folder / "report.csv").read_text("utf-8-sig"))))
     assert [row["id"] for row in rows] == [row["id"] for row in document["jobs"]]
@@ -134,19 +137,23 @@ def test_table_has_a_row_a_job_and_no_formulas(batch: tuple[Path, dict[str, Any]
 
 def test_a_batch_without_jobs_or_summary_has_a_report(tmp_path: Path) -> None:
     document = build([], {}, {}, folder=tmp_path, manifest=tmp_path / "m.csv")
-    assert [path.name for path in write_report(tmp_path, document)] == ["report.json", "report.csv", "report.html"]
+    paths = write_report(tmp_path, document)
+    assert [path.name for path in paths] == ["report.json", "report.csv", "report.html"]
+    assert json.loads(paths[0].read_text("utf-8"))["counts"]["jobs"] == 0
+    assert list(csv.DictReader(io.StringIO(paths[1].read_text("utf-8-sig")))) == []
+    assert "<title>Batch m.csv</title>" in paths[2].read_text("utf-8")
 
 
-def test_strips_are_made_once_and_again_for_a_new_video(batch: tuple[Path, dict[str, Any]]) -> None:
+def test_strips_are_kept_until_the_video_changes(batch: tuple[Path, dict[str, Any]]) -> None:
     folder, document = batch
-    kept = folder / "strips" / "fine.jpg"
-    before = kept.stat().st_mtime_ns
+    strip = folder / "strips" / "fine.jpg"
+    before = strip.stat().st_mtime_ns
     write_report(folder, document)
-    assert kept.stat().st_mtime_ns == before and not (folder / "strips" / "late.jpg").exists()
+    assert strip.stat().st_mtime_ns == before and not (folder / "strips" / "late.jpg").exists()
     video = next(Path(row["output"]) for row in document["jobs"] if row["id"] == "fine")
     video.touch()
     write_report(folder, document)
-    assert kept.stat().st_mtime_ns > before
+    assert strip.stat().st_mtime_ns > before
 
 
 def test_addresses_are_relative_and_quoted(tmp_path: Path) -> None:
@@ -163,18 +170,18 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, batch: tuple[Path, dict[str, Any]]) -> Iterator[Any]:
-    """The page, watched: whatever it asks of a network and whatever it complains of fails the test."""
+    """The open page; a network request or a console message of it fails the test."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    asked: list[str] = []
+    requests: list[str] = []
     complaints: list[str] = []
-    page.on("request", lambda sent: asked.append(sent.url))
-    page.on("console", lambda said: complaints.append(said.text))
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((batch[0] / "report.html").as_uri())
     yield page
     inside = batch[0].parent.as_uri() + "/"
-    assert not [url for url in asked if not url.startswith((inside, "data:", "blob:"))] and not complaints
+    assert not [url for url in requests if not url.startswith((inside, "data:", "blob:"))] and not complaints
     context.close()
 
 
@@ -183,14 +190,14 @@ def names(page: Any) -> list[str]:
 
 
 def wait(page: Any, script: str) -> None:
-    end = time.monotonic() + 8
+    deadline = time.monotonic() + 8
     while not page.evaluate(script):
-        assert time.monotonic() < end, script
+        assert time.monotonic() < deadline, script
         page.wait_for_timeout(20)
 
 
 @needs_chromium
-def test_page_shows_all_and_names_are_only_text(opened: Any, batch: tuple[Path, dict[str, Any]]) -> None:
+def test_the_page_shows_all_jobs_and_treats_names_as_text(opened: Any, batch: tuple[Path, dict[str, Any]]) -> None:
     assert names(opened) == [row["id"] for row in batch[1]["jobs"]]
     assert opened.title() == "Batch jobs.csv"
     assert SCRIPT in opened.inner_text("[data-job=noface] .remark")
@@ -201,7 +208,7 @@ def test_page_shows_all_and_names_are_only_text(opened: Any, batch: tuple[Path, 
 
 
 @needs_chromium
-def test_page_filters_by_text_state_code_and_avatar(opened: Any) -> None:
+def test_the_page_filters_by_text_state_code_and_avatar(opened: Any) -> None:
     opened.fill("#search", "NOFACE")
     assert set(names(opened)) == {"noface", "noface2"} and opened.inner_text(".count") == "2 of 8 jobs"
     opened.fill("#search", "")
@@ -218,23 +225,26 @@ def test_page_filters_by_text_state_code_and_avatar(opened: Any) -> None:
 
 
 @needs_chromium
-def test_page_sorts_by_every_column_and_nothing_known_comes_last(opened: Any) -> None:
+def test_the_page_sorts_by_every_column_with_unknown_values_last(opened: Any) -> None:
     for index in range(opened.locator("thead button").count()):
         for _ in range(2):
             opened.locator("thead button").nth(index).click()
-            assert sorted(names(opened)) == sorted(
-                ["fine", "warned", "soft", "noface", "noface2", "gone", "late", "stopped"]
-            )
+            assert sorted(names(opened)) == sorted(IDS)
+    opened.select_option("#sort", "id")
+    assert names(opened) == sorted(IDS)
+    opened.click(".toolbar .turn")
+    assert names(opened) == sorted(IDS, reverse=True)
     opened.select_option("#sort", "gate sync")
+    unknown = names(opened)[3:]
     assert names(opened)[:3] == ["soft", "warned", "fine"]
     opened.click(".toolbar .turn")
-    assert names(opened)[:3] == ["fine", "warned", "soft"]
+    assert names(opened) == ["fine", "warned", "soft", *unknown]
     opened.select_option("#sort", "index")
-    assert names(opened)[:2] == ["fine", "warned"] and names(opened)[-1] == "stopped"
+    assert names(opened) == IDS
 
 
 @needs_chromium
-def test_page_plays_a_video_only_when_asked_and_shows_gates_and_log(opened: Any) -> None:
+def test_the_page_loads_a_video_on_demand_and_shows_gates_and_log(opened: Any) -> None:
     assert opened.locator("video").count() == 0
     opened.click("[data-job=soft] .open")
     more = opened.locator("[data-job=soft] + .more")
@@ -252,7 +262,7 @@ def test_page_plays_a_video_only_when_asked_and_shows_gates_and_log(opened: Any)
 
 
 @needs_chromium
-def test_page_works_by_keys(opened: Any) -> None:
+def test_the_page_is_usable_from_the_keyboard(opened: Any) -> None:
     opened.keyboard.press("j")
     opened.keyboard.press("j")
     second = names(opened)[1]
@@ -270,7 +280,7 @@ def test_page_works_by_keys(opened: Any) -> None:
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_page_fits_every_width(browser: Any, batch: tuple[Path, dict[str, Any]], width: int, scheme: str) -> None:
+def test_the_page_fits_every_width(browser: Any, batch: tuple[Path, dict[str, Any]], width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto((batch[0] / "report.html").as_uri())
@@ -281,7 +291,7 @@ def test_page_fits_every_width(browser: Any, batch: tuple[Path, dict[str, Any]],
 
 
 @needs_chromium
-def test_five_thousand_jobs_open_quickly_and_come_as_one_scrolls(browser: Any, tmp_path: Path) -> None:
+def test_five_thousand_jobs_open_quickly_and_rows_are_added_on_scroll(browser: Any, tmp_path: Path) -> None:
     jobs = [job(index, f"job-{index:04d}", tmp_path) for index in range(1, 5001)]
     bad = {"event": "job_failed", "code": "vast_no_face", "message": "no face in `prompt.mp4`", "hint": "look"}
     state = {one.id: bad if one.index % 9 == 0 else {"event": "job_done", "seconds": 3.0} for one in jobs}

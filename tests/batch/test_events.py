@@ -1,4 +1,4 @@
-"""Events: every line fits the schema, a reader that goes away or sleeps never holds up the batch."""
+"""Event lines match their schema, and readers that are gone, slow or broken never hold up the batch."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def _lines(data: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("event", "fields"), [("job_started", STARTED), ("job_done", DONE), ("job_failed", FAILED)])
-def test_lines_fit_the_schema(event: str, fields: Mapping[str, Any]) -> None:
+def test_lines_match_the_schema(event: str, fields: Mapping[str, Any]) -> None:
     stream = io.BytesIO()
     events.JsonLines(stream, "r8f3")(event, fields)
     (line,) = _lines(stream.getvalue())
@@ -39,14 +39,14 @@ def test_lines_fit_the_schema(event: str, fields: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("missing", sorted(DONE))
-def test_schema_wants_every_field(missing: str) -> None:
+def test_the_schema_requires_every_field(missing: str) -> None:
     line = {"v": 1, "t": events.now(), "run": "r", "event": "job_done"} | DONE
     del line[missing]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(line, events.schema())
 
 
-def test_progress_at_most_once_a_second_and_job() -> None:
+def test_progress_is_written_at_most_once_a_second_for_each_job() -> None:
     stream = io.BytesIO()
     writer = events.JsonLines(stream, "r")
     for done in range(100):
@@ -55,7 +55,7 @@ def test_progress_at_most_once_a_second_and_job() -> None:
     assert [line["id"] for line in _lines(stream.getvalue())] == ["a", "b"]
 
 
-def test_names_that_are_not_utf8_survive() -> None:
+def test_file_names_that_are_not_utf8_are_kept() -> None:
     stream = io.BytesIO()
     name = os.fsdecode(b"out/caf\xe9 \xe6\x97\xa5.mp4")
     events.JsonLines(stream, "r")("job_started", STARTED | {"output": name})
@@ -63,7 +63,7 @@ def test_names_that_are_not_utf8_survive() -> None:
     assert "日".encode() in stream.getvalue()
 
 
-def test_closed_pipe_ends_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_closed_pipe_ends_the_lines_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb", buffering=0) as stream:
@@ -74,60 +74,60 @@ def test_closed_pipe_ends_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_ends_the_lines_not_the_batch(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_ends_the_lines_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     with events.json_lines(Path("/dev/full"), "r") as writer:
         writer("job_done", DONE)
         writer("job_done", DONE)
     assert caplog.text.count("no longer written") == 1
 
 
-def test_second_run_appends(tmp_path: Path) -> None:
+def test_a_second_run_appends(tmp_path: Path) -> None:
     target = tmp_path / "a b" / "events.jsonl"
     for run in ("one", "two"):
         with events.json_lines(target, run) as writer:
             writer("job_done", DONE)
-            assert target.read_bytes().endswith(b"\n")  # there before the file is closed
+            assert target.read_bytes().endswith(b"\n")  # written before the file is closed
     assert [line["run"] for line in _lines(target.read_bytes())] == ["one", "two"]
 
 
-def test_unwritable_target_is_told_before_work(tmp_path: Path) -> None:
+def test_an_unwritable_target_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(VastError) as caught, events.json_lines(tmp_path, "r"):
         pass
     assert caught.value.code == "vast_output_unwritable"
 
 
-def test_slow_listener_does_not_hold_up_and_misses_progress_only() -> None:
-    awake, heard = threading.Event(), []
+def test_a_slow_listener_blocks_nobody_and_misses_only_progress() -> None:
+    awake, received = threading.Event(), []
 
     def slow(event: str, fields: Mapping[str, Any]) -> None:
         awake.wait()
-        heard.append(event)
+        received.append(event)
 
-    cast = events.Broadcast([slow])
-    for _ in range(2 * events.MAX_WAITING):  # returns although nobody listens
-        cast.tell("progress", **PROGRESS)
-    cast.tell("job_done", **DONE)
+    broadcast = events.Broadcast([slow])
+    for _ in range(2 * events.MAX_QUEUED):  # returns although the listener is blocked
+        broadcast.emit("progress", **PROGRESS)
+    broadcast.emit("job_done", **DONE)
     awake.set()
-    cast.close()
-    assert heard[-1] == "job_done" and heard.count("progress") <= events.MAX_WAITING + 2
+    broadcast.close()
+    assert received[-1] == "job_done" and received.count("progress") <= events.MAX_QUEUED + 2
 
 
-def test_failing_listener_is_dropped_alone(caplog: pytest.LogCaptureFixture) -> None:
-    heard, calls = [], []
+def test_a_failing_listener_is_removed_alone(caplog: pytest.LogCaptureFixture) -> None:
+    received, calls = [], []
 
     def broken(event: str, fields: Mapping[str, Any]) -> None:
         calls.append(event)
         raise ValueError("mine")
 
-    cast = events.Broadcast([broken, lambda event, fields: heard.append(event)])
-    cast.tell("job_started", **STARTED)
-    cast.tell("job_done", **DONE)
-    cast.close()
-    assert calls == ["job_started"] and heard == ["job_started", "job_done"]
+    broadcast = events.Broadcast([broken, lambda event, fields: received.append(event)])
+    broadcast.emit("job_started", **STARTED)
+    broadcast.emit("job_done", **DONE)
+    broadcast.close()
+    assert calls == ["job_started"] and received == ["job_started", "job_done"]
     assert "mine" in caplog.text
 
 
-def test_joblog_has_the_columns_of_gnu_parallel(tmp_path: Path) -> None:
+def test_the_job_log_has_the_columns_of_gnu_parallel(tmp_path: Path) -> None:
     target = tmp_path / "jobs.tsv"
     with joblog.job_log(target) as listener:
         listener("job_started", STARTED)
