@@ -1,4 +1,4 @@
-"""Avatars are found by name and by path."""
+"""Avatar bundles are found by name and by path."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from vast_cli.store import bundles
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def user_avatars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with `anna b`, a folder, and `bert`, a file."""
     folder = tmp_path / "mine"
     (folder / "anna b").mkdir(parents=True)
@@ -19,20 +19,22 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_names_and_paths_lead_to_bundles(mine: Path) -> None:
-    assert bundles.find("anna b") == bundles.find(str(mine / "anna b")) == mine / "anna b"
-    assert bundles.find("bert") == bundles.find(str(mine / "bert.avatar")) == mine / "bert.avatar"
+def test_bundles_are_found_by_name_and_by_path(user_avatars: Path) -> None:
+    assert bundles.find("anna b") == bundles.find(str(user_avatars / "anna b")) == user_avatars / "anna b"
+    assert bundles.find("bert") == bundles.find(str(user_avatars / "bert.avatar")) == user_avatars / "bert.avatar"
     assert (bundles.find("obama") / bundles.CARD).is_file()
 
 
-def test_the_users_avatar_wins_over_the_shipped_one(mine: Path) -> None:
-    (mine / "obama.avatar").write_bytes(b"zip")
-    assert bundles.find("obama") == mine / "obama.avatar"
+def test_the_users_avatar_hides_the_shipped_one(user_avatars: Path) -> None:
+    (user_avatars / "obama.avatar").write_bytes(b"zip")
+    assert bundles.find("obama") == user_avatars / "obama.avatar"
 
 
 @pytest.mark.parametrize("name", ["bart", "mine", ""])
-def test_what_is_no_avatar_is_refused(name: str, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(mine.parent)
+def test_unknown_avatars_are_refused_with_a_suggestion(
+    name: str, user_avatars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(user_avatars.parent)
     with pytest.raises(VastError) as caught:
         bundles.find(name)
     assert caught.value.code == "vast_avatar_unknown"

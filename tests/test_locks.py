@@ -1,4 +1,4 @@
-"""A lock excludes processes and threads, is free the moment its holder dies, and says who holds it."""
+"""A lock excludes processes and threads, is released when its holder dies, and names its holder."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def holder(path: Path, before: str = "pass") -> Iterator["subprocess.Popen[str]"]:
-    """A process that holds the lock until it is sent a line."""
+    """A process that holds the lock until it gets a line or is killed."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD.format(before=before), path],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -54,26 +54,26 @@ def holder(path: Path, before: str = "pass") -> Iterator["subprocess.Popen[str]"
             process.kill()
 
 
-def test_a_second_process_is_told_who_holds_it(path: Path) -> None:
+def test_the_error_names_the_holder(path: Path) -> None:
     with holder(path) as process:
         with pytest.raises(VastError) as error, locks.hold(path, name="batch `jobs.csv`"):
             pass
         assert error.value.code == "vast_locked" and error.value.exit == Exit.LOCKED
-        found = locks.owner(path)
-        assert found is not None and (found.pid, found.host) == (process.pid, socket.gethostname())
-        assert error.value.message == f"batch `jobs.csv` is in use by {found}"
+        owner = locks.owner(path)
+        assert owner is not None and (owner.pid, owner.host) == (process.pid, socket.gethostname())
+        assert error.value.message == f"batch `jobs.csv` is in use by {owner}"
         assert f"process {process.pid} on {socket.gethostname()} since 20" in error.value.message
 
 
-def test_kill_9_frees_it_at_once(path: Path) -> None:
+def test_a_killed_holder_releases_the_lock_at_once(path: Path) -> None:
     with holder(path) as process:
         process.kill()
         process.wait()
-        assert path.with_name(path.name + ".owner.json").exists()  # its name is still there
+        assert path.with_name(path.name + ".owner.json").exists()  # its owner file remains
         assert locks.owner(path) is None
         with locks.hold(path):
-            found = locks.owner(path)
-            assert found is not None and found.pid == os.getpid()
+            owner = locks.owner(path)
+            assert owner is not None and owner.pid == os.getpid()
     assert locks.owner(path) is None
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -89,7 +89,7 @@ CHILDREN = {
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the child in /proc")
 @pytest.mark.parametrize("kind", CHILDREN)
-def test_a_child_of_the_holder_does_not_keep_it(path: Path, kind: str) -> None:
+def test_children_do_not_inherit_the_lock(path: Path, kind: str) -> None:
     start = f"sleep = [sys.executable, '-c', 'import time; time.sleep(60)']; {CHILDREN[kind]}"
     with holder(path, start) as process:
         task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -106,20 +106,20 @@ def test_a_child_of_the_holder_does_not_keep_it(path: Path, kind: str) -> None:
                 os.kill(child, 9)
 
 
-def test_who_waits_gets_it_when_it_is_free(path: Path) -> None:
+def test_a_waiting_process_gets_the_lock_once_it_is_free(path: Path) -> None:
     with holder(path) as process:
         assert process.stdin is not None
         started = time.monotonic()
-        timer = threading.Timer(0.2, process.stdin.close)  # lets it go
+        timer = threading.Timer(0.2, process.stdin.close)  # the holder releases it
         timer.start()
         with locks.hold(path, wait_s=30):
             assert 0.2 <= time.monotonic() - started < 10
-            found = locks.owner(path)
-            assert found is not None and found.pid == os.getpid()
+            owner = locks.owner(path)
+            assert owner is not None and owner.pid == os.getpid()
         timer.join()
 
 
-def test_who_waits_in_vain_gives_up_in_time(path: Path) -> None:
+def test_waiting_ends_after_the_time_limit(path: Path) -> None:
     with holder(path):
         started = time.monotonic()
         with pytest.raises(VastError), locks.hold(path, wait_s=0.3):
@@ -144,7 +144,7 @@ def test_threads_exclude_each_other(path: Path, keep: bool) -> None:
     for thread in threads:
         thread.start()
     with locks.hold(path, wait_s=None, record_owner=False, keep_file=keep), pytest.raises(VastError):
-        with locks.hold(path):  # the same thread neither
+        with locks.hold(path):  # nor is the lock reentrant
             pass
     for thread in threads:
         thread.join()
@@ -173,7 +173,7 @@ def test_processes_exclude_each_other_though_the_file_is_removed_each_time(path:
     assert path.with_name("counter").read_text() == "400"
 
 
-def test_a_file_removed_between_opening_and_locking_it_locks_nobody_out(
+def test_a_file_removed_between_opening_and_locking_is_created_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
@@ -191,14 +191,14 @@ def test_a_file_removed_between_opening_and_locking_it_locks_nobody_out(
         assert path.exists() and tries == 2
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VastError) as error, locks.hold(tmp_path / "file" / "lock", wait_s=None):
         pass
     assert error.value.code == "vast_output_unwritable"
 
 
-def test_a_lock_is_held_though_its_owner_cannot_be_noted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_is_held_though_its_owner_cannot_be_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise VastError("vast_disk_full", "no space left")
 
@@ -209,13 +209,13 @@ def test_a_lock_is_held_though_its_owner_cannot_be_noted(path: Path, monkeypatch
             pass
 
 
-def test_nobody_holds_what_was_never_taken(path: Path) -> None:
+def test_a_lock_that_was_never_acquired_has_no_owner(path: Path) -> None:
     assert locks.owner(path) is None
     assert not path.parent.exists()
 
 
 class TestWithoutKernelLocks:
-    """The file system has no locks: a file touched again and again stands in."""
+    """The file system has no locks: the heartbeat stands in."""
 
     @pytest.fixture(autouse=True)
     def no_locks(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,25 +226,25 @@ class TestWithoutKernelLocks:
         monkeypatch.setattr(heartbeat, "BEAT_S", 0.05)
         monkeypatch.setattr(heartbeat, "STALE_S", 1.0)
 
-    def test_taken_once_and_given_back(self, path: Path) -> None:
+    def test_acquired_once_and_released(self, path: Path) -> None:
         with locks.hold(path):
             held = path.with_name(path.name + ".held")
             assert held.exists() and Heartbeat.try_acquire(path) is None  # another process
-            found = locks.owner(path)
-            assert found is not None and found.pid == os.getpid()
+            owner = locks.owner(path)
+            assert owner is not None and owner.pid == os.getpid()
         assert not held.exists() and locks.owner(path) is None
         with locks.hold(path, keep_file=False):
             pass
         assert list(path.parent.iterdir()) == []
 
-    def test_a_living_holder_keeps_it_past_the_limit(self, path: Path) -> None:
+    def test_a_living_holder_keeps_it_beyond_the_limit(self, path: Path) -> None:
         with locks.hold(path):
             until = time.monotonic() + 2 * heartbeat.STALE_S
             while time.monotonic() < until:
                 assert Heartbeat.try_acquire(path) is None
                 time.sleep(0.1)
 
-    def test_what_a_dead_holder_left_is_taken_after_the_limit(self, path: Path) -> None:
+    def test_the_lock_of_a_dead_holder_is_taken_after_the_limit(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
         held = path.with_name(path.name + ".held")
         held.write_text("left behind")

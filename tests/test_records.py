@@ -1,4 +1,4 @@
-"""Records survive the trip to disk; damaged, foreign and hostile files are refused with a code."""
+"""Records survive saving and loading; damaged, foreign and hostile files are refused with a code."""
 
 import dataclasses
 import json
@@ -45,9 +45,9 @@ def examples() -> list[Record]:
 def test_round_trip(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "record"
     record.save(path)
-    again = records.load(type(record), path)
+    loaded = records.load(type(record), path)
     for f in dataclasses.fields(record):
-        before, after = getattr(record, f.name), getattr(again, f.name)
+        before, after = getattr(record, f.name), getattr(loaded, f.name)
         assert np.array_equal(before, after) and type(before) is type(after)
 
 

@@ -12,17 +12,17 @@ HOURS = st.integers(0, 16_000 * 3600 * 10)
 
 
 @given(HOURS)
-def test_video_ends_within_half_a_frame_of_the_sound(n_samples: int) -> None:
+def test_video_ends_within_half_a_frame_of_the_audio(n_samples: int) -> None:
     assert 2 * abs(640 * timebase.video_frames(n_samples) - n_samples) <= 640  # 640 samples are a frame
 
 
 @given(HOURS)
-def test_every_sample_lies_in_a_ppg_frame(n_samples: int) -> None:
+def test_every_sample_is_in_a_ppg_frame(n_samples: int) -> None:
     frames = timebase.ppg_frames(n_samples)
     assert frames * 320 >= n_samples > (frames - 1) * 320
 
 
-def test_video_instants_hit_ppg_centres() -> None:
+def test_video_frames_are_at_ppg_centres() -> None:
     left, weight = timebase.ppg_at_video(10, 100)
     centres = 0.02 * (left + weight) + 0.02
     assert np.allclose(centres[1:], np.arange(1, 10) / 25, atol=1e-6)
