@@ -1,4 +1,4 @@
-"""Facts about the hybrid decoder and its losses."""
+"""Properties of the hybrid decoder and of its losses."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -25,17 +25,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ExpressionModel:
     decoder = HybridDecoder(CONFIG)
     for name, parameter in decoder.named_parameters():
         if "strong" in name or "film" in name:
-            torch.nn.init.normal_(parameter, std=0.2)  # so that speech and style show
+            torch.nn.init.normal_(parameter, std=0.2)  # so that speech and style have an effect
     tensors = {DECODER + k: v.numpy() for k, v in decoder.state_dict().items()}
     path = tmp_path_factory.mktemp("expression") / "style.safetensors"
-    header = {"expression": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "ears"}
+    header = {"expression": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "acoustic"}
     STYLE_MODEL.save(path, tensors, header)
     return load_expression_model(path)
 
 
 def speech(n_samples: int, *, seed: int = 0) -> Posteriorgram:
     values = np.random.default_rng(seed).dirichlet(np.full(40, 0.1), -(-n_samples // 320)).astype(np.float32)
-    return Posteriorgram(values=values, n_samples=n_samples, model_hash="ears")
+    return Posteriorgram(values=values, n_samples=n_samples, model_hash="acoustic")
 
 
 def whole(ppg: Posteriorgram, vector: np.ndarray, model: ExpressionModel, **options: float) -> np.ndarray:
@@ -46,10 +46,10 @@ STYLE = np.linspace(-1, 1, 16).astype(np.float32)
 
 
 @pytest.mark.parametrize("n_samples", [320, 640, 641, 16_000, 81_234, 16_000 * 21])
-def test_every_length_gives_its_frames(model: ExpressionModel, n_samples: int) -> None:
+def test_every_length_has_its_number_of_frames(model: ExpressionModel, n_samples: int) -> None:
     ppg = speech(n_samples)
-    found = whole(ppg, STYLE, model)
-    assert found.shape == (ppg.n_frames, 233) and np.isfinite(found).all()
+    expression = whole(ppg, STYLE, model)
+    assert expression.shape == (ppg.n_frames, 233) and np.isfinite(expression).all()
 
 
 def test_chunks_joined_equal_the_whole(model: ExpressionModel) -> None:
@@ -59,46 +59,46 @@ def test_chunks_joined_equal_the_whole(model: ExpressionModel) -> None:
         assert np.array_equal(whole(ppg, STYLE, model, chunk=chunk), reference)
 
 
-def test_memory_holds_a_window_not_the_sound(model: ExpressionModel) -> None:
+def test_memory_holds_a_window_not_the_audio(model: ExpressionModel) -> None:
     parts = predict(speech(16_000 * 60), STYLE, model)
-    assert len(next(parts)) == 96  # the first frames come before the rest is predicted
+    assert len(next(parts)) == 96  # the first frames are yielded before the rest is predicted
 
 
 def test_far_speech_does_not_reach_the_lips(model: ExpressionModel) -> None:
     ppg = speech(16_000 * 20)
     changed = ppg.values.copy()
     changed[800:] = speech(16_000 * 20, seed=9).values[800:]
-    other = Posteriorgram(values=changed, n_samples=ppg.n_samples, model_hash="ears")
+    other = Posteriorgram(values=changed, n_samples=ppg.n_samples, model_hash="acoustic")
     a, b = whole(ppg, STYLE, model), whole(other, STYLE, model)
     assert np.array_equal(a[:250, :85], b[:250, :85]) and not np.allclose(a[405:, :85], b[405:, :85])
 
 
-def test_joints_of_windows_do_not_show(model: ExpressionModel) -> None:
+def test_window_joints_are_invisible(model: ExpressionModel) -> None:
     steps = np.abs(np.diff(whole(speech(16_000 * 40), STYLE, model)[:, :85], axis=0)).max(1)
     assert steps[95::96].max() < 1.5 * steps.max()  # no step at a joint beyond those of speech
 
 
 def test_permuting_the_batch_permutes_the_result(model: ExpressionModel) -> None:
     torch.manual_seed(1)
-    heard, vectors, order = torch.rand(3, 20, 200), torch.randn(3, 16), torch.tensor([2, 0, 1])
+    inputs, vectors, order = torch.rand(3, 20, 200), torch.randn(3, 16), torch.tensor([2, 0, 1])
     with torch.inference_mode():
-        found = model.decoder.strong(heard, vectors, torch.ones(3, 20))
-        again = model.decoder.strong(heard[order], vectors[order], torch.ones(3, 20))
-    assert torch.allclose(again, found[order], atol=1e-5)
+        strong = model.decoder.strong(inputs, vectors, torch.ones(3, 20))
+        permuted = model.decoder.strong(inputs[order], vectors[order], torch.ones(3, 20))
+    assert torch.allclose(permuted, strong[order], atol=1e-5)
 
 
 def test_padding_does_not_change_the_lips(model: ExpressionModel) -> None:
     torch.manual_seed(2)
-    heard, vector = torch.rand(1, 20, 200), torch.randn(1, 16)
-    padded = torch.cat([heard, 9 * torch.rand(1, 12, 200)], 1)
+    inputs, vector = torch.rand(1, 20, 200), torch.randn(1, 16)
+    padded = torch.cat([inputs, 9 * torch.rand(1, 12, 200)], 1)
     mask = torch.cat([torch.ones(1, 20), torch.zeros(1, 12)], 1)
     with torch.inference_mode():
-        alone = model.decoder.strong(heard, vector, torch.ones(1, 20))
-        among = model.decoder.strong(padded, vector, mask)[:, :20]
-    assert torch.allclose(alone, among, atol=1e-4)
+        expected = model.decoder.strong(inputs, vector, torch.ones(1, 20))
+        strong = model.decoder.strong(padded, vector, mask)[:, :20]
+    assert torch.allclose(expected, strong, atol=1e-4)
 
 
-def test_seed_moves_the_eyes_and_not_the_lips(model: ExpressionModel) -> None:
+def test_seed_changes_the_eyes_and_not_the_lips(model: ExpressionModel) -> None:
     ppg = speech(16_000 * 4)
     a, b, again = (whole(ppg, STYLE, model, seed=s) for s in (0, 1, 0))
     assert np.array_equal(a, again) and np.array_equal(a[:, :85], b[:, :85])
@@ -110,13 +110,13 @@ def test_style_changes_the_face(model: ExpressionModel) -> None:
     assert not np.allclose(whole(ppg, STYLE, model)[:, :85], whole(ppg, -STYLE, model)[:, :85], atol=1e-3)
 
 
-def test_a_minute_of_eyes_neither_stops_nor_runs_away(model: ExpressionModel) -> None:
+def test_eyes_neither_stop_nor_diverge_within_a_minute(model: ExpressionModel) -> None:
     weak = whole(speech(16_000 * 60), STYLE, model)[:, 85:]
     assert weak[-200:].std(0).max() > 1e-3 and np.abs(weak).max() < 100
 
 
 def test_speech_of_another_model_is_refused(model: ExpressionModel) -> None:
-    ppg = Posteriorgram(values=speech(3200).values, n_samples=3200, model_hash="other ears")
+    ppg = Posteriorgram(values=speech(3200).values, n_samples=3200, model_hash="other")
     with pytest.raises(VastError) as caught:
         next(predict(ppg, STYLE, model))
     assert caught.value.code == "vast_model_mismatch"
@@ -124,14 +124,14 @@ def test_speech_of_another_model_is_refused(model: ExpressionModel) -> None:
         next(predict(speech(3200), STYLE[:4], model))
 
 
-def test_a_video_instant_hears_the_ppg_frame_around_it() -> None:
+def test_speech_input_is_centred_on_the_video_frame() -> None:
     values = np.zeros((50, 40), np.float32)
     values[:, 1] = 1
     values[2 * 7 - 1] = 0
     values[2 * 7 - 1, 5] = 1  # the frame whose centre is instant 7 / 25 s
-    heard = speech_input(values, 0, 25).reshape(25, 5, 40)
-    assert heard[7, 2, 5] == 1 and heard[6, 4, 5] == 1 and heard[8, 0, 5] == 1 and heard[:, :, 5].sum() == 3
-    assert (heard[0, :3, SILENCE] == 1).all()  # before the sound begins there is silence
+    stacked = speech_input(values, 0, 25).reshape(25, 5, 40)
+    assert stacked[7, 2, 5] == 1 and stacked[6, 4, 5] == 1 and stacked[8, 0, 5] == 1 and stacked[:, :, 5].sum() == 3
+    assert (stacked[0, :3, SILENCE] == 1).all()  # silence before the audio begins
 
 
 def test_losses_are_zero_for_the_truth() -> None:
@@ -166,7 +166,7 @@ def test_losses_ignore_padding() -> None:
     assert torch.allclose(one_minus_correlation(x, y, mask, least=0.1), one_minus_correlation(wild, y, mask, least=0.1))
 
 
-def test_a_damaged_weight_file_is_no_model(tmp_path: Path) -> None:
+def test_a_file_without_the_networks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "style.safetensors"
     STYLE_MODEL.save(path, {"x": np.zeros(3, np.float32)}, {})
     with pytest.raises(VastError) as caught:

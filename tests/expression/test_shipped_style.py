@@ -1,4 +1,4 @@
-"""What the shipped style model does: lips closed in silence, a happy prompt smiles, strength is monotone."""
+"""The shipped style model: lips close in silence, a happy prompt smiles, strength is monotone."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ def face() -> FaceModel:
 
 
 @pytest.fixture(scope="module")
-def ears() -> AcousticModel:
+def acoustic() -> AcousticModel:
     return load_acoustic_model(WEIGHTS / "acoustic.safetensors")
 
 
@@ -39,7 +39,7 @@ def encoder() -> style.StyleModel:
     return style.load_style_model(WEIGHTS / "style.safetensors")
 
 
-def track_of(path: Path, face: FaceModel) -> FaceTrack:
+def track_clip(path: Path, face: FaceModel) -> FaceTrack:
     if not path.exists():
         pytest.skip(f"{path.name} is not here")
     return track_video(media.VideoReader(path), model=face, source=path.name, weights=WEIGHTS)
@@ -51,18 +51,20 @@ def corners(expression: np.ndarray, face: FaceModel) -> float:
     return float(100 * offset[CORNERS, 1].mean() / face.iod)
 
 
-def test_the_three_models_belong_together(face: FaceModel, ears: AcousticModel, decoder: ExpressionModel) -> None:
-    assert decoder.face_model_hash == face.hash and decoder.acoustic_model_hash == ears.hash
+def test_the_three_models_belong_together(face: FaceModel, acoustic: AcousticModel, decoder: ExpressionModel) -> None:
+    assert decoder.face_model_hash == face.hash and decoder.acoustic_model_hash == acoustic.hash
 
 
-@pytest.mark.parametrize("sound", ["digital zero", "room tone", "noise of -60 dB"])
-def test_silence_closes_the_lips(sound: str, face: FaceModel, ears: AcousticModel, decoder: ExpressionModel) -> None:
+@pytest.mark.parametrize("noise_kind", ["digital zero", "room tone", "noise of -60 dB"])
+def test_silence_closes_the_lips(
+    noise_kind: str, face: FaceModel, acoustic: AcousticModel, decoder: ExpressionModel
+) -> None:
     random = np.random.default_rng(0)
-    level = {"digital zero": 0.0, "room tone": 10 ** (-45 / 20), "noise of -60 dB": 1e-3}[sound]
+    level = {"digital zero": 0.0, "room tone": 10 ** (-45 / 20), "noise of -60 dB": 1e-3}[noise_kind]
     noise = random.standard_normal(16_000 * 4 + 30)
-    if sound == "room tone":
+    if noise_kind == "room tone":
         noise = np.convolve(noise, np.ones(31) / 31**0.5, "valid")
-    ppg = extract_ppg([(level * noise[: 16_000 * 4]).astype(np.float32)], ears)
+    ppg = extract_ppg([(level * noise[: 16_000 * 4]).astype(np.float32)], acoustic)
     for seed in range(3):  # any style
         vector = style.sample_prior(decoder.d_style, seed=seed)
         motion = np.concatenate(list(predict(ppg, vector, decoder)))[10:]
@@ -71,8 +73,8 @@ def test_silence_closes_the_lips(sound: str, face: FaceModel, ears: AcousticMode
         assert gap.std() < 0.5
 
 
-def test_hours_of_eyes_stay_where_they_belong(face: FaceModel, decoder: ExpressionModel) -> None:
-    """Nothing drifts and nothing stops: the fifth minute of silence is like the first."""
+def test_eyes_do_not_drift_over_minutes(face: FaceModel, decoder: ExpressionModel) -> None:
+    """The fifth minute of silence moves like the first: no drift, no standstill."""
     n = 25 * 300
     values = np.zeros((2 * n, 40), np.float32)
     values[:, 0] = 1
@@ -87,37 +89,37 @@ def test_hours_of_eyes_stay_where_they_belong(face: FaceModel, decoder: Expressi
 def test_a_happy_prompt_smiles_and_strength_is_monotone(
     shared: Path,
     face: FaceModel,
-    ears: AcousticModel,
+    acoustic: AcousticModel,
     encoder: style.StyleModel,
     decoder: ExpressionModel,
 ) -> None:
-    """An actor never seen in training, without sound."""
+    """An actor who is not in the training data, without audio."""
     mead = shared / "video" / "mead"
-    happy, neutral = (track_of(mead / f"mead_W009_{m}.mp4", face) for m in ("happy_l3", "neutral_l1"))
+    happy, neutral = (track_clip(mead / f"mead_W009_{m}.mp4", face) for m in ("happy_l3", "neutral_l1"))
     first, second = (style.encode_style(t, encoder).vector for t in (neutral, happy))
-    ppg = extract_ppg([media.load_audio(shared / "video" / "talk" / "bob_menendez_1.mp4")], ears)
+    ppg = extract_ppg([media.load_audio(shared / "video" / "talk" / "bob_menendez_1.mp4")], acoustic)
 
-    def shown(strength: float) -> np.ndarray:
+    def motion_at(strength: float) -> np.ndarray:
         return np.concatenate(list(predict(ppg, style.interpolate(first, second, strength), decoder)))
 
-    motions = [shown(k) for k in (0.0, 0.5, 1.0, 1.5)]
+    motions = [motion_at(k) for k in (0.0, 0.5, 1.0, 1.5)]
     smiles = [corners(m, face) for m in motions]
     assert smiles == sorted(smiles) and smiles[2] - smiles[0] > 0.7
-    ways = [float(np.sqrt(((m - motions[0])[:, :N_STRONG] ** 2).sum(1)).mean()) for m in motions]
-    assert ways == sorted(ways)
+    distances = [float(np.sqrt(((m - motions[0])[:, :N_STRONG] ** 2).sum(1)).mean()) for m in motions]
+    assert distances == sorted(distances)
     assert np.array_equal(motions[0], np.concatenate(list(predict(ppg, first, decoder))))
 
 
-def test_lips_follow_their_own_sound_and_not_another(
+def test_lips_follow_their_own_audio_only(
     shared: Path,
     face: FaceModel,
-    ears: AcousticModel,
+    acoustic: AcousticModel,
     encoder: style.StyleModel,
     decoder: ExpressionModel,
 ) -> None:
-    """A speaker never seen in training; style of the first half, lips of the second."""
+    """A speaker who is not in the training data; style of the first half, lips of the second."""
     talk = shared / "video" / "talk"
-    track = track_of(talk / "bob_menendez_1.mp4", face)
+    track = track_clip(talk / "bob_menendez_1.mp4", face)
     half = track.n_frames // 2
     prompt = track.expression[:half]
     head = {n: getattr(track, n)[:half] for n in ("valid", "score", "segment", "rotation", "scale", "translation")}
@@ -125,7 +127,7 @@ def test_lips_follow_their_own_sound_and_not_another(
     truth = face.lip_gap(track.identity, track.expression)[half:]
 
     def r(path: Path) -> float:
-        ppg = extract_ppg([media.load_audio(path)], ears)
+        ppg = extract_ppg([media.load_audio(path)], acoustic)
         motion = np.concatenate(list(predict(ppg, vector, decoder)))[half : half + len(truth)]
         gap = face.lip_gap(track.identity, motion)
         return float(np.corrcoef(gap, truth[: len(gap)])[0, 1])

@@ -1,4 +1,4 @@
-"""Facts about E^p and E^v: lengths, padding, order, reflections, strength."""
+"""Properties of E^p and E^v: lengths, padding, order, reflections, strength."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def model(networks: tuple[StyleEncoder, StyleEnhancer], tmp_path_factory: pytest
     tensors = {f"{STYLE_ENCODER}{k}": v.numpy() for k, v in encoder.state_dict().items()}
     tensors |= {f"{STYLE_ENHANCER}{k}": v.numpy() for k, v in enhancer.state_dict().items()}
     path = tmp_path_factory.mktemp("style") / "style.safetensors"
-    header = {"style": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "ears"}
+    header = {"style": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "acoustic"}
     STYLE_MODEL.save(path, tensors, header)
     return style.load_style_model(path)
 
@@ -47,14 +47,14 @@ def track(n: int, *, seed: int = 0, valid: np.ndarray | None = None) -> FaceTrac
         identity=np.zeros((478, 3), np.float32),
         height=8,
         width=8,
-        source="somebody.mp4",
+        source="person.mp4",
         model_hash="face",
     )
 
 
 def speech(n_frames: int, *, seed: int = 0) -> Posteriorgram:
     values = np.random.default_rng(seed).dirichlet(np.ones(40), 2 * n_frames).astype(np.float32)
-    return Posteriorgram(values=values, n_samples=640 * n_frames, model_hash="ears")
+    return Posteriorgram(values=values, n_samples=640 * n_frames, model_hash="acoustic")
 
 
 def encode(networks: tuple[StyleEncoder, StyleEnhancer], expression: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -79,12 +79,12 @@ def test_permuting_the_batch_permutes_the_styles(networks: tuple[StyleEncoder, S
     assert torch.allclose(encode(networks, clips[order], torch.ones(4, 20)), styles[order], atol=1e-5)
 
 
-def test_reflections_keep_length_and_undo_themselves() -> None:
+def test_reflections_keep_the_length_and_are_their_own_inverse() -> None:
     torch.manual_seed(3)
     z, vector = torch.randn(5, 16), torch.randn(5, 16)
-    once = householder(z, vector)
-    assert torch.allclose(once.norm(dim=-1), z.norm(dim=-1), rtol=1e-5)
-    assert torch.allclose(householder(once, vector), z, atol=1e-5)
+    reflected = householder(z, vector)
+    assert torch.allclose(reflected.norm(dim=-1), z.norm(dim=-1), rtol=1e-5)
+    assert torch.allclose(householder(reflected, vector), z, atol=1e-5)
 
 
 def test_flow_is_orthogonal_and_its_log_determinant_zero(networks: tuple[StyleEncoder, StyleEnhancer]) -> None:
@@ -103,8 +103,8 @@ def test_flow_is_orthogonal_and_its_log_determinant_zero(networks: tuple[StyleEn
 def test_kl_is_zero_for_the_prior_and_does_not_depend_on_the_flow() -> None:
     assert kl_divergence(torch.zeros(1, 4), torch.zeros(1, 4)).sum() == 0
     torch.manual_seed(5)
-    mean, log_std, turn = torch.randn(3), 0.3 * torch.randn(3), torch.linalg.qr(torch.randn(3, 3))[0]
-    q = torch.distributions.MultivariateNormal(turn @ mean, turn @ torch.diag((2 * log_std).exp()) @ turn.T)
+    mean, log_std, rotation = torch.randn(3), 0.3 * torch.randn(3), torch.linalg.qr(torch.randn(3, 3))[0]
+    q = torch.distributions.MultivariateNormal(rotation @ mean, rotation @ torch.diag((2 * log_std).exp()) @ rotation.T)
     p = torch.distributions.MultivariateNormal(torch.zeros(3), torch.eye(3))
     assert torch.allclose(
         torch.distributions.kl_divergence(q, p), kl_divergence(mean[None], log_std[None]).sum(), atol=1e-4
@@ -114,17 +114,16 @@ def test_kl_is_zero_for_the_prior_and_does_not_depend_on_the_flow() -> None:
 @pytest.mark.parametrize("n", [1, 2, 24, 400])
 def test_prompts_of_any_length_have_a_style(model: style.StyleModel, n: int) -> None:
     for ppg in (None, speech(n)):
-        found = style.encode_style(track(n), model, ppg=ppg)
-        assert found.vector.shape == (16,) and np.isfinite(found.vector).all()
-        assert found.speech_known == (ppg is not None) and found.n_frames == n
+        encoded = style.encode_style(track(n), model, ppg=ppg)
+        assert encoded.vector.shape == (16,) and np.isfinite(encoded.vector).all()
+        assert encoded.speech_known == (ppg is not None) and encoded.n_frames == n
 
 
-def test_minutes_of_prompt_are_thinned_out(model: style.StyleModel) -> None:
-    found = style.encode_style(track(9000), model)
-    assert found.n_frames == 7500
+def test_of_a_long_prompt_five_minutes_are_used(model: style.StyleModel) -> None:
+    assert style.encode_style(track(9000), model).n_frames == 7500
 
 
-def test_frames_without_face_do_not_count(model: style.StyleModel) -> None:
+def test_frames_without_a_face_are_ignored(model: style.StyleModel) -> None:
     valid = np.ones(40, bool)
     valid[25:] = False
     whole = track(40, valid=valid)
@@ -143,7 +142,7 @@ def test_a_prompt_without_any_face_is_refused(model: style.StyleModel) -> None:
 def test_unknown_speech_differs_from_silence(model: style.StyleModel) -> None:
     silence = np.zeros((80, 40), np.float32)
     silence[:, 0] = 1
-    ppg = Posteriorgram(values=silence, n_samples=640 * 40, model_hash="ears")
+    ppg = Posteriorgram(values=silence, n_samples=640 * 40, model_hash="acoustic")
     known, unknown = style.encode_style(track(40), model, ppg=ppg), style.encode_style(track(40), model)
     assert not np.allclose(known.vector, unknown.vector, atol=1e-6)
 
@@ -154,10 +153,10 @@ def test_a_track_of_another_face_model_is_refused(model: style.StyleModel) -> No
         style.encode_style(other, model)
     assert caught.value.code == "vast_model_mismatch"
     with pytest.raises(VastError):
-        style.encode_style(track(30), model, ppg=replace(speech(30), model_hash="other ears"))
+        style.encode_style(track(30), model, ppg=replace(speech(30), model_hash="other"))
 
 
-def test_strength_runs_from_neutral_through_style_and_on() -> None:
+def test_strength_goes_from_neutral_to_the_style_and_beyond() -> None:
     neutral, vector = np.zeros(3, np.float32), np.array([1, -2, 3], np.float32)
     assert np.array_equal(style.interpolate(neutral, vector, 0), neutral)
     assert np.array_equal(style.interpolate(neutral, vector, 1), vector)
@@ -165,14 +164,14 @@ def test_strength_runs_from_neutral_through_style_and_on() -> None:
     assert lengths == sorted(lengths)
 
 
-def test_draws_repeat_with_their_seed_and_centre_on_the_style(model: style.StyleModel) -> None:
-    found = style.encode_style(track(50), model)
-    first, again, other = (style.sample(found, model, seed=s).vector for s in (1, 1, 2))
+def test_samples_repeat_with_their_seed_and_centre_on_the_style(model: style.StyleModel) -> None:
+    encoded = style.encode_style(track(50), model)
+    first, again, other = (style.sample(encoded, model, seed=s).vector for s in (1, 1, 2))
     assert np.array_equal(first, again) and not np.allclose(first, other)
-    assert np.allclose(style.sample(found, model, seed=1, temperature=0).vector, found.vector, atol=1e-6)
+    assert np.allclose(style.sample(encoded, model, seed=1, temperature=0).vector, encoded.vector, atol=1e-6)
 
 
-def test_mixing_one_style_gives_it_back_and_bad_weights_are_refused() -> None:
+def test_a_mix_of_equal_styles_is_that_style_and_bad_weights_are_refused() -> None:
     vector = np.array([1, 2], np.float32)
     assert np.allclose(style.mix([vector, vector], [0.3, 0.7]), vector)
     with pytest.raises(VastError):
@@ -180,13 +179,13 @@ def test_mixing_one_style_gives_it_back_and_bad_weights_are_refused() -> None:
 
 
 def test_a_style_survives_its_file(model: style.StyleModel, tmp_path: Path) -> None:
-    found = style.encode_style(track(30), model)
-    found.save(tmp_path / "a.style")
-    back = records.load(Style, tmp_path / "a.style", model_hash=model.hash)
-    assert np.array_equal(back.vector, found.vector) and back.source == found.source
+    encoded = style.encode_style(track(30), model)
+    encoded.save(tmp_path / "a.style")
+    loaded = records.load(Style, tmp_path / "a.style", model_hash=model.hash)
+    assert np.array_equal(loaded.vector, encoded.vector) and loaded.source == encoded.source
 
 
-def test_a_damaged_weight_file_is_no_model(tmp_path: Path) -> None:
+def test_a_file_without_the_networks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "style.safetensors"
     STYLE_MODEL.save(path, {"style.x": np.zeros(3, np.float32)}, {"style": asdict(CONFIG)})
     with pytest.raises(VastError) as caught:

@@ -1,4 +1,4 @@
-"""Expression: speech and style to facial motion (paper 3.3)."""
+"""Facial motion from speech and style (paper 3.3)."""
 
 from vast_cli.expression.hybrid import ExpressionModel, load_expression_model
 from vast_cli.expression.predict import predict

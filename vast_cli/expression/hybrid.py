@@ -1,4 +1,4 @@
-"""Hybrid decoder D: 85 strong components by D^nar, 148 weak ones by D^ar (paper 3.3), and its weights."""
+"""Hybrid decoder D: 85 strong components from D^nar, 148 weak ones from D^ar (paper 3.3)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ WEAK_FLOOR = 0.02  # canonical units; below it a weak component is tracker noise
 
 
 class HybridDecoder(nn.Module):
-    """Both decoders and the units they work in.
+    """Both decoders and the units of their components.
 
-    Inside, a component is (value - corpus mean) / scale; the scale is the face model's sd, for weak components
+    Normalised components are (value - corpus mean) / scale; the scale is the face model's sd, for weak components
     sqrt(sd^2 + `WEAK_FLOOR`^2).
 
     Args:
@@ -37,28 +37,28 @@ class HybridDecoder(nn.Module):
         self.register_buffer("scale", torch.ones(N_EXPRESSION))
 
     def set_statistics(self, centre: Tensor, sd: Tensor) -> None:
-        """Take over the corpus mean and the face model's sd, both [233] in canonical units."""
+        """Set the corpus mean and the face model's sd, both [233] in canonical units."""
         self.centre.copy_(centre)
         self.scale.copy_(sd)
         self.scale[N_STRONG:] = (sd[N_STRONG:] ** 2 + WEAK_FLOOR**2).sqrt()
 
     def strong(self, speech: Tensor, style: Tensor, mask: Tensor) -> Tensor:
         """X^st in canonical units, [B, N, 85]; arguments as in `NonAutoregressiveDecoder.forward`."""
-        normal: Tensor = self.nar(speech, style, mask)
-        return normal * self.scale[:N_STRONG] + self.centre[:N_STRONG]
+        normalised: Tensor = self.nar(speech, style, mask)
+        return normalised * self.scale[:N_STRONG] + self.centre[:N_STRONG]
 
-    def normal_weak(self, expression: Tensor) -> Tensor:
-        """X^wk of `expression` [..., 233] in the units of D^ar, [..., 148]."""
+    def normalise_weak(self, expression: Tensor) -> Tensor:
+        """X^wk of `expression` [..., 233] in normalised units, [..., 148]."""
         return (expression[..., N_STRONG:] - self.centre[N_STRONG:]) / self.scale[N_STRONG:]
 
-    def canonical_weak(self, normal: Tensor) -> Tensor:
-        """Inverse of `normal_weak`: [..., 148] in canonical units."""
-        return normal * self.scale[N_STRONG:] + self.centre[N_STRONG:]
+    def denormalise_weak(self, normalised: Tensor) -> Tensor:
+        """Inverse of `normalise_weak`: [..., 148] in canonical units."""
+        return normalised * self.scale[N_STRONG:] + self.centre[N_STRONG:]
 
 
 @dataclass(frozen=True)
 class ExpressionModel:
-    """The hybrid decoder ready for use."""
+    """The hybrid decoder, loaded."""
 
     decoder: HybridDecoder
     hash: str
@@ -67,12 +67,12 @@ class ExpressionModel:
 
     @property
     def d_style(self) -> int:
-        """Size of the style vectors it takes."""
+        """Size of the style vectors that it takes."""
         return self.decoder.config.d_style
 
 
 def load_expression_model(path: Path | None = None) -> ExpressionModel:
-    """Read D from the weights that ship, or from others.
+    """Read D from the shipped weights, or from a file of the same format.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.

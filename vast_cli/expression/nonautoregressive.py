@@ -1,4 +1,4 @@
-"""Non-autoregressive decoder D^nar: speech and style to the 85 strong components of all frames at once (paper 3.3)."""
+"""Non-autoregressive decoder D^nar: predicts the 85 strong components of all frames at once (paper 3.3)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from vast_cli import records
 from vast_cli.core.arrays import Float32
 
 SILENCE = 0  # class of the posteriorgram: silence, breath, noise between words
-TAPS = (-2, -1, 0, 1, 2)  # PPG frames (20 ms) around a video instant that its frame sees
+TAPS = (-2, -1, 0, 1, 2)  # PPG frames (20 ms) around a video frame that are its input
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class ExpressionConfig:
         d_style: size of the style vector.
         width: channels of the Transformer.
         blocks: Transformer blocks.
-        heads: attention heads a block.
-        reach: frames beyond which all distances look the same to the attention.
+        heads: attention heads per block.
+        reach: distance in frames beyond which the attention bias is constant.
         dropout: in training.
         hidden: state of the LSTM of D^ar.
-        drawn: weak components whose next value is drawn from a mixture, the largest ones; the rest follows its mean.
+        drawn: weak components sampled from a mixture, the largest ones; the others take their mean.
         mixtures: Gaussians in the mixture.
     """
 
@@ -44,16 +44,16 @@ class ExpressionConfig:
 
 
 def speech_input(values: Float32, start: int, stop: int) -> Float32:
-    """What the decoders hear at video frames start .. stop - 1: [n, 5 * 40].
+    """Speech input of the decoders at video frames start .. stop - 1: [n, 5 * 40].
 
-    Video instant k lies in the middle of PPG frame 2 k - 1 (design: frame j has its centre at 0.02 j + 0.02 s), so five
-    PPG frames around it are stacked: a convolution of stride 2 whose weights are the decoder's first layer. Beyond the
-    ends there is silence. Square roots (Hellinger's map) keep small posteriors visible.
+    Video frame k is at the centre of PPG frame 2 k - 1 (frame j is centred at 0.02 j + 0.02 s); the five PPG frames
+    around it are stacked, so the decoder's first layer is a convolution of stride 2. Beyond the ends there is silence.
+    Square roots (Hellinger's map) emphasise small posteriors.
 
     Args:
         values: [T, 40] at 50 Hz.
         start: first video frame.
-        stop: one past the last.
+        stop: one after the last video frame.
     """
     index = 2 * np.arange(start, stop)[:, None] - 1 + np.array(TAPS)
     inside = (index >= 0) & (index < len(values))
@@ -68,7 +68,7 @@ def speech_input(values: Float32, start: int, stop: int) -> Float32:
 
 
 class Block(nn.Module):
-    """Attention with a learned bias for each distance, then two dense layers; both steered by the style (FiLM)."""
+    """Attention with a learned bias per distance, then two dense layers; both modulated by the style (FiLM)."""
 
     def __init__(self, config: ExpressionConfig) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Block(nn.Module):
         self.dense1 = nn.Linear(width, 3 * width)
         self.dense2 = nn.Linear(3 * width, width)
         self.shake = nn.Dropout(config.dropout)
-        # starts as ALiBi, near frames first: with half an hour of speech the heads do not find that by themselves
+        # initialised as ALiBi, near frames first: half an hour of speech is not enough for the heads to learn that
         distance = torch.arange(-self.reach, self.reach + 1).abs()
         slope = 2.0 ** -torch.arange(self.heads)
         self.bias = nn.Parameter(-slope[:, None] * distance[None] * 0.5)
@@ -90,7 +90,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, style: Tensor, mask: Tensor) -> Tensor:
-        """x [B, N, width], style [B, d_s], mask [B, N] (1 = a frame) -> [B, N, width]."""
+        """x [B, N, width], style [B, d_s], mask [B, N] (1 for frames) -> [B, N, width]."""
         batch, n, width = x.shape
         gain1, shift1, gain2, shift2 = self.film(style)[:, None].chunk(4, -1)
         y = self.norm1(x) * (1 + gain1) + shift1
@@ -108,7 +108,7 @@ class Block(nn.Module):
 class NonAutoregressiveDecoder(nn.Module):
     """X^st = D^nar(A, s) (paper 3.3, Eq. 4): a Transformer over the frames of a window.
 
-    Positions enter only as distances, so every window length works and nothing depends on where a window lies.
+    Positions enter only as distances, so windows may have any length, and the result does not depend on their start.
 
     Args:
         config: sizes.
@@ -117,13 +117,13 @@ class NonAutoregressiveDecoder(nn.Module):
     def __init__(self, config: ExpressionConfig) -> None:
         super().__init__()
         self.hear = nn.Linear(len(TAPS) * config.n_ppg, config.width)
-        self.style = nn.Linear(config.d_style, config.width)  # broadcast-repeated style
+        self.style = nn.Linear(config.d_style, config.width)  # added to all frames
         self.conv = nn.Conv1d(config.width, config.width, 5, padding=2)
         self.shake = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
         self.strong = nn.Linear(config.width, records.N_STRONG)
-        self.rest = nn.Linear(config.d_style, records.N_STRONG)  # where a face rests in this style
+        self.rest = nn.Linear(config.d_style, records.N_STRONG)  # rest position of the style
         nn.init.normal_(self.strong.weight, std=0.02)
         nn.init.normal_(self.rest.weight, std=0.02)
 
@@ -131,16 +131,16 @@ class NonAutoregressiveDecoder(nn.Module):
         """Predict a batch of windows.
 
         Args:
-            speech: [B, N, 200], of `speech_input`.
+            speech: [B, N, 200], from `speech_input`.
             style: [B, d_s].
             mask: [B, N], 1 for frames, 0 for padding.
 
         Returns:
-            [B, N, 85], in units of the corpus' sd around its mean.
+            [B, N, 85], in normalised units: the corpus' sd around its mean.
         """
-        keep = mask[..., None]
-        x = (F.gelu(self.hear(speech)) + self.style(style)[:, None]) * keep
-        x = self.shake(x + F.gelu(self.conv(x.transpose(1, 2))).transpose(1, 2)) * keep
+        valid = mask[..., None]
+        x = (F.gelu(self.hear(speech)) + self.style(style)[:, None]) * valid
+        x = self.shake(x + F.gelu(self.conv(x.transpose(1, 2))).transpose(1, 2)) * valid
         for block in self.blocks:
             x = block(x, style, mask)
         result: Tensor = self.strong(self.norm(x)) + self.rest(style)[:, None]

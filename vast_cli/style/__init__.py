@@ -1,4 +1,4 @@
-"""Style: what a prompt says about how to speak, and the space it lies in (paper 3.1, 3.2)."""
+"""Speaking style of a prompt, and the style space (paper 3.1, 3.2)."""
 
 from vast_cli.style.space import StyleModel, encode_style, interpolate, load_style_model, mix, sample, sample_prior
 

@@ -7,7 +7,7 @@ from vast_cli.style.encoder import StyleConfig
 
 
 def householder(z: Tensor, vector: Tensor) -> Tensor:
-    """Reflect z [B, d] in the plane orthogonal to `vector` [B, d]: H z = z - 2 v (v.z) / |v|^2. Keeps |z|."""
+    """Reflect z [B, d] in the plane orthogonal to `vector` [B, d]: H z = z - 2 v (v.z) / |v|^2. |z| is unchanged."""
     square = (vector**2).sum(-1, keepdim=True).clamp_min(1e-12)
     return z - 2 * vector * (vector * z).sum(-1, keepdim=True) / square
 
@@ -15,9 +15,9 @@ def householder(z: Tensor, vector: Tensor) -> Tensor:
 class StyleEnhancer(nn.Module):
     """K Householder reflections whose vectors depend on the clip (Tomczak & Welling 2016, the paper's [39]).
 
-    The first vector comes from h, the last hidden layer of E^p, each following one from the one before by a linear
+    The first vector comes from h, the last hidden layer of E^p, each further one from its predecessor by a linear
     layer: v1 = W1 h, v_{k+1} = W_{k+1} v_k. A product of reflections is any orthogonal matrix U, so that
-    q(zK | X, A) = N(U mean, U diag(std^2) U^T) has a full covariance though z0 is drawn from a diagonal one.
+    q(zK | X, A) = N(U mean, U diag(std^2) U^T) has a full covariance although that of z0 is diagonal.
 
     Args:
         config: sizes.
@@ -44,8 +44,8 @@ class StyleEnhancer(nn.Module):
 
         Returns:
             s = zK [B, d_s], and sum over k of ln |det dH^(k)/dz^(k-1)| [B], the third term of Eq. 2. A reflection has
-            determinant -1, so that sum is exactly 0; it is returned, and kept in the loss, because another flow put in
-            this place would need it.
+            determinant -1, so that sum is exactly 0; it is returned and part of the loss because another flow would
+            need it.
         """
         vector = flow_seed
         z = householder(z0, vector)
@@ -61,6 +61,6 @@ def kl_divergence(mean: Tensor, log_std: Tensor) -> Tensor:
     With q(z0) = N(mean, diag std^2), p = N(0, I) and zK = U z0, U orthogonal given the clip:
     KL = E_q[ln q(z0) - ln p(U z0)], and p(U z0) = p(z0) because p depends on |z| only. So it is the closed form of two
     diagonal Gaussians, 1/2 (mean^2 + std^2 - 1 - 2 ln std) summed over dimensions, whatever the reflections are: they
-    cost nothing, and gain what a rotated posterior explains better in the second term of Eq. 2.
+    are free here, and a rotated posterior can fit the second term of Eq. 2 better.
     """
     return 0.5 * (mean**2 + (2 * log_std).exp() - 1 - 2 * log_std)

@@ -1,4 +1,4 @@
-"""The style space: encode a prompt, set the strength, draw (paper 3.1, 3.2)."""
+"""The style space: encodes prompts, interpolates, mixes and samples styles (paper 3.1, 3.2)."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from vast_cli.store.weights import STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL, W
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer
 
-MAX_FRAMES = 7500  # 5 minutes; of a longer prompt as many frames, evenly spread pieces, are used
-PIECE = 250  # frames a piece
+MAX_FRAMES = 7500  # 5 minutes; a longer prompt is represented by evenly spaced segments of this total
+SEGMENT = 250  # frames of such a segment
 
 
 @dataclass(frozen=True)
 class StyleModel:
-    """E^p and E^v ready for use."""
+    """E^p and E^v, loaded."""
 
     config: StyleConfig
     encoder: StyleEncoder
@@ -32,7 +32,7 @@ class StyleModel:
 
 
 def load_style_model(path: Path | None = None) -> StyleModel:
-    """Read E^p and E^v from the weights that ship, or from others.
+    """Read E^p and E^v from the shipped weights, or from a file of the same format.
 
     Raises:
         VastError: `vast_asset_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.
@@ -56,47 +56,47 @@ def _build_style_model(weights: Weights) -> StyleModel:
 
 
 def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | None = None) -> Style:
-    """Style of a prompt, from one frame to minutes.
+    """Style of a prompt of any length.
 
     Args:
-        track: face of the prompt; frames without a trusted face do not count.
+        track: face track of the prompt; frames that are not valid are ignored.
         model: from `load_style_model`.
-        ppg: speech of the prompt; None where it has no sound, then the speech is masked as unknown, as in training.
+        ppg: speech of the prompt; None if it has no audio: the speech is then masked as unknown, as in training.
 
     Returns:
-        The posterior and its point s, the flow's end for the mean (`sample` gives others).
+        The posterior and s, its mean after the flow (`sample` gives other points).
 
     Raises:
-        VastError: `vast_face_lost` without a single valid frame, `vast_model_mismatch` for a track or speech of other
-            models, `vast_non_finite` should the network fail.
+        VastError: `vast_face_lost` without a valid frame, `vast_model_mismatch` for a track or speech of other models,
+            `vast_non_finite` if the network fails.
     """
     if track.model_hash != model.face_model_hash:
         raise VastError(
             "vast_model_mismatch",
-            f"the track of `{track.source}` was made with another face model than the style model",
+            f"the track of `{track.source}` was made with another face model than the style model's",
         )
     if ppg is not None and ppg.model_hash != model.acoustic_model_hash:
         raise VastError(
             "vast_model_mismatch",
-            f"the speech of `{track.source}` was taken with another acoustic model than the style model",
+            f"the speech of `{track.source}` was extracted with another acoustic model than the style model's",
         )
     if not track.valid.any():
-        raise VastError("vast_face_lost", f"`{track.source}` has no frame with a face to take a style from")
-    chosen = _spread(track.n_frames)
-    valid = track.valid[chosen]
-    if not valid.any():  # the pieces missed the few frames that show the face
-        chosen = np.flatnonzero(track.valid)[:MAX_FRAMES]
-        valid = track.valid[chosen]
+        raise VastError("vast_face_lost", f"`{track.source}` has no frame with a face to encode a style from")
+    selected = _select_frames(track.n_frames)
+    valid = track.valid[selected]
+    if not valid.any():  # the segments missed the few frames with a face
+        selected = np.flatnonzero(track.valid)[:MAX_FRAMES]
+        valid = track.valid[selected]
     if ppg is not None and len(ppg.values) == 0:
         ppg = None
     speech = (
-        np.zeros((len(chosen), model.config.n_ppg), np.float32)
+        np.zeros((len(selected), model.config.n_ppg), np.float32)
         if ppg is None
-        else ppg.at_video(0, track.n_frames)[chosen]
+        else ppg.at_video(0, track.n_frames)[selected]
     )
     with torch.inference_mode():
         posterior = model.encoder(
-            torch.from_numpy(track.expression[chosen])[None],
+            torch.from_numpy(track.expression[selected])[None],
             torch.from_numpy(speech)[None],
             torch.tensor([0.0 if ppg is None else 1.0]),
             torch.from_numpy(valid.astype(np.float32))[None],
@@ -104,7 +104,7 @@ def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | No
         seed = model.enhancer.flow_seed(posterior.h)
         vector, _ = model.enhancer(posterior.mean, seed)
     if not bool(torch.isfinite(vector).all()):
-        raise VastError("vast_non_finite", f"the style encoder gave values that are not numbers for `{track.source}`")
+        raise VastError("vast_non_finite", f"the style encoder returned NaN or infinity for `{track.source}`")
     return Style(
         mean=posterior.mean[0].numpy(),
         log_std=posterior.log_std[0].numpy(),
@@ -117,21 +117,21 @@ def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | No
     )
 
 
-def _spread(n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Frames to use: all, or evenly spread pieces of `PIECE` frames that add up to `MAX_FRAMES`."""
+def _select_frames(n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Indices of the frames to use: all, or evenly spaced segments that add up to `MAX_FRAMES`."""
     if n_frames <= MAX_FRAMES:
         return np.arange(n_frames, dtype=np.int64)
-    starts = np.linspace(0, n_frames - PIECE, MAX_FRAMES // PIECE).astype(np.int64)
-    return (starts[:, None] + np.arange(PIECE)).reshape(-1)
+    starts = np.linspace(0, n_frames - SEGMENT, MAX_FRAMES // SEGMENT).astype(np.int64)
+    return (starts[:, None] + np.arange(SEGMENT)).reshape(-1)
 
 
 def sample(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0) -> Style:
-    """Another style of the same prompt: z0 drawn from its posterior, through the flow.
+    """Another style of the same prompt: z0 sampled from the posterior, after the flow.
 
     Args:
-        style: of `encode_style`.
-        model: the model that made it.
-        seed: the same seed gives the same style.
+        style: from `encode_style`.
+        model: the model that encoded it.
+        seed: of the random generator; equal seeds give equal styles.
         temperature: factor on sigma; 0 gives the style itself.
 
     Raises:
@@ -147,13 +147,13 @@ def sample(style: Style, model: StyleModel, *, seed: int, temperature: float = 1
 
 
 def sample_prior(size: int, *, seed: int) -> Float32:
-    """A style of nobody: s [size] from the prior N(0, I)."""
-    drawn: Float32 = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
-    return drawn
+    """A random style: s [size] from the prior N(0, I)."""
+    vector: Float32 = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+    return vector
 
 
 def interpolate(neutral: Float32, vector: Float32, strength: float) -> Float32:
-    """Style at a strength: 0 is `neutral` [d_s] (the avatar's own), 1 is `vector` [d_s], beyond 1 goes further."""
+    """Style at a strength: 0 is `neutral` [d_s] (the avatar's own), 1 is `vector` [d_s], above 1 exaggerates."""
     result: Float32 = (neutral + np.float32(strength) * (vector - neutral)).astype(np.float32)
     return result
 
@@ -162,10 +162,12 @@ def mix(vectors: list[Float32], weights: list[float]) -> Float32:
     """Weighted mean of style vectors, [d_s] each; the weights are divided by their sum.
 
     Raises:
-        VastError: `vast_option_invalid` if the weights do not fit.
+        VastError: `vast_option_invalid` for weights that are not one finite number per style with a positive sum.
     """
     if not vectors or len(vectors) != len(weights) or not all(np.isfinite(weights)) or sum(weights) <= 0:
-        raise VastError("vast_option_invalid", "weights of styles must be numbers, one a style, with a positive sum")
+        raise VastError(
+            "vast_option_invalid", "weights of styles must be finite numbers, one per style, with a positive sum"
+        )
     share = np.asarray(weights, np.float64) / sum(weights)
     mixed: Float32 = np.einsum("k,kd->d", share, np.stack(vectors)).astype(np.float32)
     return mixed
