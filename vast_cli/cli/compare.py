@@ -57,23 +57,17 @@ def compare(
     with ui_options.run() as ui:
         for path in inputs:
             if path.is_dir():
-                raise VastError(
-                    "vast_option_invalid",
-                    f"`{path}` is a folder",
-                    hint=f"evaluate both first: `vast evaluate {path} --json > {path.name or 'set'}.json`",
-                )
+                hint = f"evaluate both first: `vast evaluate {path} --json > {path.name or 'set'}.json`"
+                raise VastError("vast_option_invalid", f"`{path}` is a folder", hint=hint)
             files.check_input(path)
-        chosen = None if show is None else [name.strip() for name in show.split(",") if name.strip()]
+        shown = None if show is None else [name.strip() for name in show.split(",") if name.strip()]
         documents = [path.suffix.lower() == ".json" for path in inputs]
         if any(documents):
             if not all(documents) or len(inputs) != 2:
                 raise VastError("vast_option_invalid", "evaluations are compared two at a time, without videos")
-            _compare_sets(ui, inputs[0], inputs[1], measures=chosen, seed=seed)
+            _compare_sets(ui, inputs[0], inputs[1], measures=shown, seed=seed)
             return
-
-        from vast_cli.evaluate.compare import ComparisonSettings, compare_videos, measure_scores, read_scores
-
-        if chosen is not None and not (metrics_json or metrics):
+        if shown is not None and not (metrics_json or metrics):
             raise VastError("vast_option_invalid", "`--show` needs `--metrics` or `--metrics-json`")
         if metrics and metrics_json:
             raise VastError("vast_option_invalid", "`--metrics` measures again, `--metrics-json` reads: choose one")
@@ -83,30 +77,47 @@ def compare(
             files.check_input(reference)
         target = output or Path("compare.mp4")
         files.check_output(target, overwrite=overwrite)
-        scores = read_scores(metrics_json, inputs, shown=chosen) if metrics_json else None
-        if metrics:
-            scores = measure_scores(inputs, reference=reference, shown=chosen, seed=seed, progress=ui.progress)
-        for path, known in zip(inputs, scores or [], strict=False):
-            if not known:
-                ui.warn(f"no figures of `{path}` in {', '.join(f'`{name}`' for name in metrics_json or [])}")
-        made = compare_videos(
-            inputs,
-            target,
-            ComparisonSettings(
-                labels=None if labels is None else [label.strip() for label in labels.split(",")],
-                scores=scores,
-                audio=audio,
-                show_waveform=waveform,
-                columns=columns,
-                height=height,
-                crf=crf,
-            ),
-            overwrite=overwrite,
-            progress=ui.progress,
+        scores = _scores(ui, inputs, metrics_json, measured=metrics, reference=reference, shown=shown, seed=seed)
+
+        from vast_cli.evaluate.compare import ComparisonSettings, compare_videos
+
+        settings = ComparisonSettings(
+            labels=None if labels is None else [label.strip() for label in labels.split(",")],
+            scores=scores,
+            audio=audio,
+            show_waveform=waveform,
+            columns=columns,
+            height=height,
+            crf=crf,
         )
+        made = compare_videos(inputs, target, settings, overwrite=overwrite, progress=ui.progress)
         for note in made.notes:
             ui.note(note)
         ui.result([made.output], made.document())
+
+
+def _scores(
+    ui: console.Ui,
+    videos: list[Path],
+    documents: list[Path] | None,
+    *,
+    measured: bool,
+    reference: Path | None,
+    shown: list[str] | None,
+    seed: int,
+) -> list[dict[str, float | None]] | None:
+    """Scores to show under each video: read from evaluations, or measured now; None for none."""
+    from vast_cli.evaluate.compare import measure_scores, read_scores
+
+    if measured:
+        return measure_scores(videos, reference=reference, shown=shown, seed=seed, progress=ui.progress)
+    if not documents:
+        return None
+    scores = read_scores(documents, videos, shown=shown)
+    for path, known in zip(videos, scores, strict=False):
+        if not known:
+            ui.warn(f"no figures of `{path}` in {', '.join(f'`{name}`' for name in documents)}")
+    return scores
 
 
 def _compare_sets(ui: console.Ui, a: Path, b: Path, *, measures: list[str] | None, seed: int) -> None:

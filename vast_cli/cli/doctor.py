@@ -2,7 +2,8 @@
 
 import importlib.metadata
 import platform
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from vast_cli import __version__
 from vast_cli.cli import console, options
 from vast_cli.core import devices
 from vast_cli.core.errors import Exit, VastError
+from vast_cli.core.memory import free_disk
 from vast_cli.core.text import human_size
 from vast_cli.store import assets
 
@@ -24,62 +26,74 @@ def doctor(json: options.Json = False, debug: options.Debug = False) -> None:
     vast doctor
     """
     with console.run(json=json, debug=debug) as ui:
+        problems: list[VastError] = []
         report: dict[str, Any] = {
             "vast": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
+            **_packages(problems),
+            "cores": devices.cores(),
         }
-        problems: list[VastError] = []
-        for package in PACKAGES:
-            try:
-                report[package] = importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
-                report[package] = None
-                problems.append(
-                    VastError(
-                        "vast_asset_missing",
-                        f"package `{package}` is not installed",
-                        hint=f"`python -m pip install {package}`",
-                    )
-                )
-        report["cores"] = devices.cores()
-        try:
+        with _collect(problems):
             compute = devices.choose()
             report |= {"device": str(compute.device), "dtype": str(compute.dtype), "why": compute.reason}
-        except VastError as error:
-            problems.append(error)
-        try:
+        with _collect(problems):
             from vast_cli.media import ffmpeg
 
             report["ffmpeg"] = ffmpeg.find_ffmpeg()
-        except VastError as error:
-            problems.append(error)
-        weights: dict[str, str] = {}
-        try:
-            for name, asset in assets.index().items():
-                try:
-                    assets.verify(asset)
-                    weights[name] = f"complete, {human_size(asset.path.stat().st_size)}"
-                except VastError as error:
-                    weights[name] = error.message
-                    problems.append(error)
-        except VastError as error:
-            problems.append(error)
-        report["weights"] = weights
-        report["free_disk"] = human_size(shutil.disk_usage(Path.cwd()).free)
+        report["weights"] = _weights(problems)
+        report["free_disk"] = human_size(free_disk(Path.cwd()))
         report["problems"] = [problem.as_dict() for problem in problems]
         if json:
             ui.result([], report)
         else:
-            for key, value in report.items():
-                if isinstance(value, dict):
-                    for name, state in value.items():
-                        typer.echo(f"{key} {name}: {state}")
-                elif key != "problems":
-                    typer.echo(f"{key}: {value}")
-            for problem in problems:
-                ui.fail(problem)
-            if not problems:
-                typer.echo("all is well")
+            _print(ui, report, problems)
         if problems:
             raise typer.Exit(int(Exit.UNAVAILABLE))
+
+
+@contextmanager
+def _collect(problems: list[VastError]) -> Iterator[None]:
+    """Note an error and go on with the next check."""
+    try:
+        yield
+    except VastError as error:
+        problems.append(error)
+
+
+def _packages(problems: list[VastError]) -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+            hint = f"`python -m pip install {package}`"
+            problems.append(VastError("vast_asset_missing", f"package `{package}` is not installed", hint=hint))
+    return versions
+
+
+def _weights(problems: list[VastError]) -> dict[str, str]:
+    weights: dict[str, str] = {}
+    with _collect(problems):
+        for name, asset in assets.index().items():
+            try:
+                assets.verify(asset)
+                weights[name] = f"complete, {human_size(asset.path.stat().st_size)}"
+            except VastError as error:
+                weights[name] = error.message
+                problems.append(error)
+    return weights
+
+
+def _print(ui: console.Ui, report: dict[str, Any], problems: list[VastError]) -> None:
+    for key, value in report.items():
+        if isinstance(value, dict):
+            for name, state in value.items():
+                typer.echo(f"{key} {name}: {state}")
+        elif key != "problems":
+            typer.echo(f"{key}: {value}")
+    for problem in problems:
+        ui.fail(problem)
+    if not problems:
+        typer.echo("all is well")

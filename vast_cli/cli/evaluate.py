@@ -1,6 +1,9 @@
 """`vast evaluate`: measures with their controls."""
 
+import dataclasses
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,28 +18,31 @@ from vast_cli.core.text import short_number
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from vast_cli.evaluate.observation.clip import Pair
+
 WORKER_BYTES = 800_000_000  # of a process that measures clips; measured: 0.65 GB
-_GIVEN = "Held against"
+_GIVEN = "Measured against"
 _EXTERNAL = "External models that you supply"
 
 
-@expand
-def evaluate(
-    output: Annotated[Path, typer.Argument(help="Video, folder of videos, or table of pairs (.csv, .tsv).")],
+@dataclass(frozen=True)
+class InputOptions:
+    """What the videos are measured against."""
+
     reference: Annotated[
         Path | None,
         typer.Option(help="The true video, or a folder of them with the same names.", rich_help_panel=_GIVEN),
-    ] = None,
+    ] = None
     audio: Annotated[
         Path | None, typer.Option(help="The audio spoken, if not the video's own; or a folder.", rich_help_panel=_GIVEN)
-    ] = None,
+    ] = None
     style_reference: Annotated[
         Path | None, typer.Option(help="The prompt whose style was requested; or a folder.", rich_help_panel=_GIVEN)
-    ] = None,
+    ] = None
     footage: Annotated[
         Path | None,
         typer.Option(help="Real footage of the person, where there is no true video.", rich_help_panel=_GIVEN),
-    ] = None,
+    ] = None
     style_differs: Annotated[
         bool,
         typer.Option(
@@ -44,7 +50,46 @@ def evaluate(
             help="The output speaks in another style than the reference.",
             rich_help_panel=_GIVEN,
         ),
-    ] = False,
+    ] = False
+
+    def find_pairs(self, output: Path) -> "list[Pair]":
+        """Outputs with what they are measured against; raises as `manifest.find_pairs`."""
+        from vast_cli.evaluate.manifest import find_pairs
+
+        inputs = {
+            "reference": self.reference,
+            "audio": self.audio,
+            "style_reference": self.style_reference,
+            "footage": self.footage,
+        }
+        return find_pairs(output, inputs, style_differs=self.style_differs)
+
+
+@dataclass(frozen=True)
+class ExternalOptions:
+    """Networks and programs of others; without them their measures are null."""
+
+    syncnet_weights: Annotated[
+        Path | None, typer.Option(help="`syncnet_v2.model`: gives sync_dist, sync_conf.", rich_help_panel=_EXTERNAL)
+    ] = None
+    inception_weights: Annotated[
+        Path | None, typer.Option(help="`pt_inception-2015-12-05-6726825d.pth`: gives fid.", rich_help_panel=_EXTERNAL)
+    ] = None
+    lip_reader: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Prints what {video} says: gives wer, cer.", rich_help_panel=_EXTERNAL),
+    ] = None
+    emotion_model: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Prints the emotions of {video} as JSON.", rich_help_panel=_EXTERNAL),
+    ] = None
+
+
+@expand
+def evaluate(
+    output: Annotated[Path, typer.Argument(help="Video, folder of videos, or table of pairs (.csv, .tsv).")],
+    *,
+    inputs: InputOptions,
     report: Annotated[
         Path | None, typer.Option(help="Folder for a page with images, videos and curves.", rich_help_panel="Output")
     ] = None,
@@ -59,23 +104,9 @@ def evaluate(
     workers: Annotated[
         int, typer.Option(min=0, help="Clips at once; 0: one a core, as memory allows.", rich_help_panel="Machine")
     ] = 0,
-    syncnet_weights: Annotated[
-        Path | None, typer.Option(help="`syncnet_v2.model`: gives sync_dist, sync_conf.", rich_help_panel=_EXTERNAL)
-    ] = None,
-    inception_weights: Annotated[
-        Path | None, typer.Option(help="`pt_inception-2015-12-05-6726825d.pth`: gives fid.", rich_help_panel=_EXTERNAL)
-    ] = None,
-    lip_reader: Annotated[
-        str | None,
-        typer.Option(metavar="CMD", help="Prints what {video} says: gives wer, cer.", rich_help_panel=_EXTERNAL),
-    ] = None,
-    emotion_model: Annotated[
-        str | None,
-        typer.Option(metavar="CMD", help="Prints the emotions of {video} as JSON.", rich_help_panel=_EXTERNAL),
-    ] = None,
+    external: ExternalOptions,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-    *,
     ui_options: console.UiOptions,
 ) -> None:
     """Measure videos against the truth, beside controls that show what each figure is worth.
@@ -83,16 +114,15 @@ def evaluate(
     vast evaluate out.mp4 --reference truth.mp4 --report report/
 
     vast evaluate out/ --reference truth/ --json > figures.json
-    """  # fmt: skip
+    """
     with ui_options.run() as ui:
         limits = dict(_limit(text) for text in fail_under or [])
         if report is not None:
             files.check_output_folder(report, overwrite=overwrite)
-        from vast_cli.evaluate import engine, manifest, thresholds
+        from vast_cli.evaluate import engine, thresholds
         from vast_cli.evaluate.external.models import ExternalModelOptions
 
-        given = {"reference": reference, "audio": audio, "style_reference": style_reference, "footage": footage}
-        pairs = manifest.find_pairs(output, given, style_differs=style_differs)
+        pairs = inputs.find_pairs(output)
         cores = os.cpu_count() or 1
         settings = engine.Settings(
             seed=seed,
@@ -100,34 +130,39 @@ def evaluate(
             controls=controls,
             styles=any(pair.style_reference for pair in pairs) and len(pairs) > 1,
             face_name=face,
-            external=ExternalModelOptions(syncnet_weights, inception_weights, lip_reader, emotion_model),
+            external=ExternalModelOptions(**dataclasses.asdict(external)),
         )
         thresholds.check_limits(limits)
-        document = engine.evaluate(
-            pairs, settings, workers=min(workers or _fitting(cores), len(pairs)), progress=ui.progress
-        )
-        paths = []
-        if report is not None:
-            from vast_cli.evaluate.report import write_report
+        n_workers = min(workers or _fitting(cores), len(pairs))
+        document = engine.evaluate(pairs, settings, workers=n_workers, progress=ui.progress)
+        _finish(ui, document, report, overwrite=overwrite, missed=thresholds.missed_limits(document, limits))
 
-            paths.append(write_report(document, report, overwrite=overwrite))
-        missed = thresholds.missed_limits(document, limits)
-        if not ui.json:
-            ui.stop()
-            show(ui, document)
-        ui.result(paths, document)
-        failed = [clip for clip in document["clips"] if clip["error"]]
-        for clip in failed:
-            ui.err.print(f"error: {clip['id']}: {clip['error']['message']} [{clip['error']['code']}]", markup=False)
-        if missed:
-            ui.complain(VastError("vast_gate_failed", "; ".join(missed)))
-            raise typer.Exit(int(Exit.GATE))
-        if failed:
-            raise typer.Exit(int(Exit.PARTIAL))
+
+def _finish(
+    ui: console.Ui, document: dict[str, Any], report: Path | None, *, overwrite: bool, missed: Sequence[str]
+) -> None:
+    """Write the report, print the figures, and end with the right exit status."""
+    paths = []
+    if report is not None:
+        from vast_cli.evaluate.report import write_report
+
+        paths.append(write_report(document, report, overwrite=overwrite))
+    if not ui.json:
+        ui.stop()
+        show(ui, document)
+    ui.result(paths, document)
+    failed = [clip for clip in document["clips"] if clip["error"]]
+    for clip in failed:
+        ui.err.print(f"error: {clip['id']}: {clip['error']['message']} [{clip['error']['code']}]", markup=False)
+    if missed:
+        ui.complain(VastError("vast_gate_failed", "; ".join(missed)))
+        raise typer.Exit(int(Exit.GATE))
+    if failed:
+        raise typer.Exit(int(Exit.PARTIAL))
 
 
 def _fitting(cores: int) -> int:
-    """Processes that half of the memory holds."""
+    """Number of processes that fit into half of the memory."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows
@@ -148,7 +183,7 @@ def _limit(text: str) -> tuple[str, float]:
 
 
 def show(ui: console.Ui, document: dict[str, Any]) -> None:
-    """The measures as a table for people, what cannot be measured in one line a reason."""
+    """Print the measures as a table; those that cannot be measured, in one line per reason."""
     if ui.quiet:
         return
     from rich.table import Table
@@ -177,7 +212,7 @@ def show(ui: console.Ui, document: dict[str, Any]) -> None:
 
 
 def _worst(clips: list[dict[str, Any]], limit: int = 10) -> list[dict[str, Any]]:
-    """The clips with most marks, failures first."""
+    """The clips with most flags, failures first."""
     marked = [clip for clip in clips if clip["flags"]]
 
     def weight(clip: dict[str, Any]) -> tuple[int, int]:

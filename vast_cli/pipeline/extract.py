@@ -159,7 +159,11 @@ def write_preview(
     with (
         media.VideoReader(video) as reader,
         media.VideoWriter(
-            output, width=reader.width, height=reader.height, audio=None, n_frames=track.n_frames, overwrite=overwrite
+            output,
+            media.VideoFormat(reader.width, reader.height),
+            audio=None,
+            n_frames=track.n_frames,
+            overwrite=overwrite,
         ) as writer,
     ):
         for index, frame in enumerate(counted(reader, "preview", track.n_frames, progress)):

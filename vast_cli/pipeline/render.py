@@ -53,11 +53,7 @@ def render(
     stages: dict[str, float] = {}
     models = models or Models()
     options, machine = request.options, request.machine
-    assets.check()
-    for path in request.inputs.values():
-        files.check_input(path)
-    files.check_output(request.output, overwrite=request.overwrite)
-    media.check_codec(options.codec)
+    _check(request)
     compute = devices.choose(machine.device, dtype=machine.dtype, threads=machine.threads)
     avatar = models.avatar(request.avatar)
 
@@ -93,6 +89,15 @@ def render(
     )
 
 
+def _check(request: RenderRequest) -> None:
+    """Fail before any work if files are missing, or the output could not be written."""
+    assets.check()
+    for path in request.inputs.values():
+        files.check_input(path)
+    files.check_output(request.output, overwrite=request.overwrite)
+    media.check_codec(request.options.codec)
+
+
 def _load_style(
     request: RenderRequest, models: Models, cache: Cache, progress: Progress
 ) -> tuple[Style | None, list[str]]:
@@ -113,15 +118,17 @@ def _sidecar(
     cache: Cache,
 ) -> dict[str, Any]:
     options = request.options.model_dump(exclude={"sidecar"}) | request.machine.model_dump()
-    return sidecar.document(
-        request.output.name,
-        sha256=files.sha256(request.output),
+    provenance = sidecar.Provenance(
         fingerprint=request.fingerprint,
         inputs={role: (path.name, cache.hashes.digest(path)) for role, path in request.inputs.items()},
         options=options | {"batch": request.batch_size},
         avatar_card=avatar.card,
-        n_frames=ppg.n_frames,
-        n_samples=ppg.n_samples,
         limited_share=limited_share,
         warnings=warnings,
+    )
+    return provenance.document(
+        request.output.name,
+        sha256=files.sha256(request.output),
+        n_frames=ppg.n_frames,
+        n_samples=ppg.n_samples,
     )

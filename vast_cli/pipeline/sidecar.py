@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,53 +24,55 @@ def path_of(video: Path) -> Path:
     return video.with_name(video.name + ".json")
 
 
-def document(
-    name: str,
-    *,
-    sha256: str,
-    fingerprint: str | None,
-    inputs: Mapping[str, tuple[str, str]],
-    options: Mapping[str, Any],
-    avatar_card: Mapping[str, Any],
-    n_frames: int,
-    n_samples: int,
-    limited_share: float,
-    warnings: Sequence[str],
-) -> dict[str, Any]:
-    """The sidecar of a finished video (schema: `vast schema sidecar`).
+@dataclass(frozen=True)
+class Provenance:
+    """What a video was made from.
 
-    Args:
-        name: the video's final name, without its folder.
-        sha256: hash of its bytes.
+    Attributes:
         fingerprint: of the batch job that made it.
         inputs: role -> name and SHA-256 of a file that went in.
         options: options that shaped the result.
         avatar_card: card of the avatar, for subject, licence and consent.
-        n_frames: frames of the video.
-        n_samples: 16 kHz samples of its audio.
-        limited_share: share of frames the limiter touched.
+        limited_share: share of frames limited to the avatar's range.
         warnings: shown to the user.
     """
-    return {
-        "format": "vast.sidecar",
-        "format_version": FORMAT_VERSION,
-        "producer": f"vast {__version__}",
-        "synthetic": True,
-        "fingerprint": fingerprint,
-        "output": {
-            "file": name,
-            "sha256": sha256,
-            "n_frames": n_frames,
-            "duration_s": timebase.audio_seconds(n_samples),
-            "fps": timebase.FPS,
-        },
-        "inputs": {role: {"name": name, "sha256": digest} for role, (name, digest) in inputs.items()},
-        "avatar": {key: avatar_card.get(key) for key in ("name", "subject", "licence", "consent")},
-        "models": {name: asset.sha256 for name, asset in assets.index().items()},
-        "options": dict(options),
-        "limited_share": limited_share,
-        "warnings": list(warnings),
-    }
+
+    fingerprint: str | None
+    inputs: Mapping[str, tuple[str, str]]
+    options: Mapping[str, Any]
+    avatar_card: Mapping[str, Any]
+    limited_share: float
+    warnings: Sequence[str]
+
+    def document(self, name: str, *, sha256: str, n_frames: int, n_samples: int) -> dict[str, Any]:
+        """The sidecar of a finished video (schema: `vast schema sidecar`).
+
+        Args:
+            name: the video's final name, without its folder.
+            sha256: hash of its bytes.
+            n_frames: frames of the video.
+            n_samples: 16 kHz samples of its audio.
+        """
+        return {
+            "format": "vast.sidecar",
+            "format_version": FORMAT_VERSION,
+            "producer": f"vast {__version__}",
+            "synthetic": True,
+            "fingerprint": self.fingerprint,
+            "output": {
+                "file": name,
+                "sha256": sha256,
+                "n_frames": n_frames,
+                "duration_s": timebase.audio_seconds(n_samples),
+                "fps": timebase.FPS,
+            },
+            "inputs": {role: {"name": file, "sha256": digest} for role, (file, digest) in self.inputs.items()},
+            "avatar": {key: self.avatar_card.get(key) for key in ("name", "subject", "licence", "consent")},
+            "models": {asset_name: asset.sha256 for asset_name, asset in assets.index().items()},
+            "options": dict(self.options),
+            "limited_share": self.limited_share,
+            "warnings": list(self.warnings),
+        }
 
 
 def write(video: Path, content: Mapping[str, Any]) -> Path:

@@ -108,12 +108,14 @@ class VideoMaker:
         options = self._request.options
         return media.VideoWriter(
             path,
-            width=self._renderer.width,
-            height=self._renderer.height,
+            media.VideoFormat(
+                self._renderer.width,
+                self._renderer.height,
+                crf=options.crf,
+                preset=options.encoder_preset,
+                codec=options.codec,
+            ),
             n_frames=n_frames,
-            crf=options.crf,
-            preset=options.encoder_preset,
-            codec=options.codec,
             **settings,
         )
 
