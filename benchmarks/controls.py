@@ -51,33 +51,33 @@ def main() -> None:
 
 
 def pairs(corpus: Path, limit: int, sets: list[str], folder: Path) -> list[Pair]:
-    """Val clips with sound, put in step; those that the corpus doubts are left out."""
+    """Val clips with audio, put in sync, without those whose sync the corpus doubts."""
     rows = [
         row
         for row in read_index(corpus)
         if row.split == "val" and row.set in sets and row.has_audio and row.sync_ok is not False
     ]
-    found = []
+    clips = []
     for row in rows[:limit]:
         clip = put_in_sync(row, folder)
-        found.append(Pair(row.key, clip, clip, speaker=row.speaker))
-    return with_other_audio(found)
+        clips.append(Pair(row.key, clip, clip, speaker=row.speaker))
+    return with_other_audio(clips)
 
 
 def table(document: dict[str, Any]) -> str:
     """The table in Markdown."""
-    about = document["set"]
-    text = HEAD.format(n=about["clips"], frames=about["frames"])
+    text = HEAD.format(n=document["set"]["clips"], frames=document["set"]["frames"])
     for name, spec in registry.SPECS.items():
         entry = document["measures"][name]
         if not spec.order or not entry["controls"]:
             continue
-        told = []
+        ordered = []
         for clip in document["clips"]:
-            one = clip["measures"].get(name)
-            if one is not None and one["value"] is not None:
-                told.append(in_order(spec, {"real": one["value"], **one["controls"], "made": one["value"]}))
-        share = f"{told.count(True)}/{len(told) - told.count(None)}" if told else "-"
+            reading = clip["measures"].get(name)
+            if reading is not None and reading["value"] is not None:
+                value = reading["value"]
+                ordered.append(in_order(spec, {"real": value, **reading["controls"], "made": value}))
+        share = f"{ordered.count(True)}/{len(ordered) - ordered.count(None)}" if ordered else "-"
         chains = "; ".join(" < ".join(chain) for chain in spec.order)
         means = ", ".join(
             f"{key} {value if abs(value) > 1e-9 else 0:.3g}"

@@ -1,4 +1,4 @@
-"""How long does `vast evaluate` take for 10 s of 512 px video with its truth? Whole process, imports included.
+"""Time and memory of `vast evaluate` for 10 s of 512 px video with its truth; whole process, imports included.
 
     python benchmarks/evaluate.py [--video ../shared/data/video/avatar/german_anchor.mp4] [--runs 5]
 
@@ -28,29 +28,19 @@ def main() -> None:
         truth, output = Path(folder) / "truth.mp4", Path(folder) / "output.mp4"
         cut(options.video, truth, options.seconds, crf=16)
         cut(truth, output, options.seconds, crf=30)
-        taken = []
+        seconds = []
         for _ in range(options.runs):
             started = time.monotonic()
-            command = [
-                sys.executable,
-                "-m",
-                "vast_cli",
-                "evaluate",
-                str(output),
-                "--reference",
-                str(truth),
-                "--json",
-                "-q",
-            ]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            taken.append(time.monotonic() - started)
+            arguments = ["evaluate", str(output), "--reference", str(truth), "--json", "-q"]
+            subprocess.run([sys.executable, "-m", "vast_cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+            seconds.append(time.monotonic() - started)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"wall {min(taken):.1f} / {statistics.median(taken):.1f} / {max(taken):.1f} s (least, median, most)")
+    print(f"wall {min(seconds):.1f} / {statistics.median(seconds):.1f} / {max(seconds):.1f} s (least, median, most)")
     print(f"CPU {usage.ru_utime / options.runs:.1f} s a run, cutting included; peak {usage.ru_maxrss / 1000:.0f} MB")
 
 
 def cut(source: Path, target: Path, seconds: float, *, crf: int) -> None:
-    """The first seconds of a video, encoded anew."""
+    """The first seconds of a video, encoded again."""
     encoder = ["-t", str(seconds), "-c:v", "libx264", "-crf", str(crf), "-c:a", "aac"]
     run([find_ffmpeg(), "-y", "-i", str(source), *encoder, str(target)], target=target, timeout_s=300)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/sharpness.py --corpus ../shared/data/video [--clips 10] [--frames 1]
 
-The port is the package `cpbd-py312` (extra `dev`). Frames are resized to 256x256. Prints, for each kind of picture, the
-means of both, the largest difference, milliseconds of processor time a picture (least of three runs) and their ratio.
+The port is the package `cpbd-py312` (extra `dev`). Frames are resized to 256x256. Prints, for each kind of image, the
+means of both, the largest difference, milliseconds of processor time an image (least of three runs) and their ratio.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from vast_cli.media import VideoReader
 from vast_cli.training.corpora import read_index
 
 SIDE = 256
-APART = 25  # frames between those taken
+STEP = 25  # frames
 RUNS = 3
 
 
 def noisy(grey: Image, sd: float) -> Image:
-    """With white noise, the same for every picture."""
+    """With white noise, the same for every image."""
     return np.clip(grey + np.random.default_rng(0).normal(0, sd, grey.shape), 0, 255).astype(np.uint8)
 
 
@@ -52,19 +52,18 @@ def frames(corpus: Path, *, clips: int, per_clip: int) -> Iterator[Image]:
     """Grey frames of clips spread over the corpus."""
     paths = [clip.path for clip in read_index(corpus)]
     for path in paths[:: max(len(paths) // clips, 1)][:clips]:
-        for frame in itertools.islice(VideoReader(path), 0, per_clip * APART, APART):
-            shrinks = frame.shape[0] > SIDE
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-            resized = cv2.resize(frame, (SIDE, SIDE), interpolation=how)
+        for frame in itertools.islice(VideoReader(path), 0, per_clip * STEP, STEP):
+            interpolation = cv2.INTER_AREA if frame.shape[0] > SIDE else cv2.INTER_CUBIC
+            resized = cv2.resize(frame, (SIDE, SIDE), interpolation=interpolation)
             yield np.asarray(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def timed(measure: Callable[[Image], float | None], picture: Image) -> tuple[float, float]:
-    """Value (0 for none, as the port says) and least processor time in ms."""
+def timed(measure: Callable[[Image], float | None], image: Image) -> tuple[float, float]:
+    """Value (0 for none, as in the port) and least processor time in ms."""
     least = np.inf
     for _ in range(RUNS):
         start = time.process_time()
-        value = measure(picture)
+        value = measure(image)
         least = min(least, time.process_time() - start)
     return value or 0.0, 1000 * least
 
@@ -77,15 +76,15 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1, help="of each clip")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    pictures = list(frames(options.corpus, clips=options.clips, per_clip=options.frames))
-    print(f"{len(pictures)} frames of {options.clips} clips")
+    images = list(frames(options.corpus, clips=options.clips, per_clip=options.frames))
+    print(f"{len(images)} frames of {options.clips} clips")
     print(f"{'':20}{'ours':>8}{'port':>8}{'largest diff':>14}{'ours ms':>9}{'port ms':>9}{'ratio':>7}")
-    everything = []
+    tables = []
     for name, change in KINDS.items():
-        rows = np.array([[*timed(cpbd, p), *timed(port.compute, p)] for p in map(change, pictures)])
-        everything.append(rows)
+        rows = np.array([[*timed(cpbd, image), *timed(port.compute, image)] for image in map(change, images)])
+        tables.append(rows)
         print(_line(name, rows))
-    print(_line("all", np.concatenate(everything)))
+    print(_line("all", np.concatenate(tables)))
 
 
 def _line(name: str, rows: NDArray[np.float64]) -> str:

@@ -22,29 +22,29 @@ def test_eighty_finite_numbers():
     assert np.isfinite(features).all()
 
 
-def test_a_flat_picture_has_the_floor_everywhere():
+def test_a_flat_image_has_the_floor_everywhere():
     np.testing.assert_allclose(band80(np.full((256, 256), 200, np.uint8), MOUTH), np.log(0.05))
 
 
 def test_brightness_does_not_matter():
-    picture = texture() // 2 + 20
-    np.testing.assert_allclose(band80(picture, MOUTH), band80(picture + 60, MOUTH), atol=1e-3)
+    image = texture() // 2 + 20
+    np.testing.assert_allclose(band80(image, MOUTH), band80(image + 60, MOUTH), atol=1e-3)
 
 
 def test_a_cell_holds_its_own_part_of_the_face():
-    picture = np.full((256, 256), 100, np.uint8)
-    picture[:60, 196:] = texture()[:60, 196:]  # upper right cell
-    finest = band80(picture, MOUTH)[:16].reshape(4, 4)
+    image = np.full((256, 256), 100, np.uint8)
+    image[:60, 196:] = texture()[:60, 196:]  # upper right cell
+    finest = band80(image, MOUTH)[:16].reshape(4, 4)
     assert np.unravel_index(finest.argmax(), (4, 4)) == (0, 3)
     assert finest[2:, :2].max() == pytest.approx(np.log(0.05))
 
 
-def test_the_mouth_is_seen_twice():
-    picture = texture(sigma=3)
+def test_the_mouth_counts_in_both_grids():
+    image = texture(sigma=3)
     x, y, half = (int(v) for v in MOUTH)
-    changed = picture.copy()
+    changed = image.copy()
     changed[y - half : y + half, x - half : x + half] = texture(1)[y - half : y + half, x - half : x + half]
-    moved = np.abs(band80(changed, MOUTH) - band80(picture, MOUTH))
+    moved = np.abs(band80(changed, MOUTH) - band80(image, MOUTH))
     assert (moved[64:68] > 1).all()
     assert moved[:4].max() < 0.01  # the forehead's cells
 
@@ -68,11 +68,11 @@ def test_blur_costs_more_the_stronger_it_is():
 
 
 @pytest.mark.parametrize("mouth", [(-20.0, 128.0, 40.0), (250.0, 250.0, 60.0), (128.2, 127.9, 0.4), (128, 128, 300)])
-def test_squares_that_leave_the_picture_still_count(mouth):
+def test_squares_that_leave_the_image_still_count(mouth):
     assert np.isfinite(band80(texture(), mouth)).all()
 
 
-def test_other_pictures_are_refused():
-    for picture in (texture() / 255, np.zeros((256, 250), np.uint8), np.zeros((256, 256, 3), np.uint8)):
+def test_other_images_are_refused():
+    for image in (texture() / 255, np.zeros((256, 250), np.uint8), np.zeros((256, 256, 3), np.uint8)):
         with pytest.raises(ValueError, match="uint8"):
-            band80(picture, MOUTH)
+            band80(image, MOUTH)

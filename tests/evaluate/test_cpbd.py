@@ -24,7 +24,7 @@ def long_ramps():
     return np.vstack([np.tile(row, (64, 1)), np.tile(row[::-1], (64, 1))])
 
 
-def pictures():
+def images():
     random = noise(0, 256, 256)
     ramp = np.tile(np.arange(256, dtype=np.uint8), (128, 1))
     return {
@@ -63,10 +63,10 @@ def frames(shared):
     return found
 
 
-@pytest.mark.parametrize("name", pictures())
+@pytest.mark.parametrize("name", images())
 def test_equals_the_published_port(name):
-    picture = pictures()[name]
-    assert cpbd(picture) == pytest.approx(port.compute(picture), abs=1e-9)
+    image = images()[name]
+    assert cpbd(image) == pytest.approx(port.compute(image), abs=1e-9)
 
 
 def test_equals_the_published_port_on_frames(frames):
@@ -98,14 +98,14 @@ def test_orders_blur_and_is_fooled_by_noise(frames):
     assert mean(lambda x: noisy(cv2.GaussianBlur(x, (0, 0), 2))) > truth
 
 
-@pytest.mark.parametrize("name", [*pictures(), *unmeasured()])
+@pytest.mark.parametrize("name", [*images(), *unmeasured()])
 def test_canny_equals_scikit_image(name):
-    picture = (pictures() | unmeasured())[name]
-    np.testing.assert_array_equal(canny(picture), skimage_canny(picture.astype(np.float64)))
+    image = (images() | unmeasured())[name]
+    np.testing.assert_array_equal(canny(image), skimage_canny(image.astype(np.float64)))
 
 
 @pytest.mark.parametrize("name", unmeasured())
-def test_a_picture_without_edges_has_no_value(name):
+def test_a_image_without_edges_has_no_value(name):
     assert cpbd(unmeasured()[name]) is None
     assert port.compute(unmeasured()[name]) == 0
 

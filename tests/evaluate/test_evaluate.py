@@ -1,4 +1,4 @@
-"""Figures of real clips against themselves, against each other, and against what was done to them."""
+"""Figures of real clips against themselves, against each other, and of clips with faults."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def alone(output: Path, reference: Path | None, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def face(prompt: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ffmpeg) -> Path:
-    """Four seconds of the example that this project rendered, with its sound."""
+    """Four seconds of the example that this project rendered, with its audio."""
     clip = tmp_path_factory.mktemp("face") / "face.mp4"
     ffmpeg("-i", prompt, "-t", "4.4", *X264, "-crf", "5", "-c:a", "aac", clip)
     return clip
@@ -71,14 +71,14 @@ def test_frozen_face_beats_wrong_motion_in_lmd_which_is_why_it_never_stands_alon
     assert controls["static_mean"] < controls["other_motion"]
 
 
-def test_noise_cheats_cpbd_but_not_the_distance_of_bands(document: dict[str, Any]) -> None:
+def test_noise_raises_cpbd_but_not_the_distance_of_bands(document: dict[str, Any]) -> None:
     measures = document["measures"]
     assert measures["cpbd_ratio"]["controls"]["blur_2_noise_5"] > 1.2
     fd = measures["fd_band80"]["controls"]
     assert fd["blur_2_noise_5"] > fd["halves"]
 
 
-def test_document_is_whole(document: dict[str, Any]) -> None:
+def test_document_is_complete(document: dict[str, Any]) -> None:
     jsonschema.validate(document, EVALUATION)
     assert document["set"]["clips"] == len(document["clips"]) == 12
     assert set(document["measures"]) == set(registry.SPECS)
@@ -103,7 +103,7 @@ def test_a_set_of_one_clip_twice_is_that_clip(face: Path) -> None:
 
 
 @pytest.mark.parametrize("frames", [2, 5])
-def test_late_pictures_move_the_lag(face: Path, tmp_path: Path, ffmpeg: Ffmpeg, frames: int) -> None:
+def test_a_late_video_moves_the_lag(face: Path, tmp_path: Path, ffmpeg: Ffmpeg, frames: int) -> None:
     late = tmp_path / "late.mp4"
     delay = f"tpad=start={frames}:start_mode=clone"
     ffmpeg("-i", face, "-vf", delay, *X264, "-crf", "5", "-frames:v", "105", "-c:a", "copy", late)
@@ -114,7 +114,7 @@ def test_late_pictures_move_the_lag(face: Path, tmp_path: Path, ffmpeg: Ffmpeg, 
     assert after["av_length_diff_ms"]["value"] == pytest.approx(0, abs=60)
 
 
-def test_blur_is_seen(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_blur_lowers_sharpness(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     soft = tmp_path / "soft.mp4"
     ffmpeg("-i", face, "-vf", "gblur=sigma=2.5", *X264, "-crf", "5", "-c:a", "copy", soft)
     found = engine.evaluate([Pair("a", soft, face)], engine.Settings())["measures"]
@@ -123,7 +123,7 @@ def test_blur_is_seen(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     assert found["ssim_mouth"]["value"] < 0.97
 
 
-def test_flicker_black_and_frozen_frames_are_seen(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_flicker_black_and_frozen_frames_are_measured(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     faulty = tmp_path / "faulty.mp4"
     flicker = "eq=brightness='0.03*mod(n,2)':eval=frame"
     black = "drawbox=enable='between(n,20,22)':c=black:t=fill"
@@ -139,9 +139,7 @@ def test_flicker_black_and_frozen_frames_are_seen(face: Path, tmp_path: Path, ff
     assert {flag["measure"] for flag in document["clips"][0]["flags"]} >= {"black_frames", "frozen_run"}
 
 
-def test_another_length_is_explained_and_what_needs_no_pairs_is_measured(
-    face: Path, tmp_path: Path, ffmpeg: Ffmpeg
-) -> None:
+def test_another_length_is_explained_and_unpaired_measures_remain(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     short = tmp_path / "short.mp4"
     ffmpeg("-i", face, "-t", "4.12", *X264, "-c:a", "aac", short)
     found = alone(short, face)
@@ -152,7 +150,7 @@ def test_another_length_is_explained_and_what_needs_no_pairs_is_measured(
         assert found[name]["value"] is not None, name
 
 
-def test_another_size_spares_the_landmarks(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_landmarks_are_compared_at_another_size(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     small = tmp_path / "small.mp4"
     ffmpeg("-i", face, "-vf", "scale=iw*3/4:-2", *X264, "-crf", "5", "-c:a", "copy", small)
     found = alone(small, face)
@@ -171,20 +169,20 @@ def test_no_face_in_half_the_frames(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) 
     assert "50 %" in found["ssim_mouth"]["hint"]
 
 
-def test_a_reference_without_sound(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_a_reference_without_audio(face: Path, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     mute = tmp_path / "mute.mp4"
     ffmpeg("-i", face, "-an", "-c:v", "copy", mute)
     document = engine.evaluate([Pair("a", face, mute)], engine.Settings())
     assert document["measures"]["ssim_mouth"]["value"] == pytest.approx(1)
     assert document["measures"]["lagsync_margin"]["controls"]["real"] is not None
-    assert any("reference has no sound" in note for note in document["clips"][0]["notes"])
+    assert any("reference has no audio" in note for note in document["clips"][0]["notes"])
     silent = alone(mute, face)
     assert silent["lagsync_lag"]["reason"] == "no_speech"
     assert "--audio" in silent["lagsync_lag"]["hint"]
     assert alone(mute, face, audio=face)["lagsync_lag"]["value"] is not None
 
 
-def test_a_manner_that_was_meant_to_differ(face: Path) -> None:
+def test_a_style_that_was_meant_to_differ(face: Path) -> None:
     found = alone(face, face, style_differs=True)
     assert found["lmd"]["reason"] == "style_differs"
     assert found["ssim_mouth"]["value"] == pytest.approx(1)

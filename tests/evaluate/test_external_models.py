@@ -1,4 +1,4 @@
-"""Judges that the user supplies answer under their own names; without them nothing stands in."""
+"""External models that the user brings give measures under their own names; without them these are null."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faces as numbers: they are aligned as the networks expect, people differ, wrong weights are refused."""
+"""Face descriptor and Inception: faces are aligned as expected, people differ, wrong weights are refused."""
 
 from itertools import islice
 from pathlib import Path
@@ -22,14 +22,14 @@ def face_points(centre=(128.0, 110.0), eye_distance=80.0, angle=0.0):
     """Landmarks whose five corners lie as in dlib's mean face; the others do not matter."""
     shape = descriptor.TEMPLATE - descriptor.TEMPLATE.mean(0)
     shape = shape * eye_distance / np.linalg.norm(shape[0] - shape[2])
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     points = np.full((478, 3), np.nan)
-    points[list(descriptor.CORNERS), :2] = shape @ turn + centre
+    points[list(descriptor.CORNERS), :2] = shape @ rotation + centre
     return points
 
 
 def dots(points, size):
-    """A picture with a bright dot on each of the five corners."""
+    """An image with a bright dot on each of the five corners."""
     grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), -1)
     distance = np.linalg.norm(grid[:, :, None] - points[list(descriptor.CORNERS), :2], axis=-1).min(2)
     grey = 255 * np.exp(-0.5 * (distance / (size / 100)) ** 2)
@@ -46,11 +46,11 @@ def test_a_chip_has_the_corners_where_the_network_expects_them(size, angle):
         patch = chip[top : top + 17, left : left + 17, 0].astype(float)
         patch[patch < 0.3 * patch.max()] = 0
         rows, columns = np.mgrid[top : top + 17, left : left + 17] + 0.5
-        found = (patch * columns).sum() / patch.sum(), (patch * rows).sum() / patch.sum()
-        assert found == pytest.approx((x, y), abs=0.35)
+        centroid = (patch * columns).sum() / patch.sum(), (patch * rows).sum() / patch.sum()
+        assert centroid == pytest.approx((x, y), abs=0.35)
 
 
-def test_a_chip_does_not_depend_on_how_the_head_is_turned_in_the_picture():
+def test_a_chip_does_not_depend_on_the_rotation_of_the_head():
     points = face_points(angle=0.0)
     frame = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8), (0, 0), 4)
     quarter = points.copy()
@@ -61,7 +61,7 @@ def test_a_chip_does_not_depend_on_how_the_head_is_turned_in_the_picture():
     assert np.abs(straight - turned)[5:-5, 5:-5].max() <= 3
 
 
-def test_landmarks_that_mean_nothing_are_refused():
+def test_degenerate_landmarks_are_refused():
     frame = np.zeros((64, 64, 3), np.uint8)
     for points in (np.full((478, 3), np.nan), np.ones((478, 2))):
         with pytest.raises(ValueError, match="landmarks"):
@@ -74,8 +74,8 @@ def test_descriptor_is_none_without_its_package(monkeypatch):
 
 
 def test_descriptor_tells_people_apart(shared):
-    judge = descriptor.load_descriptor()
-    if judge is None:
+    network = descriptor.load_descriptor()
+    if network is None:
         pytest.skip("the extra `evaluate` is not installed")
     model = FaceModel.load()
 
@@ -83,7 +83,7 @@ def test_descriptor_tells_people_apart(shared):
         frames = list(islice(VideoReader(shared / "video" / clip), start, start + 2))
         track = track_landmarks(frames, model, source=clip)
         assert track.present[1]
-        return judge.describe(frames[1], track.points[1])
+        return network.describe(frames[1], track.points[1])
 
     markey, markey_later = describe("avatar/ed_markey.mp4", 0), describe("avatar/ed_markey.mp4", 150)
     may = describe("avatar/theresa_may.mp4", 0)
@@ -105,7 +105,7 @@ def inception(inception_state, tmp_path_factory):
     return load_inception(path)
 
 
-def test_inception_gives_2048_features_alike_for_equal_pictures(inception):
+def test_inception_gives_2048_features_alike_for_equal_images(inception):
     frames = np.random.default_rng(0).integers(0, 256, (3, 64, 80, 3)).astype(np.uint8)
     frames[2] = frames[0]
     features = inception.features(frames)
@@ -134,7 +134,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda s: s | {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, "1000 classes"),
         (lambda s: {k: v for k, v in s.items() if not k.startswith("fc")}, "0 classes"),
@@ -146,10 +146,10 @@ class Bomb:
         (lambda s: {"a": Bomb()}, "no plain PyTorch state dict"),
     ],
 )
-def test_another_file_is_refused(spoil, said, inception_state, tmp_path, monkeypatch):
+def test_another_file_is_refused(spoil, message, inception_state, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(spoil(inception_state), "weights.pth")
-    with pytest.raises(VastError, match=said) as error:
+    with pytest.raises(VastError, match=message) as error:
         load_inception(Path("weights.pth"))
     assert error.value.code == "vast_record_invalid"
     assert not Path("exploded").exists()
@@ -157,7 +157,7 @@ def test_another_file_is_refused(spoil, said, inception_state, tmp_path, monkeyp
 
 @pytest.mark.parametrize("load", [load_inception, load_syncnet])
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_no_weights_at_all_are_refused(load, name, tmp_path):
+def test_missing_and_damaged_weights_are_refused(load, name, tmp_path):
     path = tmp_path / name
     with pytest.raises(VastError) as error:
         load(path)

@@ -1,4 +1,4 @@
-"""Programs of the user's that judge a video: run without a shell, bounded in time, their answers checked."""
+"""Programs of the user's as external models: run without a shell, limited in time, their output checked."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ def program(tmp_path):
     """A command that runs a few lines of Python on the video: `sys.argv[1]`."""
 
     def make(*lines):
-        script = tmp_path / "judge it.py"
+        script = tmp_path / "a program.py"
         script.write_text("import sys, time, json, subprocess\n" + "\n".join(lines))
         return f"{sys.executable} '{script}' {{video}}"
 
@@ -42,7 +42,7 @@ def test_a_relative_video_is_no_option(program, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "code", "said"),
+    ("lines", "code", "message"),
     [
         (["print('trying', file=sys.stderr)", "sys.exit('no face here')"], "vast_worker_died", "no face here"),
         (["sys.exit(3)"], "vast_worker_died", "status 3"),
@@ -50,29 +50,29 @@ def test_a_relative_video_is_no_option(program, monkeypatch, tmp_path):
         (["time.sleep(60)"], "vast_timeout", "within 1 s"),
     ],
 )
-def test_what_goes_wrong_with_a_program_is_said(program, lines, code, said):
-    with pytest.raises(VastError, match=said) as error:
-        Command.parse(program(*lines)).ask(Path("v.mp4"), timeout_s=1 if code == "vast_timeout" else 20)
+def test_a_failing_program_is_reported(program, lines, code, message):
+    with pytest.raises(VastError, match=message) as error:
+        Command.parse(program(*lines)).run(Path("v.mp4"), timeout_s=1 if code == "vast_timeout" else 20)
     assert error.value.code == code
 
 
-def test_out_of_time_ends_what_the_program_started_too(program, tmp_path):
+def test_a_timeout_ends_the_programs_children_too(program, tmp_path):
     mark = tmp_path / "mark"
     child = f"import time; time.sleep(2.5); open({str(mark)!r}, 'w')"
     line = f"subprocess.run([sys.executable, '-c', {child!r}])"
     with pytest.raises(VastError, match="within 1 s"):
-        Command.parse(program(line)).ask(Path("v.mp4"), timeout_s=1)
+        Command.parse(program(line)).run(Path("v.mp4"), timeout_s=1)
     time.sleep(2)
     assert not mark.exists()
 
 
-def test_a_child_left_behind_with_the_output_open_ends_in_time(program):
+def test_a_child_left_behind_with_the_output_open_times_out(program):
     line = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     with pytest.raises(VastError, match="within 1 s"):
-        Command.parse(program(line)).ask(Path("v.mp4"), timeout_s=1)
+        Command.parse(program(line)).run(Path("v.mp4"), timeout_s=1)
 
 
-def test_a_program_that_reads_nothing_has_read_nothing(program):
+def test_a_program_that_prints_nothing_has_read_nothing(program):
     assert LipReader(program("")).read(Path("v.mp4")) == ""
 
 
@@ -85,16 +85,16 @@ def test_a_wrong_command_is_refused_before_any_work(text):
 
 def test_an_emotion_model_gives_probabilities(program):
     model = EmotionModel(program("print(json.dumps({'happy': 0.7, 'sad': 0.299}))"))
-    found = model.probabilities(Path("v.mp4"))
-    assert found["happy"] == pytest.approx(0.7 / 0.999)
-    assert sum(found.values()) == pytest.approx(1)
+    probabilities = model.probabilities(Path("v.mp4"))
+    assert probabilities["happy"] == pytest.approx(0.7 / 0.999)
+    assert sum(probabilities.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
     "answer",
     ["", "happy", "[1]", "{}", '{"a": 0.5}', '{"a": 1.5, "b": -0.5}', '{"a": NaN}', '{"a": true}', '{"a": "1"}'],
 )
-def test_what_is_no_probability_is_refused(program, answer):
+def test_invalid_probabilities_are_refused(program, answer):
     with pytest.raises(VastError) as error:
         EmotionModel(program(f"print({answer!r})")).probabilities(Path("v.mp4"))
     assert error.value.code == "vast_record_invalid"
@@ -114,13 +114,13 @@ def test_words_are_counted_after_normalisation():
     st.lists(st.sampled_from(["bin", "lay", "set"]), max_size=8),
     st.lists(st.sampled_from(["bin", "set", "a"]), max_size=8),
 )
-def test_word_errors_are_the_edit_distance(said, read):
-    table = np.zeros((len(said) + 1, len(read) + 1), int)
-    table[:, 0], table[0] = range(len(said) + 1), range(len(read) + 1)
-    for i, a in enumerate(said):
-        for j, b in enumerate(read):
+def test_word_errors_are_the_edit_distance(reference, hypothesis):
+    table = np.zeros((len(reference) + 1, len(hypothesis) + 1), int)
+    table[:, 0], table[0] = range(len(reference) + 1), range(len(hypothesis) + 1)
+    for i, a in enumerate(reference):
+        for j, b in enumerate(hypothesis):
             table[i + 1, j + 1] = min(table[i, j] + (a != b), table[i, j + 1] + 1, table[i + 1, j] + 1)
-    assert word_errors(" ".join(said), " ".join(read)) == (table[-1, -1], len(said))
+    assert word_errors(" ".join(reference), " ".join(hypothesis)) == (table[-1, -1], len(reference))
 
 
 def test_wilson_interval():

@@ -1,4 +1,4 @@
-"""Frechet and kernel distances: nothing between equals, closed forms between Gaussians, bias as known."""
+"""Frechet and kernel distances: 0 between equal sets, closed forms between Gaussians, bias as known."""
 
 import numpy as np
 import pytest
@@ -11,16 +11,16 @@ from vast_cli.evaluate.measures.frechet import frechet, kid
 SETS = st.tuples(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(2, 60), st.integers(1, 20))
 
 
-def draw(seed, n, d):
+def sample(seed, n, d):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) * 10 + rng.normal(size=d)
 
 
 @settings(max_examples=60, deadline=None)
 @given(SETS)
-def test_a_set_against_itself_is_nothing_and_order_does_not_matter(case):
+def test_a_set_against_itself_is_0_and_order_does_not_matter(case):
     seed, n, m, d = case
-    a, b = draw(seed, n, d), draw(seed + 1, m, d)
+    a, b = sample(seed, n, d), sample(seed + 1, m, d)
     assert frechet(a, a) < 1e-6
     assert frechet(a, np.random.default_rng(0).permutation(a)) < 1e-6
     assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-9)
@@ -32,28 +32,28 @@ def test_a_set_against_itself_is_nothing_and_order_does_not_matter(case):
 def test_equals_the_matrix_root(case):
     seed, n, m, d = case
     n, m = n + 3 * d, m + 3 * d  # regular covariances: else the matrix root itself is inexact
-    a, b = draw(seed, n, d), draw(seed + 1, m, d)
+    a, b = sample(seed, n, d), sample(seed + 1, m, d)
     ca, cb = (np.atleast_2d(np.cov(x, rowvar=False)) + 1e-6 * np.eye(d) for x in (a, b))
     root = np.trace(sqrtm(ca @ cb)).real
     expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca) + np.trace(cb) - 2 * root
     assert frechet(a, b) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-def test_a_moved_set_costs_the_squared_step():
-    a = draw(0, 50, 8)
-    step = np.arange(8.0)
-    assert frechet(a, a + step) == pytest.approx(step @ step, rel=1e-9)
+def test_a_shifted_set_costs_the_squared_shift():
+    a = sample(0, 50, 8)
+    shift = np.arange(8.0)
+    assert frechet(a, a + shift) == pytest.approx(shift @ shift, rel=1e-9)
 
 
 def test_a_scaled_set_costs_its_own_variance():
-    a = draw(1, 50, 8)
+    a = sample(1, 50, 8)
     a -= a.mean(0)
     # N(0, C) and N(0, s^2 C): (1 - s)^2 tr C
     assert frechet(a, 3 * a, ridge=0) == pytest.approx(4 * np.trace(np.cov(a, rowvar=False)), rel=1e-9)
 
 
 def test_fewer_frames_than_features_and_a_still_set():
-    a = draw(2, 10, 80)
+    a = sample(2, 10, 80)
     still = np.repeat(a[:1], 10, axis=0)
     assert frechet(a, a) < 1e-6
     assert frechet(a, still) > 0.5 * np.trace(np.cov(a, rowvar=False))
@@ -71,7 +71,7 @@ def test_frechet_is_biased_by_few_frames_and_kid_is_not():
 
 
 def test_kid_equals_its_double_sum():
-    a, b = draw(4, 7, 5), draw(5, 9, 5)
+    a, b = sample(4, 7, 5), sample(5, 9, 5)
     x, y = a - b.mean(0), b - b.mean(0)
 
     def kernel(u, v):
@@ -82,15 +82,15 @@ def test_kid_equals_its_double_sum():
     assert kid(a, b) == pytest.approx(sum(within) - 2 * between, rel=1e-9)
 
 
-def test_kid_grows_with_the_step():
-    a, b = draw(6, 200, 6), draw(6, 400, 6)[200:]
-    values = [kid(a + step, b) for step in (0, 10, 30, 100)]
+def test_kid_grows_with_the_shift():
+    a, b = sample(6, 200, 6), sample(6, 400, 6)[200:]
+    values = [kid(a + shift, b) for shift in (0, 10, 30, 100)]
     assert values == sorted(values)
 
 
 @pytest.mark.parametrize("measure", [frechet, kid])
-def test_what_is_no_set_is_refused(measure):
-    a = draw(7, 5, 3)
+def test_invalid_sets_are_refused(measure):
+    a = sample(7, 5, 3)
     with pytest.raises(ValueError, match="finite"):
         measure(np.where(np.eye(5, 3) > 0, np.nan, a), a)
     for b in (a[:1], a[:, :2], a[0]):

@@ -1,4 +1,4 @@
-"""What is held against what: files, folders, tables."""
+"""Pairs from files, folders and tables."""
 
 from pathlib import Path
 
@@ -9,45 +9,51 @@ from vast_cli.evaluate.manifest import find_pairs
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
-    """Outputs, truths and sounds in folders with an unhandy name."""
+def root_folder(tmp_path: Path) -> Path:
+    """Outputs, truths and audio in folders with special characters in their names."""
     root = tmp_path / "a b" / "日本 é'$(x);"
-    for name in ("out/1.mp4", "out/2.mp4", "out/notes.txt", "truth/1.mov", "truth/2.mp4", "sound/2.wav"):
+    for name in ("out/1.mp4", "out/2.mp4", "out/notes.txt", "truth/1.mov", "truth/2.mp4", "audio/2.wav"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return root
 
 
-def given(**paths: Path) -> dict[str, Path | None]:
-    """What the options name."""
+def inputs(**paths: Path) -> dict[str, Path | None]:
+    """Inputs as the options name them."""
     return {"reference": None, "audio": None, "style_reference": None, "footage": None} | paths
 
 
-def test_folders_are_joined_by_stem(house: Path) -> None:
+def test_folders_are_joined_by_stem(root_folder: Path) -> None:
     pairs = find_pairs(
-        house / "out", given(reference=house / "truth", audio=house / "sound", footage=house / "out/1.mp4")
+        root_folder / "out",
+        inputs(reference=root_folder / "truth", audio=root_folder / "audio", footage=root_folder / "out/1.mp4"),
     )
     assert [pair.id for pair in pairs] == ["1", "2"]
-    assert [pair.reference for pair in pairs] == [house / "truth/1.mov", house / "truth/2.mp4"]
-    assert [pair.audio for pair in pairs] == [None, house / "sound/2.wav"]
-    assert pairs[1].footage == house / "out/1.mp4"
-    assert pairs[0].other_audio == house / "sound/2.wav"
-    assert pairs[1].other_audio == house / "truth/1.mov"
+    assert [pair.reference for pair in pairs] == [root_folder / "truth/1.mov", root_folder / "truth/2.mp4"]
+    assert [pair.audio for pair in pairs] == [None, root_folder / "audio/2.wav"]
+    assert pairs[1].footage == root_folder / "out/1.mp4"
+    assert pairs[0].other_audio == root_folder / "audio/2.wav"
+    assert pairs[1].other_audio == root_folder / "truth/1.mov"
 
 
-def test_a_table_names_everything(house: Path) -> None:
-    table = house / "pairs.csv"
+def test_a_table_names_everything(root_folder: Path) -> None:
+    table = root_folder / "pairs.csv"
     table.write_text("﻿id;output;reference;speaker;style-differs\nfirst;out/1.mp4;truth/1.mov;ann;1\n;out/2.mp4;;bob;\n")
-    first, second = find_pairs(table, given())
-    assert (first.id, first.output, first.speaker, first.style_differs) == ("first", house / "out/1.mp4", "ann", True)
+    first, second = find_pairs(table, inputs())
+    assert (first.id, first.output, first.speaker, first.style_differs) == (
+        "first",
+        root_folder / "out/1.mp4",
+        "ann",
+        True,
+    )
     assert (second.id, second.reference, second.style_differs) == ("2", None, False)
 
 
-def test_all_faults_of_a_table_at_once(house: Path) -> None:
-    table = house / "pairs.csv"
+def test_all_faults_of_a_table_are_reported_at_once(root_folder: Path) -> None:
+    table = root_folder / "pairs.csv"
     table.write_text("output,refrence,style_differs\nout/1.mp4,truth/1.mov,\nout/9.mp4,,maybe\n,,\nout/1.mp4,,\n")
     with pytest.raises(VastError) as caught:
-        find_pairs(table, given())
+        find_pairs(table, inputs())
     assert caught.value.code == "vast_manifest_invalid"
     for words in (
         "`refrence`: unknown; did you mean `reference`",
@@ -60,20 +66,20 @@ def test_all_faults_of_a_table_at_once(house: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "id\na\n", "output\n"])
-def test_tables_without_outputs(house: Path, text: str) -> None:
-    table = house / "pairs.csv"
+def test_tables_without_outputs(root_folder: Path, text: str) -> None:
+    table = root_folder / "pairs.csv"
     table.write_text(text)
     with pytest.raises(VastError, match=r"column `output`|no row"):
-        find_pairs(table, given())
+        find_pairs(table, inputs())
 
 
-def test_what_is_not_there(house: Path) -> None:
+def test_missing_files_are_refused(root_folder: Path) -> None:
     for output, more, code in (
-        (house / "nothing.mp4", {}, "vast_input_missing"),
-        (house / "sound", {}, "vast_input_missing"),
-        (house / "out", {"reference": house / "gone"}, "vast_input_missing"),
-        (house / "out", {"reference": house / "sound"}, "vast_input_missing"),
+        (root_folder / "nothing.mp4", {}, "vast_input_missing"),
+        (root_folder / "audio", {}, "vast_input_missing"),
+        (root_folder / "out", {"reference": root_folder / "gone"}, "vast_input_missing"),
+        (root_folder / "out", {"reference": root_folder / "audio"}, "vast_input_missing"),
     ):
         with pytest.raises(VastError) as caught:
-            find_pairs(output, given(**more))
+            find_pairs(output, inputs(**more))
         assert caught.value.code == code

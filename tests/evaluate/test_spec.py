@@ -1,4 +1,4 @@
-"""A measure says what it does not know."""
+"""Specs and readings of measures: null with a reason, the order of controls, and docs/measures.md."""
 
 import math
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from vast_cli.evaluate.measures import registry
-from vast_cli.evaluate.measures.spec import REASONS, Spec, in_order, null, reading, skill
+from vast_cli.evaluate.measures.spec import REASONS, Spec, in_order, missing, reading, skill
 
 SPEC = Spec("m", "M", "", "1", "higher", "best", "worst", (("worst", "late", "best"),))
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
-def test_what_is_no_number_is_null_with_a_reason(value: float | None) -> None:
-    told = reading(value, otherwise="no_face", controls={"best": math.nan, "worst": 1})
-    assert (told.value, told.reason) == (None, "no_face")
-    assert told.hint
-    assert dict(told.controls) == {"best": None, "worst": 1.0}
+def test_a_value_that_is_not_finite_is_null_with_a_reason(value: float | None) -> None:
+    result = reading(value, otherwise="no_face", controls={"best": math.nan, "worst": 1})
+    assert (result.value, result.reason) == (None, "no_face")
+    assert result.hint
+    assert dict(result.controls) == {"best": None, "worst": 1.0}
 
 
-def test_order_is_checked_over_what_is_known() -> None:
+def test_order_is_checked_over_the_known_controls() -> None:
     assert in_order(SPEC, {"worst": 0, "late": 1, "best": 2}) is True
     assert in_order(SPEC, {"worst": 0, "late": 3, "best": 2}) is False
     assert in_order(SPEC, {"worst": 0, "late": None, "best": 2}) is True
@@ -35,7 +35,7 @@ def test_skill_is_0_at_the_floor_and_1_at_the_ceiling() -> None:
 
 
 def test_every_reason_has_a_hint() -> None:
-    assert all(null(reason).hint for reason in REASONS)
+    assert all(missing(reason).hint for reason in REASONS)
 
 
 def test_measures_are_named_once_and_described() -> None:
@@ -47,4 +47,5 @@ def test_measures_are_named_once_and_described() -> None:
 
 def test_the_page_of_measures_is_up_to_date() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "measures.md"
-    assert page.read_text("utf-8") == registry.page(), "python -m vast_cli.evaluate.registry > docs/measures.md"
+    command = "python -m vast_cli.evaluate.measures.registry > docs/measures.md"
+    assert page.read_text("utf-8") == registry.markdown_page(), command

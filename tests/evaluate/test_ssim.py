@@ -1,4 +1,4 @@
-"""SSIM equals scikit-image's, is symmetric, and is 1 for a picture against itself."""
+"""SSIM equals scikit-image's, is symmetric, and is 1 for an image against itself."""
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ def test_colour_equals_scikit_image_with_its_defaults(name):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(11, 40), st.integers(11, 40))
-def test_symmetric_bounded_and_one_for_equal_pictures(seed, height, width):
+def test_symmetric_bounded_and_one_for_equal_images(seed, height, width):
     a, b = noise(seed, height, width), noise(seed + 1, height, width)
     assert ssim(a, b) == pytest.approx(ssim(b, a), abs=1e-12)
     assert abs(ssim_map(a, b)).max() <= 1 + 1e-9

@@ -1,1 +1,1 @@
-"""Networks and programs of others that judge a video; none is needed, what is absent measures nothing."""
+"""External models: published networks and programs that the user brings; without one its measures are null."""

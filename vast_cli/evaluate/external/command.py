@@ -1,6 +1,6 @@
-"""A program of the user's that looks at one video and prints one line.
+"""A program of the user's that takes one video and prints one line.
 
-`CMD {video}`: split as a shell would, but run without one; `{video}` becomes one argument, whatever the file is called.
+`CMD {video}`: split as a shell would, but run without one; `{video}` becomes one argument, whatever its name.
 The program has its input closed, a session of its own and a time limit.
 """
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from vast_cli.core import process
 from vast_cli.core.errors import VastError
 
-PLACE = "{video}"
+PLACEHOLDER = "{video}"
 TIMEOUT_S = 600.0
-ASK_S = 30.0  # for the version
-MAX_LINE = 100_000  # characters of an answer
-MAX_SHOWN = 200  # characters of a message
+VERSION_S = 30.0
+MAX_OUTPUT = 100_000  # characters
+MAX_MESSAGE = 200  # characters
 
 
 class Program:
-    """A program of the user's that judges videos.
+    """An external model that is a program of the user's.
 
     Attributes:
         command: as the user gave it.
-        version: what it says of itself, or None.
+        version: what it prints with `--version`, or None.
     """
 
     def __init__(self, command: str) -> None:
@@ -52,18 +52,18 @@ class Command:
         Raises:
             VastError: `vast_option_invalid`: it cannot be split, has no `{video}`, or names no program.
         """
-        hint = f'a program and its arguments, such as "reader --fast {PLACE}"'
+        hint = f'a program and its arguments, such as "reader --fast {PLACEHOLDER}"'
         try:
             words = tuple(shlex.split(text))
         except ValueError as error:
             raise VastError("vast_option_invalid", f"`{text}` is no command: {error}", hint=hint) from error
-        if not any(PLACE in word for word in words[1:]):
-            raise VastError("vast_option_invalid", f"command `{text}` does not say where {PLACE} goes", hint=hint)
+        if not any(PLACEHOLDER in word for word in words[1:]):
+            raise VastError("vast_option_invalid", f"command `{text}` does not say where {PLACEHOLDER} goes", hint=hint)
         if shutil.which(words[0]) is None:
             raise VastError("vast_option_invalid", f"there is no program `{words[0]}`", hint=hint)
         return cls(text, words)
 
-    def ask(self, video: Path, *, timeout_s: float = TIMEOUT_S) -> str:
+    def run(self, video: Path, *, timeout_s: float = TIMEOUT_S) -> str:
         """The line that the program prints about a video, without its end; empty if it prints nothing.
 
         Raises:
@@ -72,18 +72,18 @@ class Command:
         path = str(video.absolute())  # never an option
         program = self.words[0]
         try:
-            result = process.run([word.replace(PLACE, path) for word in self.words], timeout_s=timeout_s)
+            result = process.run([word.replace(PLACEHOLDER, path) for word in self.words], timeout_s=timeout_s)
         except TimeoutError as error:
-            message = f"`{program}` did not judge `{video}` within {timeout_s:.0f} s"
+            message = f"`{program}` did not finish `{video}` within {timeout_s:.0f} s"
             raise VastError("vast_timeout", message, hint="try it alone on this video") from error
         except OSError as error:
             raise VastError("vast_option_invalid", f"`{program}` does not start: {error}") from error
         if result.status:
-            reason = (result.stderr.strip().splitlines() or ["no message"])[-1][:MAX_SHOWN]
+            reason = (result.stderr.strip().splitlines() or ["no message"])[-1][:MAX_MESSAGE]
             message = f"`{program}` ended with status {result.status} on `{video}`: {reason}"
             raise VastError("vast_worker_died", message, hint="try it alone on this video")
         lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
-        if len(lines) > 1 or len(result.stdout) > MAX_LINE:
+        if len(lines) > 1 or len(result.stdout) > MAX_OUTPUT:
             message = (
                 f"`{program}` printed {len(lines)} lines ({len(result.stdout)} characters) about `{video}`, not one"
             )
@@ -92,10 +92,10 @@ class Command:
 
     def version(self) -> str | None:
         """First line of what the program prints with `--version` in the video's place, or None."""
-        words = [word.replace(PLACE, "--version") for word in self.words]
+        words = [word.replace(PLACEHOLDER, "--version") for word in self.words]
         try:
-            result = process.run(words, timeout_s=ASK_S)
-        except OSError:  # does not start or takes too long: videos can be judged without a version
+            result = process.run(words, timeout_s=VERSION_S)
+        except OSError:  # does not start or takes too long: the version is optional
             return None
         lines = (result.stdout.strip() or result.stderr.strip()).splitlines()
-        return lines[0][:MAX_SHOWN] if result.status == 0 and lines else None
+        return lines[0][:MAX_MESSAGE] if result.status == 0 and lines else None

@@ -1,4 +1,4 @@
-"""Who a face looks like, as 128 numbers: dlib's residual network on faces aligned by our own landmarks.
+"""Identity of a face as 128 numbers: dlib's residual network on faces aligned by our own landmarks.
 
 Network and weights come with the extra `vast-avatar[evaluate]` (packages dlib-bin and face-recognition-models, weights
 in the public domain). Of the latter only the file is used: importing it needs a package that Python no longer brings,
@@ -23,9 +23,9 @@ from vast_cli.core.errors import VastError
 
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
 SIZE = 128  # of a descriptor
-CHIP = 150  # pixels, side of the network's picture
+CHIP = 150  # pixels, side of the network's input
 PADDING = 0.25  # of the face around it, as in the network's training
-# eye corners as the picture shows them: right eye outer, inner, left eye outer, inner; base of the nose
+# eye corners as the image shows them: right eye outer, inner, left eye outer, inner; base of the nose
 CORNERS = (263, 362, 33, 133, 2)
 TEMPLATE = np.array(  # dlib's mean face: where these points lie in a unit square
     [
@@ -39,12 +39,12 @@ TEMPLATE = np.array(  # dlib's mean face: where these points lie in a unit squar
 TARGET = (PADDING + TEMPLATE) / (2 * PADDING + 1) * CHIP
 
 
-class Descriptor:
-    """The network; may be shared by threads, which then take turns."""
+class DlibDescriptor:
+    """The network; threads may share it, they run it one at a time."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
-        self._turn = threading.Lock()  # the network keeps its layers' outputs
+        self._lock = threading.Lock()  # the network keeps its layers' outputs
 
     def describe(self, frame: Image, points: NDArray[np.floating[Any]]) -> Float32:
         """Describe one face.
@@ -60,7 +60,7 @@ class Descriptor:
             ValueError: landmarks that are not finite or lie in one point.
         """
         chip = face_chip(frame, points)
-        with self._turn:
+        with self._lock:
             return np.array(self._network.compute_face_descriptor(chip), np.float32)
 
 
@@ -84,7 +84,7 @@ def face_chip(frame: Image, points: NDArray[np.floating[Any]]) -> Image:
 
 
 def _similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale, rotation and translation that lay `source` upon `target` with the least squares: [2, 3]."""
+    """Least squares scale, rotation and translation from `source` to `target`: [2, 3]."""
     if not np.isfinite(source).all():
         raise ValueError("landmarks that are not finite")
     a, b = (p @ (1, 1j) for p in (source, target))  # points as complex numbers: one factor turns and scales
@@ -97,7 +97,7 @@ def _similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDA
     return np.array([[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag]])
 
 
-def load_descriptor() -> Descriptor | None:
+def load_descriptor() -> DlibDescriptor | None:
     """The network, or None where the extra `vast-avatar[evaluate]` is not installed.
 
     Raises:
@@ -111,7 +111,7 @@ def load_descriptor() -> Descriptor | None:
     if path is None:
         return None
     try:
-        return Descriptor(dlib.face_recognition_model_v1(str(path)))
+        return DlibDescriptor(dlib.face_recognition_model_v1(str(path)))
     except RuntimeError as error:
         hint = "`python -m pip install --force-reinstall face-recognition-models`"
         raise VastError("vast_asset_corrupt", f"dlib cannot read `{path.name}`: {error}", hint=hint) from error

@@ -1,4 +1,4 @@
-"""What emotion a face shows, by a program that the user brings (`--emotion-model`)."""
+"""The emotion a face shows, by a program that the user brings (`--emotion-model`)."""
 
 import json
 import math
@@ -19,7 +19,7 @@ class EmotionModel(Program):
         Raises:
             VastError: `vast_timeout`, `vast_worker_died`, `vast_record_invalid` (no such object).
         """
-        line = self._command.ask(video, timeout_s=timeout_s)
+        line = self._command.run(video, timeout_s=timeout_s)
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -34,8 +34,8 @@ class EmotionModel(Program):
             raise self._invalid(video, f"probabilities that sum to {total:.3f}")
         return {label: value / total for label, value in answer.items()}
 
-    def _invalid(self, video: Path, what: str) -> VastError:
-        message = f"`{self.command}` printed {what} about `{video}`"
+    def _invalid(self, video: Path, problem: str) -> VastError:
+        message = f"`{self.command}` printed {problem} about `{video}`"
         return VastError(
             "vast_record_invalid", message, hint='it must print one line such as {"happy": 0.9, "sad": 0.1}'
         )

@@ -1,11 +1,11 @@
-"""The Inception network of the FID: 2,048 features a picture, as the port of the 2015 weights computes them.
+"""The Inception network of the FID: 2,048 features an image, as the port of the 2015 weights computes them.
 
 Names are those of the published file `pt_inception-2015-12-05-6726825d.pth`, so it loads as it is. The conventions of
-that port are part of the number: pictures in 0..1, resized to 299x299 inside the network without antialiasing, average
+that port are part of the number: images in 0..1, resized to 299x299 inside the network without antialiasing, average
 pools that do not count their padding, a maximum pool in the last block.
 
-The weights are not at hand here. Checked instead against the port's own code (pytorch-fid over torchvision's model),
-both with the same random weights on random pictures of several sizes: the features are equal bit for bit.
+The weights do not ship. Checked against the port's own code (pytorch-fid over torchvision's model),
+both with the same random weights on random images of several sizes: the features are equal bit for bit.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from vast_cli.evaluate.external.weights import load_published
 
 Size = int | tuple[int, int]
 
-WHAT = "`pt_inception-2015-12-05-6726825d.pth`"
+PUBLISHED = "`pt_inception-2015-12-05-6726825d.pth`"
 N_FEATURES = 2048
 N_CLASSES = 1008  # of the 2015 network; ImageNet's later one has 1000
 SIDE = 299
@@ -31,7 +31,7 @@ CLASSIFIER = ("fc.weight", "fc.bias")  # in the file, not in the features
 
 
 class Inception:
-    """Features of pictures.
+    """Features of images.
 
     Attributes:
         sha256: of the weights' file: part of the result's name.
@@ -42,7 +42,7 @@ class Inception:
         self.sha256 = sha256
 
     def features(self, frames: Image) -> Float32:
-        """Pooled features of RGB pictures.
+        """Pooled features of RGB images.
 
         Args:
             frames: uint8 [n, H, W, 3].
@@ -51,18 +51,18 @@ class Inception:
             [n, 2048].
 
         Raises:
-            ValueError: other pictures.
+            ValueError: other images.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
-            raise ValueError(f"pictures of {frames.dtype} {frames.shape}, not uint8 [n, H, W, 3]")
-        found = np.empty((len(frames), N_FEATURES), np.float32)
+            raise ValueError(f"images of {frames.dtype} {frames.shape}, not uint8 [n, H, W, 3]")
+        features = np.empty((len(frames), N_FEATURES), np.float32)
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(frames), BATCH):
                 batch = torch.from_numpy(np.ascontiguousarray(frames[start : start + BATCH])).to(device)
                 pooled = self.network(batch.permute(0, 3, 1, 2).float() / 255)
-                found[start : start + BATCH] = pooled.cpu().numpy()
-        return found
+                features[start : start + BATCH] = pooled.cpu().numpy()
+        return features
 
 
 def load_inception(path: Path) -> Inception:
@@ -73,11 +73,11 @@ def load_inception(path: Path) -> Inception:
             Inception v3, which has the same layers but other weights, and gives another number).
     """
     network = InceptionNet()
-    state = load_published(network, path, what=WHAT, drop=CLASSIFIER)
+    state = load_published(network, path, name=PUBLISHED, ignored=CLASSIFIER)
     classes = state["fc.weight"].shape[0] if "fc.weight" in state else 0
     if classes != N_CLASSES:
-        message = f"`{path}` is not {WHAT}: its classifier has {classes} classes, not {N_CLASSES}"
-        raise VastError("vast_record_invalid", message, hint=f"give {WHAT} as its authors publish it")
+        message = f"`{path}` is not {PUBLISHED}: its classifier has {classes} classes, not {N_CLASSES}"
+        raise VastError("vast_record_invalid", message, hint=f"give {PUBLISHED} as its authors publish it")
     return Inception(network, files.sha256(path))
 
 
@@ -104,7 +104,7 @@ class InceptionNet(nn.Module):
         self.Mixed_7c = BlockE(2048, maximum=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in 0..1 to features [B, 2048]."""
+        """Images [B, 3, H, W] in 0..1 to features [B, 2048]."""
         x = 2 * F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False) - 1
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = F.max_pool2d(x, 3, 2)

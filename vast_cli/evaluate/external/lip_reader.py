@@ -1,4 +1,4 @@
-"""What a lip reader reads: word and character error rates, with a program that the user brings (`--lip-reader`).
+"""Word and character error rates of a lip reader, a program that the user brings (`--lip-reader`).
 
 Rates are sums of errors over sums of words, never means of rates; they may exceed 1.
 """
@@ -14,23 +14,23 @@ from vast_cli.evaluate.external.command import TIMEOUT_S, Program
 Z_95 = 1.959963984540054
 
 
-class Errors(NamedTuple):
-    """Substitutions, deletions and insertions, and how much was said."""
+class ErrorCount(NamedTuple):
+    """Substitutions, deletions and insertions, and the length of the transcript."""
 
     errors: int
-    total: int  # words, or characters, of the transcript
+    total: int  # words or characters
 
 
 class LipReader(Program):
-    """A program that prints what the lips in a video say."""
+    """A program that prints the words it reads off the lips in a video."""
 
     def read(self, video: Path, *, timeout_s: float = TIMEOUT_S) -> str:
-        """The text read off a video; empty if it read nothing.
+        """The text read off a video; empty if the program reads nothing.
 
         Raises:
             VastError: `vast_timeout`, `vast_worker_died`, `vast_record_invalid`.
         """
-        return self._command.ask(video, timeout_s=timeout_s)
+        return self._command.run(video, timeout_s=timeout_s)
 
 
 def available() -> bool:
@@ -44,30 +44,30 @@ def normalise(text: str) -> str:
     return " ".join("".join(c for c in plain if not unicodedata.category(c).startswith("P")).split())
 
 
-def word_errors(reference: str, hypothesis: str) -> Errors:
-    """Errors in words of what was read against what was said; needs `available()`."""
-    said, read = normalise(reference), normalise(hypothesis)
-    if not said:
-        return Errors(len(read.split()), 0)
+def word_errors(reference: str, hypothesis: str) -> ErrorCount:
+    """Word errors of `hypothesis`, the text read, against the transcript; needs `available()`."""
+    reference, hypothesis = normalise(reference), normalise(hypothesis)
+    if not reference:
+        return ErrorCount(len(hypothesis.split()), 0)
     import jiwer
 
-    found = jiwer.process_words(said, read)
-    return Errors(found.substitutions + found.deletions + found.insertions, len(said.split()))
+    result = jiwer.process_words(reference, hypothesis)
+    return ErrorCount(result.substitutions + result.deletions + result.insertions, len(reference.split()))
 
 
-def character_errors(reference: str, hypothesis: str) -> Errors:
-    """Errors in characters, spaces between words included; needs `available()`."""
-    said, read = normalise(reference), normalise(hypothesis)
-    if not said:
-        return Errors(len(read), 0)
+def character_errors(reference: str, hypothesis: str) -> ErrorCount:
+    """Character errors, spaces between words included; needs `available()`."""
+    reference, hypothesis = normalise(reference), normalise(hypothesis)
+    if not reference:
+        return ErrorCount(len(hypothesis), 0)
     import jiwer
 
-    found = jiwer.process_characters(said, read)
-    return Errors(found.substitutions + found.deletions + found.insertions, len(said))
+    result = jiwer.process_characters(reference, hypothesis)
+    return ErrorCount(result.substitutions + result.deletions + result.insertions, len(reference))
 
 
 def wilson(errors: int, total: int) -> tuple[float, float] | None:
-    """95 % interval of a share (Wilson 1927); None where errors outnumber the total: then it is no share."""
+    """95 % interval of a share (Wilson 1927); None where the errors outnumber the total, so that it is no share."""
     if total <= 0 or not 0 <= errors <= total:
         return None
     share, z2 = errors / total, Z_95**2 / total

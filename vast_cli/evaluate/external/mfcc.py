@@ -1,4 +1,4 @@
-"""Mel-frequency cepstra as python_speech_features computes them with its defaults: what SyncNet hears.
+"""Mel-frequency cepstra as python_speech_features computes them with its defaults: SyncNet's audio input.
 
 Every convention is part of SyncNet's number: no window function, 26 filters whose corners are rounded to FFT bins,
 lifter 22, the first coefficient replaced by the log energy. Differs from the package by less than 1e-6
@@ -26,7 +26,7 @@ EPS = np.finfo(np.float64).eps
 
 
 def mfcc(samples: NDArray[np.int16]) -> Float64:
-    """Cepstra of 16 kHz mono sound, 100 a second.
+    """Cepstra of 16 kHz mono audio, 100 a second.
 
     Args:
         samples: int16 [n]: loudness goes into the first coefficient, so the scale matters.
@@ -35,10 +35,10 @@ def mfcc(samples: NDArray[np.int16]) -> Float64:
         [1 + ceil((n - 400) / 160), 13]; the end is filled with zeros.
 
     Raises:
-        ValueError: no int16 sound of one channel, or an empty one.
+        ValueError: no int16 audio of one channel, or an empty one.
     """
     if samples.dtype != np.int16 or samples.ndim != 1 or not len(samples):
-        raise ValueError(f"sound of {samples.dtype} {samples.shape}, not int16 [n]")
+        raise ValueError(f"audio of {samples.dtype} {samples.shape}, not int16 [n]")
     bank = filters()
     lift = 1 + LIFTER / 2 * np.sin(np.pi * np.arange(N_CEPSTRA) / LIFTER)
     blocks = []
@@ -53,7 +53,7 @@ def mfcc(samples: NDArray[np.int16]) -> Float64:
 
 
 def _windows(samples: NDArray[np.int16]) -> Iterator[Float64]:
-    """Overlapping stretches of the pre-emphasised sound: [up to BLOCK, WINDOW] each."""
+    """Overlapping stretches of the pre-emphasised audio: [up to BLOCK, WINDOW] each."""
     n_windows = 1 + max(0, -(-(len(samples) - WINDOW) // STEP))
     for first in range(0, n_windows, BLOCK):
         n = min(BLOCK, n_windows - first)

@@ -1,16 +1,16 @@
-"""SyncNet (Chung and Zisserman 2016): do lips and sound belong together, and how many frames apart? LSE-D and LSE-C.
+"""SyncNet (Chung and Zisserman 2016): how well lips and audio fit, and at which lag: LSE-D and LSE-C.
 
 Needs the published weights `syncnet_v2.model`; names are theirs. Every convention of the authors' scripts is part of
 the number: BGR 0-255 without a mean taken off, windows of 5 frames against 20 cepstra, features that are not
-normalised, sound padded with zero vectors at both ends, the median of 31 lags. The one departure: 50 frames are enough,
+normalised, audio padded with zero vectors at both ends, the median of 31 lags. The one departure: 50 frames are enough,
 not 100 (GRID's clips have 75). Face boxes are the caller's: the authors' S3FD detector is not part of this.
 
 Both scores take the best lag, so a video 5 frames late scores as well as one in step: read `offset` and `dist_lag0`
 too. Zero padding gives short clips a confidence of their own: .25 at 70 windows, .08 at 245, for features that know
 nothing.
 
-The weights are not at hand here. Checked instead against syncnet-python 0.2.3 (the authors' code as a package), both
-with the same random weights, on clips of 75 and 120 frames: lip features differ by 1e-6 of their size, sound features
+The weights do not ship. Checked against syncnet-python 0.2.3 (the authors' code as a package), both
+with the same random weights, on clips of 75 and 120 frames: lip features differ by 1e-6 of their size, audio features
 not at all, distance and confidence by 1e-7, offsets are equal; cepstra are python_speech_features' bit for bit; 59 of
 60 JPEGs are the ffmpeg program's bit for bit (its rate control, of another version, chose another quantiser once).
 """
@@ -26,25 +26,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vast_cli.core import files
+from vast_cli.core import files, timebase
 from vast_cli.core.arrays import Float32, Image
 from vast_cli.evaluate.external.mfcc import mfcc
 from vast_cli.evaluate.external.syncnet_crops import SIDE, crop_faces, through_files
 from vast_cli.evaluate.external.weights import load_published
 
-WHAT = "`syncnet_v2.model`"
+PUBLISHED = "`syncnet_v2.model`"
 MIN_FRAMES = 50
 WINDOW = 5  # frames
-CEPSTRA = 20  # of the sound beside a window
+CEPSTRA = 20  # of the audio beside a window
 PER_FRAME = 4  # cepstra
-SAMPLES = 640  # a frame, at 16 kHz
 MAX_LAG = 15  # frames
 BATCH = 16  # windows at once
 
 
 @dataclass(frozen=True)
 class SyncScore:
-    """How well sound and lips of one clip fit."""
+    """How well audio and lips of one clip fit."""
 
     dist: float  # LSE-D: mean distance at the best lag
     conf: float  # LSE-C: median over lags minus that
@@ -54,7 +53,7 @@ class SyncScore:
 
 
 class SyncNet:
-    """Lips and sound as vectors of 1,024 numbers, close where they belong together.
+    """Embeds lips and audio as vectors of 1,024 numbers, close where they fit.
 
     Attributes:
         sha256: of the weights' file: part of the result's name.
@@ -64,7 +63,7 @@ class SyncNet:
         self.network = network
         self.sha256 = sha256
 
-    def judge(
+    def score_video(
         self, frames: Iterable[Image], boxes: NDArray[np.float64], samples: NDArray[np.int16]
     ) -> SyncScore | None:
         """Score a clip from whole frames, as the authors' pipeline does.
@@ -81,22 +80,22 @@ class SyncNet:
             ValueError: boxes that fit no face.
             VastError: `vast_encode_failed`.
         """
-        if min(len(boxes), len(samples) // SAMPLES) < MIN_FRAMES:
+        if min(len(boxes), timebase.full_video_frames(len(samples))) < MIN_FRAMES:
             return None
         return self.score(through_files(crop_faces(frames, boxes)), samples)
 
     def score(self, crops: Iterable[Image], samples: NDArray[np.int16]) -> SyncScore | None:
         """Score a clip from crops as `syncnet_crops` makes them; None below 50 frames (`too_short`)."""
-        n_heard = len(samples) // SAMPLES
-        if n_heard < MIN_FRAMES:
+        n_audio = timebase.full_video_frames(len(samples))
+        if n_audio < MIN_FRAMES:
             return None
-        lips = self.lips(itertools.islice(crops, n_heard))
-        windows = min(len(lips) + WINDOW - 1, n_heard) - WINDOW  # the authors leave out the last one
+        lips = self.embed_lips(itertools.islice(crops, n_audio))
+        windows = min(len(lips) + WINDOW - 1, n_audio) - WINDOW  # the authors leave out the last one
         if windows + WINDOW < MIN_FRAMES:
             return None
-        return score_features(lips[:windows], self.sounds(samples, windows))
+        return score_features(lips[:windows], self.embed_audio(samples, windows))
 
-    def lips(self, frames: Iterable[Image]) -> Float32:
+    def embed_lips(self, frames: Iterable[Image]) -> Float32:
         """Features of every window of 5 frames.
 
         Args:
@@ -108,24 +107,24 @@ class SyncNet:
         Raises:
             ValueError: crops of another size.
         """
-        found = [np.zeros((0, self.network.n_features), np.float32)]
+        features = [np.zeros((0, self.network.n_features), np.float32)]
         with torch.inference_mode():
             for stretch in _stretches(frames):
-                pictures = torch.from_numpy(stretch).to(self._device).permute(3, 0, 1, 2)[None].float()
-                found.append(self.network.lip_features(pictures).cpu().numpy())
-        return np.concatenate(found)
+                images = torch.from_numpy(stretch).to(self._device).permute(3, 0, 1, 2)[None].float()
+                features.append(self.network.lip_features(images).cpu().numpy())
+        return np.concatenate(features)
 
-    def sounds(self, samples: NDArray[np.int16], windows: int) -> Float32:
-        """Features of the sound beside the first `windows` windows: [windows, 1024]."""
-        cepstra = mfcc(samples[: (windows + WINDOW + 1) * SAMPLES]).T.astype(np.float32)
+    def embed_audio(self, samples: NDArray[np.int16], windows: int) -> Float32:
+        """Features of the audio beside the first `windows` windows: [windows, 1024]."""
+        cepstra = mfcc(samples[: timebase.sample_at(windows + WINDOW + 1)]).T.astype(np.float32)
         beside = np.lib.stride_tricks.sliding_window_view(cepstra, CEPSTRA, axis=1)[:, ::PER_FRAME].swapaxes(0, 1)
-        found = np.empty((windows, self.network.n_features), np.float32)
+        features = np.empty((windows, self.network.n_features), np.float32)
         with torch.inference_mode():
             for start in range(0, windows, BATCH):
                 batch = np.ascontiguousarray(beside[start : min(start + BATCH, windows)])
-                heard = torch.from_numpy(batch).to(self._device)[:, None]
-                found[start : start + BATCH] = self.network.sound_features(heard).cpu().numpy()
-        return found
+                windows_of_cepstra = torch.from_numpy(batch).to(self._device)[:, None]
+                features[start : start + BATCH] = self.network.audio_features(windows_of_cepstra).cpu().numpy()
+        return features
 
     @property
     def _device(self) -> torch.device:
@@ -139,16 +138,16 @@ def load_syncnet(path: Path) -> SyncNet:
         VastError: `vast_input_missing`, `vast_input_unreadable`, `vast_record_invalid`.
     """
     network = SyncNetwork()
-    load_published(network, path, what=WHAT)
+    load_published(network, path, name=PUBLISHED)
     return SyncNet(network, files.sha256(path))
 
 
-def score_features(lips: Float32, sounds: Float32) -> SyncScore:
-    """Distances of lips [n, 1024] to sounds [n, 1024] at lags of -15..15 frames, padded with zero vectors."""
-    seen = torch.from_numpy(lips)
-    heard = F.pad(torch.from_numpy(sounds), (0, 0, MAX_LAG, MAX_LAG))
+def score_features(lips: Float32, audio: Float32) -> SyncScore:
+    """Distances of lips [n, 1024] to audio [n, 1024] at lags of -15..15 frames, padded with zero vectors."""
+    lip_features = torch.from_numpy(lips)
+    padded = F.pad(torch.from_numpy(audio), (0, 0, MAX_LAG, MAX_LAG))
     lags = range(2 * MAX_LAG + 1)
-    distance = torch.stack([F.pairwise_distance(seen, heard[lag : lag + len(seen)]).mean() for lag in lags])
+    distance = torch.stack([F.pairwise_distance(lip_features, padded[lag : lag + len(lips)]).mean() for lag in lags])
     best = int(distance.argmin())
     return SyncScore(
         dist=float(distance[best]),
@@ -161,16 +160,16 @@ def score_features(lips: Float32, sounds: Float32) -> SyncScore:
 
 def _stretches(frames: Iterable[Image]) -> Iterator[Image]:
     """Runs of frames [5..BATCH + 4, 224, 224, 3], each beginning with the last four of the one before."""
-    held: list[Image] = []
+    buffer: list[Image] = []
     for frame in frames:
         if frame.shape != (SIDE, SIDE, 3) or frame.dtype != np.uint8:
             raise ValueError(f"crop of {frame.dtype} {frame.shape}, not uint8 [{SIDE}, {SIDE}, 3]")
-        held.append(frame)
-        if len(held) == BATCH + WINDOW - 1:
-            yield np.stack(held)
-            held = held[-(WINDOW - 1) :]
-    if len(held) >= WINDOW:
-        yield np.stack(held)
+        buffer.append(frame)
+        if len(buffer) == BATCH + WINDOW - 1:
+            yield np.stack(buffer)
+            buffer = buffer[-(WINDOW - 1) :]
+    if len(buffer) >= WINDOW:
+        yield np.stack(buffer)
 
 
 class SyncNetwork(nn.Module):
@@ -205,15 +204,15 @@ class SyncNetwork(nn.Module):
             *_deep(256, 512, (1, 6, 6)),
         )
 
-    def lip_features(self, pictures: Tensor) -> Tensor:
-        """[1, 3, N, 224, 224] to [N - 4, 1024]: only the first layer looks along time, so windows share the pass."""
-        seen: Tensor = self.netfclip(self.netcnnlip(pictures)[0, :, :, 0, 0].T)
-        return seen
+    def lip_features(self, images: Tensor) -> Tensor:
+        """[1, 3, N, 224, 224] to [N - 4, 1024]: only the first layer convolves over time, so windows share the pass."""
+        features: Tensor = self.netfclip(self.netcnnlip(images)[0, :, :, 0, 0].T)
+        return features
 
-    def sound_features(self, cepstra: Tensor) -> Tensor:
+    def audio_features(self, cepstra: Tensor) -> Tensor:
         """[B, 1, 13, 20] to [B, 1024]."""
-        heard: Tensor = self.netfcaud(self.netcnnaud(cepstra).flatten(1))
-        return heard
+        features: Tensor = self.netfcaud(self.netcnnaud(cepstra).flatten(1))
+        return features
 
 
 def _flat(n_in: int, n_out: int, size: int | tuple[int, int], *, padding: int = 0) -> list[nn.Module]:

@@ -1,8 +1,8 @@
-"""What SyncNet sees: faces cut as its authors' pipeline cuts them, through the two lossy files that lie in between.
+"""SyncNet's video input: faces cropped as its authors' pipeline does, through the two lossy files in between.
 
 Crop (their `run_pipeline.py`): half side s of the face box and its centre, each median-filtered over 13 frames; from y
-- s to y + 1.8 s, x +- 1.4 s, grey 110 outside the picture, resized to 224x224 without regard to the aspect. Then XVID
-in an AVI, then JPEG as ffmpeg writes it if nothing is said. Pictures are BGR here, as the network was trained.
+- s to y + 1.8 s, x +- 1.4 s, grey 110 outside the frame, resized to 224x224 without regard to the aspect. Then XVID
+in an AVI, then JPEG with ffmpeg's defaults. Crops are BGR here, as the network was trained.
 """
 
 import tempfile
@@ -42,7 +42,7 @@ def crop_faces(frames: Iterable[Image], boxes: Float64) -> Iterator[Image]:
         BGR uint8 [224, 224, 3].
 
     Raises:
-        ValueError: boxes that are not finite, empty, outside the picture or not as many as frames.
+        ValueError: boxes that are not finite, empty, outside the frame or not as many as frames.
     """
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) < SMOOTH or not np.isfinite(boxes).all():
@@ -63,12 +63,12 @@ def _crop(frame: Image, x: float, y: float, half: float) -> Image:
     left, right = int(x - half * ASIDE), int(x + half * ASIDE)
     face = wide[max(top, 0) : bottom, max(left, 0) : right]
     if not face.size:
-        raise ValueError("a face box that is empty or outside the picture")
+        raise ValueError("a face box that is empty or outside the frame")
     return np.asarray(cv2.resize(face, (SIDE, SIDE)), np.uint8)
 
 
 def through_files(crops: Iterable[Image]) -> Iterator[Image]:
-    """The crops after XVID and JPEG, BGR uint8 [224, 224, 3]; a temporary file holds the XVID, memory one picture.
+    """The crops after XVID and JPEG, BGR uint8 [224, 224, 3]; a temporary file holds the XVID, memory one frame.
 
     Raises:
         VastError: `vast_encode_failed`, this OpenCV writes no XVID.
@@ -78,7 +78,7 @@ def through_files(crops: Iterable[Image]) -> Iterator[Image]:
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"XVID"), FPS, (SIDE, SIDE))
         try:
             if not writer.isOpened():
-                raise VastError("vast_encode_failed", "this OpenCV cannot write XVID, through which SyncNet looks")
+                raise VastError("vast_encode_failed", "this OpenCV cannot write XVID, which SyncNet needs")
             for crop in crops:
                 writer.write(crop)
         finally:
@@ -87,15 +87,15 @@ def through_files(crops: Iterable[Image]) -> Iterator[Image]:
 
 
 def _as_jpeg(path: Path) -> Iterator[Image]:
-    """The pictures of a file after `ffmpeg -i FILE %06d.jpg`: the encoder's rate control runs along the whole file."""
+    """The frames of a file after `ffmpeg -i FILE %06d.jpg`: the encoder's rate control runs along the whole file."""
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width = encoder.height = SIDE
     encoder.pix_fmt = "yuvj420p"
     encoder.time_base = Fraction(1, FPS)
     encoder.thread_count = 1
     with av.open(str(path)) as container:
-        for k, picture in enumerate(container.decode(video=0)):
-            frame = picture.reformat(format="yuvj420p")
+        for k, decoded in enumerate(container.decode(video=0)):
+            frame = decoded.reformat(format="yuvj420p")
             frame.pts, frame.time_base = k, encoder.time_base
             frame.pict_type = 0
             yield from _decoded(map(bytes, encoder.encode(frame)))
@@ -104,7 +104,7 @@ def _as_jpeg(path: Path) -> Iterator[Image]:
 
 def _decoded(packets: Iterable[bytes]) -> Iterator[Image]:
     for packet in packets:
-        picture = cv2.imdecode(np.frombuffer(packet, np.uint8), cv2.IMREAD_COLOR)
-        if picture is None:
+        image = cv2.imdecode(np.frombuffer(packet, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
             raise VastError("vast_internal", "a JPEG that was just written cannot be read")
-        yield np.asarray(picture, np.uint8)
+        yield np.asarray(image, np.uint8)

@@ -1,4 +1,8 @@
-"""Weights that users bring: published files, read without unpickling code and refused unless every shape fits."""
+"""Published weights that users bring: PyTorch files or safetensors, refused unless every shape fits.
+
+PyTorch files are pickles. They are read with `torch.load(weights_only=True)`, whose unpickler builds tensors and plain
+containers only and refuses every other class or function, so a file cannot run code.
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -12,46 +16,46 @@ from vast_cli.core import files
 from vast_cli.core.errors import VastError
 
 MAX_BYTES = 1 << 30
-COUNTERS = "num_batches_tracked"  # older files lack them; they mean nothing in use
+COUNTERS = "num_batches_tracked"  # of batch normalisation in training; older files lack them
 
 
-def load_published(network: nn.Module, path: Path, *, what: str, drop: Collection[str] = ()) -> dict[str, Tensor]:
-    """Fill a network from a file of published weights: a PyTorch state dict or safetensors.
+def load_published(network: nn.Module, path: Path, *, name: str, ignored: Collection[str] = ()) -> dict[str, Tensor]:
+    """Fill a network with published weights from a PyTorch state dict or safetensors.
 
     Args:
         network: gets the weights and is set to evaluation.
         path: the file.
-        what: name of the published file, for messages.
-        drop: names in the file that the network does not have and does not need.
+        name: of the published file, for messages.
+        ignored: names in the file that the network does not have.
 
     Returns:
-        Everything that the file holds.
+        All tensors of the file.
 
     Raises:
         VastError: `vast_input_missing`, `vast_input_unreadable`, `vast_record_invalid`.
     """
     files.check_input(path)
-    hint = f"give {what} as its authors publish it"
+    hint = f"give {name} as its authors publish it"
     if path.stat().st_size > MAX_BYTES:
-        raise VastError("vast_record_invalid", f"`{path}` is larger than any {what}", hint=hint)
-    state = _read(path, what=what, hint=hint)
-    needed = {name: tuple(value.shape) for name, value in network.state_dict().items() if not name.endswith(COUNTERS)}
-    given = {name: tuple(value.shape) for name, value in state.items() if not name.endswith(COUNTERS)}
-    for name, shape in needed.items():
-        if given.get(name) != shape:
-            found = f"is {given[name]}, not {shape}" if name in given else "is missing"
-            raise VastError("vast_record_invalid", f"`{path}` is no {what}: `{name}` {found}", hint=hint)
-    if unknown := sorted(given.keys() - needed.keys() - set(drop)):
-        raise VastError("vast_record_invalid", f"`{path}` is no {what}: it also holds `{unknown[0]}`", hint=hint)
-    for name in needed:
-        if not torch.isfinite(state[name]).all():
-            raise VastError("vast_record_invalid", f"`{path}`: `{name}` holds values that are no numbers", hint=hint)
-    network.load_state_dict({name: state[name].float() for name in needed}, strict=False)
+        raise VastError("vast_record_invalid", f"`{path}` is larger than any {name}", hint=hint)
+    state = _read(path, name=name, hint=hint)
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items() if not key.endswith(COUNTERS)}
+    actual = {key: tuple(value.shape) for key, value in state.items() if not key.endswith(COUNTERS)}
+    for key, shape in expected.items():
+        if actual.get(key) != shape:
+            fault = f"is {actual[key]}, not {shape}" if key in actual else "is missing"
+            raise VastError("vast_record_invalid", f"`{path}` is no {name}: `{key}` {fault}", hint=hint)
+    if unknown := sorted(actual.keys() - expected.keys() - set(ignored)):
+        raise VastError("vast_record_invalid", f"`{path}` is no {name}: it also holds `{unknown[0]}`", hint=hint)
+    for key in expected:
+        if not torch.isfinite(state[key]).all():
+            raise VastError("vast_record_invalid", f"`{path}`: `{key}` holds values that are no numbers", hint=hint)
+    network.load_state_dict({key: state[key].float() for key in expected}, strict=False)
     network.eval().requires_grad_(False)
     return state
 
 
-def _read(path: Path, *, what: str, hint: str) -> dict[str, Tensor]:
+def _read(path: Path, *, name: str, hint: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -63,8 +67,8 @@ def _read(path: Path, *, what: str, hint: str) -> dict[str, Tensor]:
             "vast_record_invalid", f"`{path}` is no plain PyTorch state dict: {_first_line(error)}", hint=hint
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise VastError("vast_record_invalid", f"`{path}` is no {what}: it holds no state dict", hint=hint)
-    return {str(name): value for name, value in state.items()}
+        raise VastError("vast_record_invalid", f"`{path}` is no {name}: it holds no state dict", hint=hint)
+    return {str(key): value for key, value in state.items()}
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What ratio measures divide by: real footage of a person in numbers, so that the footage need not be at hand."""
+"""Real footage of a person in numbers, which ratios divide by where the footage itself is not given."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Spread:
+class WindowSpread:
     """A measure over windows of real footage."""
 
     n: int  # windows in which it could be measured
@@ -23,7 +23,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class FootageStatistics:
-    """Real footage of a person, measured. None where it could not be.
+    """Measurements of real footage of a person; None where it could not be measured.
 
     Attributes:
         brightness: median luma.
@@ -34,10 +34,10 @@ class FootageStatistics:
         silence_gaps: lip gaps in silences, ascending: all of them, or their quantiles 0, 1 ... 100 %.
         bilabial_closure: share of P, B, M whose lip gap falls to `shut`.
         blink_rate: a minute.
-        lagsync_margin: how far mouth and sound stand out at their best lag.
+        lagsync_margin: how far mouth and audio stand out at their best lag.
         descriptor: mean of the face descriptors, or empty.
         identity_dist: mean distance of the descriptors to it.
-        face_px: side of the crop box in pixels of the picture: sharpness compares at this scale only.
+        face_px: side of the crop box in pixels of the frame: sharpness compares at this scale only.
         seconds: of footage that were measured.
         windows: measure -> its spread over windows of the footage against the whole.
     """
@@ -55,12 +55,12 @@ class FootageStatistics:
     identity_dist: float | None = None
     face_px: float = 0.0
     seconds: float = 0.0
-    windows: Mapping[str, Spread] = field(default_factory=dict)
+    windows: Mapping[str, WindowSpread] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """As JSON, for the card of an avatar."""
-        found: dict[str, Any] = {"version": VERSION} | _rounded(asdict(self))
-        return found
+        document: dict[str, Any] = {"version": VERSION} | _rounded(asdict(self))
+        return document
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "FootageStatistics":
@@ -71,16 +71,17 @@ class FootageStatistics:
         """
         try:
             if document["version"] != VERSION:
-                raise VastError("vast_record_version", f"a yardstick of version {document['version']}, not {VERSION}")
+                message = f"footage statistics of version {document['version']}, not {VERSION}"
+                raise VastError("vast_record_version", message)
             numbers = {name: value for name, value in document.items() if name not in ("version", "windows")}
             for name in ("silence_gaps", "descriptor"):
                 numbers[name] = tuple(float(value) for value in numbers[name])
             if not all(_is_number(value) for value in numbers.values() if not isinstance(value, tuple)):
-                raise ValueError("values that are no numbers")
-            windows = {str(name): Spread(**spread) for name, spread in document["windows"].items()}
+                raise ValueError("values that are not finite numbers")
+            windows = {str(name): WindowSpread(**spread) for name, spread in document["windows"].items()}
             return cls(**numbers, windows=windows)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise VastError("vast_record_invalid", f"no valid yardstick: {error}") from error
+            raise VastError("vast_record_invalid", f"no valid footage statistics: {error}") from error
 
 
 def _is_number(value: object) -> bool:

@@ -1,1 +1,1 @@
-"""One file a measure or family of measures."""
+"""The measures: one file for each or for a family of them."""

@@ -1,6 +1,6 @@
 """What a face's texture is made of, in 80 numbers: energies of a Laplacian pyramid over a grid, for Frechet distances.
 
-A substitute for learned features that needs no weights: it feels blur, noise and stillness, not meaning.
+A substitute for learned features that needs no weights: it responds to blur, noise and stillness, not to meaning.
 """
 
 import cv2
@@ -30,16 +30,16 @@ def band80(luma: Image, mouth: Square) -> Float64:
         [80], first the face's 64 (band by band, finest first, row by row), then the mouth's 16.
 
     Raises:
-        ValueError: no uint8 picture whose sides divide by 32.
+        ValueError: no uint8 image whose sides divide by 32.
     """
     if luma.dtype != np.uint8 or luma.ndim != 2 or any(side % 32 or not side for side in luma.shape):
-        raise ValueError(f"picture of {luma.dtype} {luma.shape}, not uint8 [256, 256]")
+        raise ValueError(f"image of {luma.dtype} {luma.shape}, not uint8 [256, 256]")
     return np.concatenate([_energies(luma, FACE_GRID), _energies(_cut(luma, mouth), MOUTH_GRID)])
 
 
-def _energies(picture: Image, grid: int) -> Float64:
+def _energies(image: Image, grid: int) -> Float64:
     """log(.05 + mean square) of each band in each cell: [N_BANDS * grid * grid]."""
-    level: Float64 = picture.astype(np.float64)
+    level: Float64 = image.astype(np.float64)
     energies = []
     for _ in range(N_BANDS):
         height, width = level.shape
@@ -58,5 +58,6 @@ def _cut(luma: Image, square: Square) -> Image:
     left, top = round(x - side / 2), round(y - side / 2)
     rows = np.clip(np.arange(top, top + side), 0, luma.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, luma.shape[1] - 1)
-    how = cv2.INTER_AREA if side > MOUTH_SIDE else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(luma[np.ix_(rows, columns)], (MOUTH_SIDE, MOUTH_SIDE), interpolation=how), np.uint8)
+    interpolation = cv2.INTER_AREA if side > MOUTH_SIDE else cv2.INTER_CUBIC
+    square_pixels = luma[np.ix_(rows, columns)]
+    return np.asarray(cv2.resize(square_pixels, (MOUTH_SIDE, MOUTH_SIDE), interpolation=interpolation), np.uint8)

@@ -1,6 +1,6 @@
 """Cumulative probability of blur detection: how large a share of the edges looks sharp (Narvekar and Karam 2011).
 
-Follows the published port of the authors' code to the last rule, vectorised: the same values to 1e-9 on uint8 pictures
+Follows the published port of the authors' code to the last rule, vectorised: the same values to 1e-9 on uint8 images
 (`tests/evaluate/test_cpbd.py`), at 8 times its speed (`benchmarks/sharpness.py`: 12 ms a frame of 256x256). Slopes and
 angles are exact in integers. Canny is scikit-image's with its defaults, whose thresholds of .1 and .2 mean almost
 nothing on 0-255: they are part of the number and stay.
@@ -44,10 +44,10 @@ def cpbd(grey: Image) -> float | None:
         None if no complete 64x64 block holds edges that can be measured (`no_edges`).
 
     Raises:
-        ValueError: no uint8 picture of one channel.
+        ValueError: no uint8 image of one channel.
     """
     if grey.dtype != np.uint8 or grey.ndim != 2:
-        raise ValueError(f"picture of {grey.dtype} {grey.shape}, not uint8 [H, W]")
+        raise ValueError(f"image of {grey.dtype} {grey.shape}, not uint8 [H, W]")
     rows, columns = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
     if not rows or not columns:
         return None
@@ -97,8 +97,8 @@ def canny(grey: Image) -> Bools:
     good = np.zeros(count + 1, bool)
     good[labels[thin & (magnitude >= CANNY_HIGH)]] = True
     good[0] = False
-    kept: Bools = good[labels]
-    return kept
+    strong: Bools = good[labels]
+    return strong
 
 
 def _thin(across: Float64, down: Float64, magnitude: Float64) -> Bools:
@@ -116,8 +116,8 @@ def _thin(across: Float64, down: Float64, magnitude: Float64) -> Bools:
     straight, diagonal = np.where(steep, turn, 1), turn + 1
     for sign in (1, -1):  # ahead; then behind, of what is left
         beside = m[at + sign * diagonal] * weight + m[at + sign * straight] * (1.0 - weight)
-        kept = beside <= m[at]
-        at, weight, straight, diagonal = at[kept], weight[kept], straight[kept], diagonal[kept]
+        maximal = beside <= m[at]
+        at, weight, straight, diagonal = at[maximal], weight[maximal], straight[maximal], diagonal[maximal]
     thin = np.zeros(magnitude.shape, bool)
     thin.ravel()[at] = True
     return thin
@@ -125,7 +125,7 @@ def _thin(across: Float64, down: Float64, magnitude: Float64) -> Bools:
 
 @lru_cache(maxsize=8)
 def _coverage(height: int, width: int) -> Float64:
-    """Share of the Gaussian window that lies inside the picture."""
+    """Share of the Gaussian window that lies inside the image."""
     whole: Float64 = ndimage.gaussian_filter(np.ones((height, width)), CANNY_SIGMA, mode="constant")
     whole += np.finfo(np.float64).eps
     return whole
@@ -173,8 +173,8 @@ def _unnoticed(noticeable: float) -> Bools:
     return unnoticed
 
 
-def _blocks(picture: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+def _blocks(image: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
     """The complete blocks: [rows, columns, 64 * 64]."""
-    whole: NDArray[Any] = picture[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    whole: NDArray[Any] = image[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
     blocks: NDArray[Any] = whole.swapaxes(1, 2).reshape(rows, columns, BLOCK * BLOCK)
     return blocks

@@ -27,11 +27,11 @@ def frechet(a: Float64, b: Float64, *, ridge: float = RIDGE) -> float:
         ValueError: other shapes, or values that are not finite.
     """
     a, b = _checked(a, b)
-    step = a.mean(0) - b.mean(0)
+    shift = a.mean(0) - b.mean(0)
     factor_a, factor_b = (_factor(np.atleast_2d(np.cov(x, rowvar=False)), ridge) for x in (a, b))
     root = float(np.linalg.svd(factor_a.T @ factor_b, compute_uv=False).sum())
     traces = float(np.square(factor_a).sum() + np.square(factor_b).sum())
-    return max(float(step @ step) + traces - 2 * root, 0.0)
+    return max(float(shift @ shift) + traces - 2 * root, 0.0)
 
 
 def kid(a: Float64, b: Float64) -> float:
@@ -41,7 +41,7 @@ def kid(a: Float64, b: Float64) -> float:
     be slightly negative for two samples of one distribution.
 
     Args:
-        a: [n, d], n >= 2, the set to be judged.
+        a: [n, d], n >= 2, the set to evaluate.
         b: [m, d], m >= 2, the truth.
 
     Raises:

@@ -1,14 +1,14 @@
-"""Likeness and sharpness of single pictures: SSIM (Wang et al. 2004) and CPBD (Narvekar and Karam 2011)."""
+"""Similarity and sharpness of single frames: SSIM (Wang et al. 2004) and CPBD (Narvekar and Karam 2011)."""
 
-import numpy as np
-
-from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
+from vast_cli.core.arrays import Float64
+from vast_cli.evaluate.measures.spec import Reading, Spec, missing, reading
+from vast_cli.evaluate.measures.values import mean
 from vast_cli.evaluate.observation.clip import Observation
 
 _SSIM_ORDER = (("static_first", "static_mean", "delay_2", "reencoded"), ("mouth_swap", "reencoded"))
 SPECS = (
     Spec(
-        "ssim", "SSIM", "Likeness of the face crop to the truth; blind to the lips, so read it with the next two.",
+        "ssim", "SSIM", "Similarity of the face crop to the truth; blind to the lips, so read it with the next two.",
         "1", "higher", "reencoded", "static_mean", (("static_first", "static_mean", "delay_2", "reencoded"),),
         needs="reference",
     ),
@@ -41,46 +41,48 @@ TRUTH_HINT = "give the true video with `--reference`"
 
 def read(clip: Observation) -> dict[str, Reading]:
     """SSIM of each kind against the truth, CPBD alone and against the truth through our encoder."""
-    found: dict[str, Reading] = {}
+    readings: dict[str, Reading] = {}
     for name in ("ssim", "ssim_face", "ssim_mouth", "ssim_rgb7"):
         values = dict(clip.ssim.get(name, {}))
         value = values.pop("made", None)
-        if clip.unpaired is not None or value is None:
-            found[name] = null(clip.unpaired or "no_face", clip.unpaired_hint or TRUTH_HINT)
+        if clip.mismatch is not None:
+            readings[name] = missing(clip.mismatch.reason, clip.mismatch.hint or TRUTH_HINT)
+        elif value is None:
+            readings[name] = missing("no_face", TRUTH_HINT)
         else:
-            found[name] = reading(value, otherwise="no_face", controls=values)
-    return found | _cpbd(clip)
+            readings[name] = reading(value, otherwise="no_face", controls=values)
+    return readings | _cpbd(clip)
 
 
 def _cpbd(clip: Observation) -> dict[str, Reading]:
-    made = clip.portraits.get("made")
-    if made is None or "made" not in made.cpbd:
-        missing = null("no_face")
-        return {"cpbd": missing, "cpbd_ratio": missing}
-    controls: dict[str, float | None] = {}
-    if "truth" in clip.portraits:
-        controls = {
-            name.replace("made", "truth"): mean(values) for name, values in clip.portraits["truth"].cpbd.items()
-        }
-    again = None
-    if "reencoded" in clip.portraits:
-        again = controls["reencoded"] = mean(clip.portraits["reencoded"].cpbd.get("made"))
-    value = mean(made.cpbd["made"])
-    found = {"cpbd": reading(value, otherwise="no_edges", controls=controls)}
-    if clip.unpaired is not None:
-        found["cpbd_ratio"] = null(clip.unpaired, clip.unpaired_hint or TRUTH_HINT)
-    elif "reencoded" not in clip.portraits:
-        found["cpbd_ratio"] = null("not_asked", "its yardstick is a control: leave `--no-controls` out")
-    elif value is None or not again:
-        found["cpbd_ratio"] = null("no_edges")
+    frames = clip.output.frames
+    if frames is None or "made" not in frames.cpbd:
+        no_face = missing("no_face")
+        return {"cpbd": no_face, "cpbd_ratio": no_face}
+    value = _mean(frames.cpbd["made"])
+    controls, reencoded = _cpbd_controls(clip)
+    readings = {"cpbd": reading(value, otherwise="no_edges", controls=controls)}
+    if clip.mismatch is not None:
+        readings["cpbd_ratio"] = missing(clip.mismatch.reason, clip.mismatch.hint or TRUTH_HINT)
+    elif "reencoded" not in controls:
+        readings["cpbd_ratio"] = missing("not_asked", "its divisor is a control: leave `--no-controls` out")
+    elif value is None or not reencoded:
+        readings["cpbd_ratio"] = missing("no_edges")
     else:
-        ratios = {name: None if other is None else other / again for name, other in controls.items()}
-        found["cpbd_ratio"] = reading(value / again, otherwise="no_edges", controls=ratios)
-    return found
+        ratios = {name: None if other is None else other / reencoded for name, other in controls.items()}
+        readings["cpbd_ratio"] = reading(value / reencoded, otherwise="no_edges", controls=ratios)
+    return readings
 
 
-def mean(values: "np.ndarray | None") -> float | None:
-    """Mean of those that are numbers; None if none is."""
-    if values is None or not np.isfinite(values).any():
-        return None
-    return float(np.nanmean(values))
+def _cpbd_controls(clip: Observation) -> tuple[dict[str, float | None], float | None]:
+    """CPBD of the truth and its faulty copies; that of the truth through our encoder, which the ratio divides by."""
+    controls: dict[str, float | None] = {}
+    if clip.truth is not None and clip.truth.frames is not None:
+        controls = {name.replace("made", "truth"): _mean(values) for name, values in clip.truth.frames.cpbd.items()}
+    if clip.reencoded is not None and clip.reencoded.frames is not None:
+        controls["reencoded"] = _mean(clip.reencoded.frames.cpbd.get("made"))
+    return controls, controls.get("reencoded")
+
+
+def _mean(values: Float64 | None) -> float | None:
+    return None if values is None else mean(values)

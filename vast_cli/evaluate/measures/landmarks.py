@@ -1,6 +1,6 @@
 """Landmark distance (LMD) of whole face and mouth, and how the opening of the lips follows the truth.
 
-Points of the output are laid upon the truth's by the similarity of the 13 points that do not move with speech; a face
+The output's points are aligned with the truth's by the similarity of the 13 points that do not move with speech; a face
 that never moves its mouth scores well here, so the distance never stands without `static_mean` and `lip_gain`.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vast_cli.core.arrays import Float64
-from vast_cli.evaluate.measures.spec import Reading, Spec, null, reading
+from vast_cli.evaluate.measures.spec import Reading, Spec, missing, reading
 from vast_cli.evaluate.observation import points as landmarks
 from vast_cli.evaluate.observation.clip import Observation
 
@@ -29,8 +29,10 @@ SPECS = (
     ),
     _distance("lmd_eye", "Landmark distance over eye distance", "LMD in % of the outer eye distance.", "%"),
     _distance("lmd_mouth_eye", "Mouth distance over eye distance", "The mouth's in % of the outer eye distance.", "%"),
-    _distance("lmd_all68", "LMD, laid by all points", "To compare with papers that lay by all 68 points."),
-    _distance("lmd_mouth_all68", "LMD mouth, laid by all points", "To compare with papers that lay by all 68 points."),
+    _distance("lmd_all68", "LMD, aligned by all points", "To compare with papers that align by all 68 points."),
+    _distance(
+        "lmd_mouth_all68", "LMD mouth, aligned by all points", "To compare with papers that align by all 68 points."
+    ),
     Spec(
         "lmd_mouth_corr", "Lip opening, correlation", "Of the lip gap of output and truth.", "1", "higher",
         "reencoded", "other_motion", (("other_motion", "delay_2", "reencoded"),), needs="reference",
@@ -44,68 +46,75 @@ SPECS = (
 
 def read(clip: Observation) -> dict[str, Reading]:
     """All distances, with controls made of the truth's own points."""
-    reason = "style_differs" if clip.pair.style_differs else clip.unpaired_faces
+    reason = "style_differs" if clip.pair.style_differs else clip.face_mismatch
     if reason is not None:
-        hint = clip.unpaired_hint if reason == clip.unpaired else None
+        hint = clip.mismatch.hint if clip.mismatch is not None and reason == clip.mismatch.reason else None
         if reason == "no_reference":
             hint = "give the true video with `--reference`"
-        return {spec.name: null(reason, hint) for spec in SPECS}
-    assert clip.truth is not None
-    box = clip.truth.box()
-    assert box is not None
-    use = clip.paired_faces()
-    truth = box.points(clip.truth.points[: len(use)][use])
-    scores = {"made": _score(box.points(clip.made.points[: len(use)][use]), truth)}
-    if clip.reencoded is not None:
-        again = clip.reencoded.points[: len(use)][use]
-        whole = np.isfinite(again).all((1, 2))
-        if whole.any():
-            scores["reencoded"] = _score(box.points(again[whole]), truth[whole])
-    for name, make in _controls(clip.seed).items():
-        scores[name] = _score(make(_canonical(truth)), truth)
-    made = scores.pop("made")
+        return {spec.name: missing(reason, hint) for spec in SPECS}
+    figures = _all_figures(clip)
+    output = figures.pop("made")
     return {
         spec.name: reading(
-            made[spec.name], otherwise="no_face", controls={name: score[spec.name] for name, score in scores.items()}
+            output[spec.name],
+            otherwise="no_face",
+            controls={name: control[spec.name] for name, control in figures.items()},
         )
         for spec in SPECS
     }
 
 
-def _score(made: Float64, truth: Float64) -> dict[str, float]:
+def _all_figures(clip: Observation) -> dict[str, dict[str, float]]:
+    """Figures of `made` and of all controls, over the frames in which output and truth show a face."""
+    assert clip.truth is not None
+    box = clip.truth.video.crop_box()
+    assert box is not None
+    both = clip.faces_in_both()
+    truth = box.points(clip.truth.video.points[: len(both)][both])
+    figures = {"made": _figures(box.points(clip.output.video.points[: len(both)][both]), truth)}
+    if clip.reencoded is not None:
+        reencoded = clip.reencoded.video.points[: len(both)][both]
+        finite = np.isfinite(reencoded).all((1, 2))
+        if finite.any():
+            figures["reencoded"] = _figures(box.points(reencoded[finite]), truth[finite])
+    for name, spoil in _faults(clip.seed).items():
+        figures[name] = _figures(spoil(_without_head_motion(truth)), truth)
+    return figures
+
+
+def _figures(output: Float64, truth: Float64) -> dict[str, float]:
     """All measures of [n, 68, 2] against [n, 68, 2], pixels of the crop."""
-    still = landmarks.similarity(made[:, landmarks.STILL], truth[:, landmarks.STILL])
-    laid = np.linalg.norm(landmarks.move(made, *still) - truth, axis=-1)
-    by_all = np.linalg.norm(landmarks.move(made, *landmarks.similarity(made, truth)) - truth, axis=-1)
+    by_still_points = landmarks.similarity(output[:, landmarks.STILL], truth[:, landmarks.STILL])
+    distance = np.linalg.norm(landmarks.move(output, *by_still_points) - truth, axis=-1)
+    by_all_points = landmarks.similarity(output, truth)
+    distance68 = np.linalg.norm(landmarks.move(output, *by_all_points) - truth, axis=-1)
     eyes = landmarks.eye_distance(truth)[:, None]
-    mine, goal = landmarks.lip_gap(made), landmarks.lip_gap(truth)
-    moves = mine.std() > 1e-9 and goal.std() > 1e-9
+    output_gap, truth_gap = landmarks.lip_gap(output), landmarks.lip_gap(truth)
+    both_move = output_gap.std() > 1e-9 and truth_gap.std() > 1e-9
     return {
-        "lmd": float(laid.mean()),
-        "lmd_mouth": float(laid[:, landmarks.MOUTH].mean()),
-        "lmd_eye": float(100 * (laid / eyes).mean()),
-        "lmd_mouth_eye": float(100 * (laid / eyes)[:, landmarks.MOUTH].mean()),
-        "lmd_all68": float(by_all.mean()),
-        "lmd_mouth_all68": float(by_all[:, landmarks.MOUTH].mean()),
-        "lmd_mouth_corr": float(np.corrcoef(mine, goal)[0, 1]) if moves else float("nan"),
-        "lip_gain": float(mine.std() / goal.std()) if goal.std() > 1e-9 else float("nan"),
+        "lmd": float(distance.mean()),
+        "lmd_mouth": float(distance[:, landmarks.MOUTH].mean()),
+        "lmd_eye": float(100 * (distance / eyes).mean()),
+        "lmd_mouth_eye": float(100 * (distance / eyes)[:, landmarks.MOUTH].mean()),
+        "lmd_all68": float(distance68.mean()),
+        "lmd_mouth_all68": float(distance68[:, landmarks.MOUTH].mean()),
+        "lmd_mouth_corr": float(np.corrcoef(output_gap, truth_gap)[0, 1]) if both_move else float("nan"),
+        "lip_gain": float(output_gap.std() / truth_gap.std()) if truth_gap.std() > 1e-9 else float("nan"),
     }
 
 
-def _canonical(points: Float64) -> Float64:
-    """The head's motion taken out: every frame laid upon the clip's mean by the points that do not move."""
-    goal = points.mean(0, keepdims=True)
+def _without_head_motion(points: Float64) -> Float64:
+    """Every frame aligned with the clip's mean face by the points that do not move."""
+    mean_face = points.mean(0, keepdims=True)
     for _ in range(3):
-        matrix, offset = landmarks.similarity(
-            points[:, landmarks.STILL], np.broadcast_to(goal[:, landmarks.STILL], (len(points), 13, 2))
-        )
-        laid = landmarks.move(points, matrix, offset)
-        goal = laid.mean(0, keepdims=True)
-    return laid
+        still = np.broadcast_to(mean_face[:, landmarks.STILL], (len(points), len(landmarks.STILL), 2))
+        aligned = landmarks.move(points, *landmarks.similarity(points[:, landmarks.STILL], still))
+        mean_face = aligned.mean(0, keepdims=True)
+    return aligned
 
 
-def _controls(seed: int) -> dict[str, Callable[[Float64], Float64]]:
-    """Motion without pose [n, 68, 2] -> what a fault would make of it."""
+def _faults(seed: int) -> dict[str, Callable[[Float64], Float64]]:
+    """Motion without pose [n, 68, 2] -> the same with a fault."""
     random = np.random.default_rng(seed)
 
     def late(frames: int) -> Callable[[Float64], Float64]:

@@ -26,8 +26,8 @@ SPECS: dict[str, Spec] = {
 def read(clip: Observation, only: Collection[str] | None = None) -> dict[str, Reading]:
     """All measures of a clip, or those in `only`."""
     modules = [m for m in MODULES if only is None or any(spec.name in only for spec in m.SPECS)]
-    told = {name: told for module in modules for name, told in module.read(clip).items()}
-    return {name: one for name, one in told.items() if only is None or name in only}
+    readings = {name: reading for module in modules for name, reading in module.read(clip).items()}
+    return {name: reading for name, reading in readings.items() if only is None or name in only}
 
 
 def collect(clip: Observation) -> dict[str, Any]:
@@ -40,13 +40,16 @@ def collect(clip: Observation) -> dict[str, Any]:
 def pool(collected: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
     """All measures of the set."""
     return {
-        name: told for module in MODULES if hasattr(module, "pool") for name, told in module.pool(collected).items()
+        name: reading
+        for module in MODULES
+        if hasattr(module, "pool")
+        for name, reading in module.pool(collected).items()
     }
 
 
-def page() -> str:
-    """All measures as a table in Markdown: `python -m vast_cli.evaluate.registry > docs/measures.md`."""
-    text = "# Measures of `vast evaluate`\n\nWritten by `python -m vast_cli.evaluate.registry`.\n\n"
+def markdown_page() -> str:
+    """All measures as a table: `python -m vast_cli.evaluate.measures.registry > docs/measures.md`."""
+    text = "# Measures of `vast evaluate`\n\nWritten by `python -m vast_cli.evaluate.measures.registry`.\n\n"
     text += "| name | what | unit | better | best and worst beside it | must ascend | needs |\n"
     text += "| --- | --- | --- | --- | --- | --- | --- |\n"
     for spec in SPECS.values():
@@ -58,4 +61,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(markdown_page(), end="")

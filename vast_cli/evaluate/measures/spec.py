@@ -1,6 +1,6 @@
-"""What a measure says of a clip, and what it says of itself: name, unit, good direction, controls and their order.
+"""What a measure is (`Spec`) and its value on a clip beside its controls (`Reading`).
 
-A name means one computation. What cannot be measured is null with a reason, never a stand-in; no number is printed
+A name means one computation. What cannot be measured is null with a reason, never a substitute; no number is printed
 without the controls that show what it is worth on the data at hand.
 """
 
@@ -14,29 +14,29 @@ Better = Literal["higher", "lower", "nearer_truth", "nearer_1", "nearer_0", "nea
 
 REASONS: dict[str, str] = {
     "no_reference": "give the true video with `--reference`, or real footage of the person with `--footage`",
-    "no_footage": "the avatar keeps no numbers of its own footage; `vast fit-renderer` measures them",
-    "no_weights": "its network is not here",
+    "no_footage": "the avatar has no statistics of its own footage; `vast fit-renderer` measures them",
+    "no_weights": "its network is not installed",
     "no_transcript": "give a column `transcript` in the table of pairs",
     "no_face": "more than 5 % of the frames show no face",
-    "no_speech": "less than 1 s of speech is heard",
-    "no_silence": "the sound has no pause of 0.28 s or more",
-    "no_edges": "the pictures hold no edges",
-    "no_judges": "nobody has rated yet",
+    "no_speech": "there is less than 1 s of speech",
+    "no_silence": "the audio has no pause of 0.28 s or more",
+    "no_edges": "the frames have no edges",
+    "no_judges": "there are no ratings yet",
     "too_few_clips": "more clips are needed",
     "too_few_frames": "more frames are needed",
     "too_short": "the clip is too short",
     "length_mismatch": "output and reference differ in length or size",
     "not_25fps": "the video does not have 25 frames a second",
-    "style_differs": "the output speaks in another manner than the reference",
+    "style_differs": "the output speaks in another style than the reference",
     "control_failed": "the controls are not in the order they must have on these clips",
-    "judge_was_trainer": "the judge was used in training",
-    "not_asked": "it was not asked for",
+    "judge_was_trainer": "the external model was used in training",
+    "not_asked": "it was not requested",
 }
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A measure: what its name means.
+    """Definition of a measure.
 
     Args:
         name: in JSON and options.
@@ -44,12 +44,12 @@ class Spec:
         about: one sentence.
         unit: SI or `1`.
         better: which way is good.
-        ceiling: control that shows the best that can be had.
-        floor: control that shows a result nobody wants.
+        ceiling: control that shows the best possible value.
+        floor: control that shows the value of a useless result.
         order: chains of controls (`made` is the output itself) whose means must ascend, or the measure is not valid.
         version: of the computation.
         needs: what the user must give.
-        counts: a plain count of what is there, which no control can doubt.
+        counts: a plain count, which needs no controls.
     """
 
     name: str
@@ -86,36 +86,36 @@ class Reading:
         }
 
 
-def null(reason: str, hint: str | None = None, controls: Mapping[str, float | None] | None = None) -> Reading:
-    """Not measurable, and why."""
-    return Reading(None, reason, hint or REASONS[reason], finite(controls or {}))
+def missing(reason: str, hint: str | None = None, controls: Mapping[str, float | None] | None = None) -> Reading:
+    """A reading without a value, for one of `REASONS`."""
+    return Reading(None, reason, hint or REASONS[reason], _finite(controls or {}))
 
 
 def reading(value: float | None, *, otherwise: str, controls: Mapping[str, float | None] | None = None) -> Reading:
-    """A value with its controls; null for the reason `otherwise` if it is not a number."""
+    """A value with its controls; without a value, for the reason `otherwise`, if it is None or not finite."""
     if value is None or not math.isfinite(value):
-        return null(otherwise, controls=controls)
-    return Reading(float(value), controls=finite(controls or {}))
+        return missing(otherwise, controls=controls)
+    return Reading(float(value), controls=_finite(controls or {}))
 
 
-def finite(controls: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Controls with null for what is not a number."""
+def _finite(controls: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Controls with None for values that are not finite."""
     return {
         name: float(value) if value is not None and math.isfinite(value) else None for name, value in controls.items()
     }
 
 
 def in_order(spec: Spec, controls: Mapping[str, float | None]) -> bool | None:
-    """Whether the controls ascend as the measure must; None if too few of them are known to tell."""
-    told = None
+    """Whether the controls ascend as the measure requires; None if too few of them are known."""
+    result = None
     for chain in spec.order:
         known = [value for name in chain if (value := controls.get(name)) is not None]
         if len(known) < 2:
             continue
-        told = True
+        result = True
         if any(a >= b for a, b in pairwise(known)):
             return False
-    return told
+    return result
 
 
 def skill(spec: Spec, value: float | None, controls: Mapping[str, float | None]) -> float | None:

@@ -1,7 +1,7 @@
-"""Structural similarity of two pictures (Wang et al. 2004).
+"""Structural similarity of two images (Wang et al. 2004).
 
 `ssim_map` and `ssim` follow that paper's convention: Gaussian window of sigma 1.5 and 11 taps, K1 .01, K2 .03,
-population covariance, range 255, on luma. `ssim_rgb7` is the other convention met in papers: a 7x7 uniform window,
+population covariance, range 255, on luma. `ssim_rgb7` is the other convention in papers: a 7x7 uniform window,
 sample covariance, on colour. Both equal scikit-image's `structural_similarity` (`tests/evaluate/test_ssim.py`).
 """
 
@@ -21,24 +21,24 @@ UNIFORM = np.full(BOX, 1 / BOX)
 
 
 def ssim_map(a: Image, b: Image) -> Float64:
-    """SSIM of every pixel of two luma pictures.
+    """SSIM of every pixel of two luma images.
 
     Args:
         a: uint8 [H, W].
         b: uint8 [H, W].
 
     Returns:
-        [H, W], -1..1; pictures are reflected at their edges.
+        [H, W], -1..1; images are reflected at their edges.
 
     Raises:
-        ValueError: the pictures are no uint8 luma of one size.
+        ValueError: the images are no uint8 luma of one size.
     """
     _check(a, b, ndim=2, side=2 * RADIUS + 1)
     return _map(a, b, GAUSS, scale=1.0)
 
 
 def ssim(a: Image, b: Image) -> float:
-    """Mean SSIM of two luma pictures, without the border of 5 pixels that the window does not fill.
+    """Mean SSIM of two luma images, without the border of 5 pixels that the window does not fill.
 
     Raises:
         ValueError: as `ssim_map`.
@@ -47,14 +47,14 @@ def ssim(a: Image, b: Image) -> float:
 
 
 def ssim_rgb7(a: Image, b: Image) -> float:
-    """Mean SSIM of two colour pictures with a 7x7 uniform window and sample covariance, mean over channels.
+    """Mean SSIM of two colour images with a 7x7 uniform window and sample covariance, mean over channels.
 
     Args:
         a: uint8 [H, W, 3].
         b: uint8 [H, W, 3].
 
     Raises:
-        ValueError: the pictures are no uint8 colour of one size.
+        ValueError: the images are no uint8 colour of one size.
     """
     _check(a, b, ndim=3, side=BOX)
     pad = BOX // 2
@@ -81,8 +81,8 @@ def _blur(x: Float64, window: Float64) -> Float64:
 
 def _check(a: Image, b: Image, *, ndim: int, side: int) -> None:
     if a.dtype != np.uint8 or b.dtype != np.uint8:
-        raise ValueError(f"pictures of {a.dtype} and {b.dtype}, not uint8: their range would be a guess")
+        raise ValueError(f"images of {a.dtype} and {b.dtype}, not uint8: their range would be a guess")
     if a.shape != b.shape or a.ndim != ndim:
-        raise ValueError(f"pictures of shape {a.shape} and {b.shape}; {ndim} dimensions of one size are needed")
+        raise ValueError(f"images of shape {a.shape} and {b.shape}; {ndim} dimensions of one size are needed")
     if min(a.shape[:2]) < side:
-        raise ValueError(f"picture of {a.shape[1]}x{a.shape[0]} is smaller than the window of {side}")
+        raise ValueError(f"image of {a.shape[1]}x{a.shape[0]} is smaller than the window of {side}")

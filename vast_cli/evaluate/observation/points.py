@@ -1,4 +1,4 @@
-"""Points of the mesh that measures use, and the similarity that lays one face upon another."""
+"""Points of the mesh that measures use, and the similarity that aligns one face with another."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +33,15 @@ def similarity(source: Points, target: Points) -> tuple[Points, Points]:
     Returns:
         matrix [..., 2, 2] and offset [..., 2]: `source @ matrix.T + offset` lies on `target`.
     """
-    centre, goal = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
-    a, b = source - centre, target - goal
+    centre, target_centre = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    a, b = source - centre, target - target_centre
     covariance = np.swapaxes(b, -1, -2) @ a / source.shape[-2]
     u, d, vt = np.linalg.svd(covariance)
     sign = np.ones_like(d)
     sign[..., 1] = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
     scale = (d * sign).sum(-1) / (a**2).sum((-1, -2)) * source.shape[-2]
     matrix = scale[..., None, None] * (u * sign[..., None, :]) @ vt
-    offset = goal[..., 0, :] - (matrix @ centre[..., 0, :, None])[..., 0]
+    offset = target_centre[..., 0, :] - (matrix @ centre[..., 0, :, None])[..., 0]
     return matrix, offset
 
 
