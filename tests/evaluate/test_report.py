@@ -15,10 +15,10 @@ from vast_cli.core.errors import VastError
 from vast_cli.evaluate.measures.spec import REASONS as MEASURE_HINTS
 from vast_cli.evaluate.report import report, write_report
 from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
-from vast_cli.evaluate.report.sheets import MOMENTS, make_sheet
-from vast_cli.evaluate.report.videos import Video, choose_inline
+from vast_cli.evaluate.report.sheets import N_MOMENTS, make_sheet
+from vast_cli.evaluate.report.videos import PageVideo, choose_inline
 from vast_cli.evaluate.report.words import BETTER, OTHER, REASONS, family_of, hint_text
-from vast_cli.media import VideoWriter
+from vast_cli.media import VideoFormat, VideoWriter
 
 HOSTILE = "a b/日本 é'$(x);"
 
@@ -65,7 +65,7 @@ def data_of(page: Path) -> dict[str, Any]:
 def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds that brighten evenly, left half; the right half stays black."""
     path = tmp_path_factory.mktemp("ramp") / "ramp.mp4"
-    with VideoWriter(path, width=64, height=48) as writer:
+    with VideoWriter(path, VideoFormat(64, 48)) as writer:
         for index in range(50):
             frame = np.zeros((48, 64, 3), np.uint8)
             frame[:, :32] = 40 + 4 * index
@@ -127,7 +127,7 @@ def test_a_family_counts_once_and_an_unreliable_measure_never() -> None:
     names = ("ssim", "ssim_face", "ssim_mouth", "cpbd_ratio")
     clips = [clip(str(index), values=dict.fromkeys((*names, "lmd"), value)) for index, value in enumerate(values)]
     measures = {name: {"better": "higher"} for name in (*names, "lmd")}
-    assert {family_of(name) for name in names} == {"Picture"}
+    assert {family_of(name) for name in names} == {"Image"}
     assert rank_clips(document(clips, **measures))[4].score == 2 * CAP
     measures["lmd"]["valid"] = False  # type: ignore[assignment]
     assert rank_clips(document(clips, **measures))[4].score == CAP
@@ -153,8 +153,8 @@ def test_cells_show_the_moments_they_name(ramp: Path) -> None:
     )
     picture = cv2.imdecode(np.frombuffer(sheet.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert [row[0] for row in sheet.rows] == ["output", "truth", "output mouth", "truth mouth"]
-    assert len(sheet.times) == MOMENTS and picture.shape[::-1] == sheet.size
-    assert sheet.times == pytest.approx([0.08 + 0.2 * column for column in range(MOMENTS)], abs=0.021)
+    assert len(sheet.times) == N_MOMENTS and picture.shape[::-1] == sheet.size
+    assert sheet.times == pytest.approx([0.08 + 0.2 * column for column in range(N_MOMENTS)], abs=0.021)
     for column, time in enumerate(sheet.times):
         for row, (_, top, height) in enumerate(sheet.rows):
             left = column * (sheet.width + sheet.gap)
@@ -165,7 +165,7 @@ def test_cells_show_the_moments_they_name(ramp: Path) -> None:
 
 def test_a_clip_of_one_frame_has_one_moment(tmp_path: Path) -> None:
     path = tmp_path / "one.mp4"
-    with VideoWriter(path, width=32, height=32) as writer:
+    with VideoWriter(path, VideoFormat(32, 32)) as writer:
         writer.write(np.full((32, 32, 3), 90, np.uint8))
     assert make_sheet(clip("one", path)).times == [0.0]
 
@@ -199,7 +199,7 @@ def test_beyond_the_budget_files_lie_beside(ramp: Path, tmp_path: Path) -> None:
 
 
 def test_the_worst_clips_videos_go_in_first() -> None:
-    videos = [Video(Path(name), "video/mp4", None, size) for name, size in (("a", 300), ("b", 900), ("c", 3))]
+    videos = [PageVideo(Path(name), "video/mp4", None, size) for name, size in (("a", 300), ("b", 900), ("c", 3))]
     assert choose_inline(videos, 1000) == {Path("a")}
     assert choose_inline(videos, 2000) == {Path("a"), Path("b"), Path("c")}
 

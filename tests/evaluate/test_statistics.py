@@ -1,4 +1,4 @@
-"""Intervals hold what they promise, tests agree with counting by hand, and nothing is said that cannot be known."""
+"""Intervals cover what they promise, tests agree with counts by hand, and undefined figures are None."""
 
 from collections.abc import Callable
 
@@ -22,20 +22,20 @@ def coverage(monkeypatch: pytest.MonkeyPatch, trials: int, trial: Trial) -> floa
 @pytest.mark.parametrize("n", [5, 10, 30])
 def test_the_interval_of_skewed_clips_covers_their_mean(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     def trial(rng: np.random.Generator) -> bool:
-        found = statistics.interval(rng.gamma(2.0, size=n).tolist(), seed=1)
-        return found is not None and found[0] <= 2.0 <= found[1]
+        ci = statistics.interval(rng.gamma(2.0, size=n).tolist(), seed=1)
+        return ci is not None and ci[0] <= 2.0 <= ci[1]
 
     assert coverage(monkeypatch, 300, trial) >= 0.88  # the bare bootstrap has .80 at 5 clips
 
 
-def test_speakers_drawn_first_cover_what_drawing_clips_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resampling_speakers_covers_what_resampling_clips_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = [f"s{k // 10}" for k in range(80)]
 
     def trial(grouped: bool) -> Trial:
         def one(rng: np.random.Generator) -> bool:
             values = np.repeat(rng.normal(size=8), 10) + rng.normal(scale=0.5, size=80)
-            found = statistics.interval(values.tolist(), groups=groups if grouped else None)
-            return found is not None and found[0] <= 0.0 <= found[1]
+            ci = statistics.interval(values.tolist(), groups=groups if grouped else None)
+            return ci is not None and ci[0] <= 0.0 <= ci[1]
 
         return one
 
@@ -43,19 +43,19 @@ def test_speakers_drawn_first_cover_what_drawing_clips_does_not(monkeypatch: pyt
     assert coverage(monkeypatch, 150, trial(grouped=False)) <= 0.65
 
 
-def test_judges_and_videos_both_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """15 judges x 10 videos are not 150 opinions."""
+def test_the_interval_covers_raters_and_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """15 raters x 10 videos are not 150 independent ratings."""
 
     def ratings(rng: np.random.Generator) -> np.ndarray:
         return 3.5 + rng.normal(0, 0.4, (15, 1)) + rng.normal(0, 0.4, (1, 10)) + rng.normal(0, 0.7, (15, 10))
 
     def two_way(rng: np.random.Generator) -> bool:
-        found = statistics.two_way_interval(ratings(rng))
-        return found is not None and found[0] <= 3.5 <= found[1]
+        ci = statistics.two_way_interval(ratings(rng))
+        return ci is not None and ci[0] <= 3.5 <= ci[1]
 
     def naive(rng: np.random.Generator) -> bool:
-        found = statistics.interval(ratings(rng).ravel().tolist())
-        return found is not None and found[0] <= 3.5 <= found[1]
+        ci = statistics.interval(ratings(rng).ravel().tolist())
+        return ci is not None and ci[0] <= 3.5 <= ci[1]
 
     assert coverage(monkeypatch, 300, two_way) >= 0.90
     assert coverage(monkeypatch, 300, naive) <= 0.70
@@ -69,19 +69,19 @@ def test_few_clips_have_no_interval() -> None:
     assert statistics.wilson(0, 0) is None
 
 
-def test_below_20_clips_it_is_the_t_interval() -> None:
+def test_below_20_clips_the_interval_is_the_t_interval() -> None:
     values = [0.2, 0.4, 0.3, 0.9, 0.5, 0.1]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert statistics.interval(values) == pytest.approx((expected.low, expected.high))
 
 
-def test_from_20_clips_on_it_is_the_percentile_bootstrap() -> None:
+def test_from_20_clips_on_the_interval_is_the_percentile_bootstrap() -> None:
     values = np.random.default_rng(0).gamma(2.0, size=40)
     expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000).confidence_interval
     assert statistics.interval(values.tolist()) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_decides_the_interval() -> None:
     values = np.random.default_rng(0).normal(size=30).tolist()
     assert statistics.interval(values, seed=3) == statistics.interval(values, seed=3)
     assert statistics.interval(values, seed=3) != statistics.interval(values, seed=4)
@@ -90,15 +90,15 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize("n", [8, 30])
 def test_a_set_level_mean_has_the_interval_of_the_mean(n: int) -> None:
     values = np.random.default_rng(2).normal(size=n)
-    found = statistics.resampled_interval(lambda index: float(values[index].mean()), n)
-    assert found == pytest.approx(statistics.interval(values.tolist()), abs=0.03)
+    ci = statistics.resampled_interval(lambda index: float(values[index].mean()), n)
+    assert ci == pytest.approx(statistics.interval(values.tolist()), abs=0.03)
 
 
-def test_a_measure_that_resamples_break_has_no_interval() -> None:
+def test_a_measure_that_fails_on_resamples_has_no_interval() -> None:
     assert statistics.resampled_interval(lambda index: float("nan"), 30, count=50) is None
 
 
-def test_resampled_speakers_bring_only_their_own_clips() -> None:
+def test_resampled_speakers_have_only_their_own_clips() -> None:
     groups = ["a"] * 4 + ["b"] * 2
     sizes = {len(index) for index in statistics.resample(6, groups=groups, count=200)}
     assert sizes == {4, 6, 8}  # b twice, each once, a twice
@@ -108,7 +108,7 @@ def test_resampled_speakers_bring_only_their_own_clips() -> None:
     assert all(len(index) == 6 for index in statistics.resample(6, count=20))
 
 
-def test_what_is_not_a_number_is_refused() -> None:
+def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
         statistics.interval([1.0, float("nan"), 2.0, 3.0, 4.0])
     with pytest.raises(ValueError, match="paired"):
@@ -127,17 +127,18 @@ def test_the_exact_test_counts_flips() -> None:
 def test_random_flips_come_near_the_exact_p() -> None:
     values = np.random.default_rng(5).normal(0.4, size=16)
     exact = stats.permutation_test(
-        (values, np.zeros(16)), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
-    ).pvalue
+        (values, np.zeros(16)), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples",
+        n_resamples=np.inf, vectorized=True,
+    ).pvalue  # fmt: skip
     assert statistics.sign_flip(values) == pytest.approx(exact, abs=0.01)
 
 
-def test_a_paired_comparison_sees_what_clips_share() -> None:
+def test_a_paired_comparison_removes_the_differences_between_clips() -> None:
     rng = np.random.default_rng(0)
     clips = rng.normal(scale=5.0, size=30)  # clips differ a lot, methods a little
-    found = statistics.paired((clips + 0.5 + rng.normal(scale=0.3, size=30)).tolist(), clips.tolist())
-    assert found.difference == pytest.approx(0.5, abs=0.15)
-    assert found.decided and found.p < 0.001 and found.n == 30
+    comparison = statistics.paired((clips + 0.5 + rng.normal(scale=0.3, size=30)).tolist(), clips.tolist())
+    assert comparison.difference == pytest.approx(0.5, abs=0.15)
+    assert comparison.decided and comparison.p < 0.001 and comparison.n == 30
     same = statistics.paired(clips.tolist(), clips.tolist())
     assert not same.decided and same.p == 1.0 and same.difference == 0.0
     few = statistics.paired([3.0, 3.1, 3.2], [1.0, 1.0, 1.0])
@@ -146,7 +147,7 @@ def test_a_paired_comparison_sees_what_clips_share() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(NUMBERS)
-def test_a_test_does_not_know_which_is_a(values: list[float]) -> None:
+def test_swapping_a_and_b_keeps_p(values: list[float]) -> None:
     zeros = [0.0] * len(values)
     one, other = statistics.paired(values, zeros), statistics.paired(zeros, values)
     assert one.difference == -other.difference
@@ -190,11 +191,11 @@ def test_ordinal_agreement_ignores_how_far_numbers_lie_apart() -> None:
     assert statistics.krippendorff_alpha(ratings) == pytest.approx(statistics.krippendorff_alpha(stretched))
 
 
-def test_every_judge_weighs_the_same() -> None:
+def test_every_rater_has_the_same_weight() -> None:
     nan = np.nan
-    assert statistics.judge_mean([[1.0, 1.0, 1.0], [4.0, nan, nan]]) == pytest.approx(2.5)
-    assert statistics.judge_mean([[1.0, 3.0], [nan, nan]]) == pytest.approx(2.0)
-    assert statistics.judge_mean([[nan]]) is None
+    assert statistics.rater_mean([[1.0, 1.0, 1.0], [4.0, nan, nan]]) == pytest.approx(2.5)
+    assert statistics.rater_mean([[1.0, 3.0], [nan, nan]]) == pytest.approx(2.0)
+    assert statistics.rater_mean([[nan]]) is None
 
 
 def test_missing_ratings_leave_the_interval_where_it_was() -> None:
@@ -205,7 +206,7 @@ def test_missing_ratings_leave_the_interval_where_it_was() -> None:
     whole, thinned = statistics.two_way_interval(full), statistics.two_way_interval(holes)
     assert whole is not None and thinned is not None
     assert thinned == pytest.approx(whole, abs=0.25)
-    padded = np.vstack([full, np.full((1, 12), np.nan)])  # a judge who said nothing is no judge
+    padded = np.vstack([full, np.full((1, 12), np.nan)])  # a rater without ratings does not count
     assert statistics.two_way_interval(padded) == whole
 
 

@@ -1,4 +1,4 @@
-"""Answers become scores only from people who listened; what is damaged, foreign or double is refused."""
+"""Only attentive raters count; damaged answers, those of another study and duplicates are refused."""
 
 import json
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from vast_cli.core.errors import VastError
 from vast_cli.evaluate import statistics
 from vast_cli.evaluate.study import read_study
 from vast_cli.evaluate.study.answers import read_key
-from vast_cli.evaluate.study.design import Item, Tokens, make_design
+from vast_cli.evaluate.study.design import StudyItem, TokenGenerator, make_design
 from vast_cli.evaluate.study.make import KEEP, KEY, KEY_SCHEMA
 from vast_cli.evaluate.study.questions import ASPECTS, Mode, rule
 
 METHODS = ("truth", "floor", "vast")
 QUALITY = {"truth": 4.6, "vast": 3.6, "floor": 1.8}
-Opinion = Callable[[Item, str, np.random.Generator], Any]
+Opinion = Callable[[StudyItem, str, np.random.Generator], Any]
 
 
-class Study:
-    """A study whose key lies in a folder, and people who answer it."""
+class AnsweredStudy:
+    """A study with its key in a folder, and raters who answer it."""
 
     def __init__(self, folder: Path, mode: Mode = "rating", n_sentences: int = 6) -> None:
         self.folder, self.mode = folder, mode
         sentences = [f"s{k}" for k in range(n_sentences)]
-        design = make_design(sentences, METHODS, mode=mode, n_judges=20, tokens=Tokens(Random(7)))
+        design = make_design(sentences, METHODS, mode=mode, n_raters=20, tokens=TokenGenerator(Random(7)))
         key = {
             "schema": KEY_SCHEMA, "study": "abc123", "mode": mode, "methods": METHODS,
             "rule": rule(mode, has_floor=True),
@@ -42,8 +42,8 @@ class Study:
         self.items = {item.token: item for item in design.items}
         self.method = {clip.token: clip.method for clip in design.clips}
 
-    def honest(self, item: Item, aspect: str, rng: np.random.Generator) -> Any:
-        """What somebody answers who looks and listens."""
+    def honest(self, item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
+        """The answer of an attentive rater."""
         if item.kind == "button":
             return int(item.answer or 0) if self.mode == "rating" else item.answer
         if self.mode == "rating":
@@ -58,18 +58,18 @@ class Study:
 
     @property
     def repeated(self) -> str | None:
-        """The item that comes twice."""
+        """Token of the item that is shown twice."""
         return next(item.of for item in self.items.values() if item.kind == "repeat")
 
     def answer(self, number: int, opinion: Opinion | None = None, **changes: Any) -> Path:
-        """Write the file of one judge."""
+        """Write the file of one rater."""
         rng = np.random.default_rng(number)
-        tell = opinion or self.honest
+        answer = opinion or self.honest
         rows = [
             {
                 "item": item.token,
                 "plays": [1] * len(item.clips),
-                "answers": {aspect: tell(item, aspect, rng) for aspect in ASPECTS},
+                "answers": {aspect: answer(item, aspect, rng) for aspect in ASPECTS},
             }
             for item in self.items.values()
         ]
@@ -83,17 +83,17 @@ class Study:
 
 
 @pytest.fixture
-def rating(tmp_path: Path) -> Study:
-    return Study(tmp_path / "study")
+def rating(tmp_path: Path) -> AnsweredStudy:
+    return AnsweredStudy(tmp_path / "study")
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> Study:
-    return Study(tmp_path / "pairs", "pairwise")
+def pairs(tmp_path: Path) -> AnsweredStudy:
+    return AnsweredStudy(tmp_path / "pairs", "pairwise")
 
 
-def test_honest_judges_give_the_scores_they_meant(rating: Study) -> None:
-    report = read_study(rating.folder, [rating.answer(judge) for judge in range(1, 11)])
+def test_honest_raters_give_the_expected_scores(rating: AnsweredStudy) -> None:
+    report = read_study(rating.folder, [rating.answer(rater) for rater in range(1, 11)])
     assert report["judges"] == {"given": 10, "kept": 10, "left_out": []}
     for method, quality in QUALITY.items():
         score = report["methods"][method]["mos_nat"]
@@ -106,38 +106,38 @@ def test_honest_judges_give_the_scores_they_meant(rating: Study) -> None:
     json.dumps(report)
 
 
-def test_checks_and_repetitions_never_enter_the_scores(rating: Study) -> None:
-    def five_where_it_counts(item: Item, aspect: str, rng: np.random.Generator) -> Any:
+def test_checks_and_repetitions_never_enter_the_scores(rating: AnsweredStudy) -> None:
+    def five_where_it_counts(item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
         return 5 if item.kind in ("main", "repeat") else rating.honest(item, aspect, rng)
 
-    files = [rating.answer(judge, five_where_it_counts) for judge in range(1, 7)]
+    files = [rating.answer(rater, five_where_it_counts) for rater in range(1, 7)]
     report = read_study(rating.folder, files)
     assert report["judges"]["kept"] == 6
     assert {scores["mos_expr"]["value"] for scores in report["methods"].values()} == {5.0}
     assert report["agreement"]["mos_expr"] is None  # all the same: not defined
 
 
-def test_comparisons_are_paired_and_holm_adjusted(rating: Study) -> None:
-    report = read_study(rating.folder, [rating.answer(judge) for judge in range(1, 13)])
+def test_comparisons_are_paired_and_holm_adjusted(rating: AnsweredStudy) -> None:
+    report = read_study(rating.folder, [rating.answer(rater) for rater in range(1, 13)])
     rows = report["comparisons"]
-    assert len(rows) == 9  # three questions, three couples
+    assert len(rows) == 9  # three questions, three pairs
     assert [row["p_holm"] for row in rows] == pytest.approx(statistics.holm([row["p"] for row in rows]))
     best = next(row for row in rows if (row["question"], row["a"], row["b"]) == ("mos_sync", "truth", "floor"))
     assert best["better"] == "truth" and best["difference"] > 2 and best["p_holm"] < 0.01
 
 
-def test_methods_alike_are_not_called_better(rating: Study) -> None:
-    def same(item: Item, aspect: str, rng: np.random.Generator) -> Any:
+def test_equal_methods_have_no_winner(rating: AnsweredStudy) -> None:
+    def same(item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
         if item.kind != "main" or rating.method[item.clips[0]] == "floor" or item.token == rating.repeated:
             return rating.honest(item, aspect, rng)
         return int(rng.integers(3, 6))
 
-    report = read_study(rating.folder, [rating.answer(judge, same) for judge in range(1, 11)])
+    report = read_study(rating.folder, [rating.answer(rater, same) for rater in range(1, 11)])
     row = next(r for r in report["comparisons"] if (r["question"], r["a"], r["b"]) == ("mos_nat", "truth", "vast"))
     assert row["better"] is None
 
 
-def test_without_people_there_is_no_opinion(rating: Study, pairs: Study) -> None:
+def test_without_raters_there_are_no_scores(rating: AnsweredStudy, pairs: AnsweredStudy) -> None:
     report = read_study(rating.folder, [])
     for scores in report["methods"].values():
         assert all(score["value"] is None and score["reason"] == "no_judges" for score in scores.values())
@@ -145,37 +145,37 @@ def test_without_people_there_is_no_opinion(rating: Study, pairs: Study) -> None
     assert read_study(pairs.folder, [])["methods"]["vast"]["mos_sync"]["reason"] == "not_asked"
 
 
-def test_few_judges_have_scores_but_no_interval(rating: Study) -> None:
-    report = read_study(rating.folder, [rating.answer(judge) for judge in range(1, 4)])
+def test_few_raters_give_scores_but_no_interval(rating: AnsweredStudy) -> None:
+    report = read_study(rating.folder, [rating.answer(rater) for rater in range(1, 4)])
     score = report["methods"]["vast"]["mos_sync"]
     assert score["value"] is not None and score["ci95"] is None and score["reason"] == "too_few_clips"
     assert all(row["better"] is None for row in report["comparisons"])
 
 
-def left_out(study: Study, opinion: Opinion) -> list[str]:
+def left_out(study: AnsweredStudy, opinion: Opinion) -> list[str]:
     report = read_study(study.folder, [study.answer(1, opinion), study.answer(2)])
     assert report["judges"]["kept"] == 2 - len(report["judges"]["left_out"])
     assert all(left["judge"] == 1 for left in report["judges"]["left_out"])
     return [reason for left in report["judges"]["left_out"] for reason in left["reasons"]]
 
 
-def test_who_does_not_look_and_listen_is_left_out(rating: Study) -> None:
-    def asleep(item: Item, aspect: str, rng: np.random.Generator) -> int:
+def test_inattentive_raters_are_left_out(rating: AnsweredStudy) -> None:
+    def inattentive(item: StudyItem, aspect: str, rng: np.random.Generator) -> int:
         return 4
 
-    assert any("checks" in reason for reason in left_out(rating, asleep))
+    assert any("checks" in reason for reason in left_out(rating, inattentive))
 
 
-def test_one_slip_is_forgiven(rating: Study) -> None:
-    def deaf(item: Item, aspect: str, rng: np.random.Generator) -> Any:
+def test_one_failed_check_is_forgiven(rating: AnsweredStudy) -> None:
+    def deaf(item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
         return 5 if item.kind == "other_audio" else rating.honest(item, aspect, rng)
 
     assert left_out(rating, deaf) == []
 
 
 @pytest.mark.parametrize(("now", "out"), [(3, False), (4, True)])
-def test_who_contradicts_themselves_is_left_out(rating: Study, now: int, out: bool) -> None:
-    def fickle(item: Item, aspect: str, rng: np.random.Generator) -> Any:
+def test_raters_who_contradict_themselves_are_left_out(rating: AnsweredStudy, now: int, out: bool) -> None:
+    def fickle(item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
         if item.token == rating.repeated:
             return 1
         return now if item.kind == "repeat" else rating.honest(item, aspect, rng)
@@ -183,12 +183,12 @@ def test_who_contradicts_themselves_is_left_out(rating: Study, now: int, out: bo
     assert any("repeated video" in reason for reason in left_out(rating, fickle)) is out
 
 
-def test_who_rates_the_truth_below_the_floor_is_left_out(rating: Study, pairs: Study) -> None:
-    def upside_down(item: Item, aspect: str, rng: np.random.Generator) -> Any:
+def test_raters_who_rate_the_truth_below_the_floor_are_left_out(rating: AnsweredStudy, pairs: AnsweredStudy) -> None:
+    def upside_down(item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
         value = rating.honest(item, aspect, rng)
         return 6 - value if item.kind in ("main", "repeat") else value
 
-    def contrary(item: Item, aspect: str, rng: np.random.Generator) -> Any:
+    def contrary(item: StudyItem, aspect: str, rng: np.random.Generator) -> Any:
         chosen = pairs.honest(item, aspect, rng)
         return next(clip for clip in item.clips if clip != chosen) if item.kind in ("main", "repeat") else chosen
 
@@ -196,7 +196,7 @@ def test_who_rates_the_truth_below_the_floor_is_left_out(rating: Study, pairs: S
     assert any("prefers the floor" in reason for reason in left_out(pairs, contrary))
 
 
-def test_unfinished_answers_are_left_out(rating: Study) -> None:
+def test_unfinished_answers_are_left_out(rating: AnsweredStudy) -> None:
     path = rating.answer(1)
     data = json.loads(path.read_text())
     data["answers"][3]["answers"].pop("nat")
@@ -206,48 +206,48 @@ def test_unfinished_answers_are_left_out(rating: Study) -> None:
     assert report["methods"]["vast"]["mos_nat"]["reason"] == "no_judges"
 
 
-def test_pairs_give_shares_of_choices(pairs: Study) -> None:
-    report = read_study(pairs.folder, [pairs.answer(judge) for judge in range(1, 11)])
+def test_pairs_give_shares_of_choices(pairs: AnsweredStudy) -> None:
+    report = read_study(pairs.folder, [pairs.answer(rater) for rater in range(1, 11)])
     assert report["judges"]["kept"] == 10
     row = next(r for r in report["comparisons"] if (r["question"], r["a"], r["b"]) == ("choice_nat", "floor", "vast"))
     assert row["share_a"] == 0.0 and row["better"] == "vast" and row["ci95"] == (0.0, 0.0)
     assert report["methods"]["vast"]["mos_nat"]["reason"] == "not_asked"
 
 
-def test_who_always_takes_the_left_is_left_out(pairs: Study) -> None:
-    def first(item: Item, aspect: str, rng: np.random.Generator) -> str:
+def test_raters_who_always_choose_the_left_are_left_out(pairs: AnsweredStudy) -> None:
+    def first(item: StudyItem, aspect: str, rng: np.random.Generator) -> str:
         wrong = [clip for clip in item.clips if clip != item.answer]
         return wrong[0] if item.kind != "main" else item.clips[0]
 
     assert any("checks" in reason for reason in left_out(pairs, first))
 
 
-def refused(study: Study, *paths: Path) -> str:
+def refused(study: AnsweredStudy, *paths: Path) -> str:
     with pytest.raises(VastError) as caught:
         read_study(study.folder, paths)
     assert caught.value.code == "vast_record_invalid"
     return caught.value.message
 
 
-def test_answers_of_another_study_are_refused(rating: Study) -> None:
+def test_answers_of_another_study_are_refused(rating: AnsweredStudy) -> None:
     assert "another study" in refused(rating, rating.answer(1, study="zzz"))
 
 
-def test_the_same_judge_twice_is_refused(rating: Study) -> None:
+def test_the_same_rater_twice_is_refused(rating: AnsweredStudy) -> None:
     assert "keep one of them" in refused(rating, rating.answer(1), rating.answer(1, token="other"))
     assert "keep one of them" in refused(rating, rating.answer(2), rating.answer(3, token="t2"))
 
 
-def test_all_bad_files_are_told_at_once(rating: Study, tmp_path: Path) -> None:
+def test_all_bad_files_are_reported_at_once(rating: AnsweredStudy, tmp_path: Path) -> None:
     torn = tmp_path / "torn.json"
     torn.write_bytes(rating.answer(1).read_bytes()[:-40])
-    said = refused(rating, torn, rating.answer(2, study="zzz"), rating.answer(3, schema="x"), tmp_path / "none.json")
-    assert "4 of 4" in said
-    assert all(text in said for text in ("torn.json", "damaged", "another study", "this version", "no file"))
+    message = refused(rating, torn, rating.answer(2, study="zzz"), rating.answer(3, schema="x"), tmp_path / "none.json")
+    assert "4 of 4" in message
+    assert all(text in message for text in ("torn.json", "damaged", "another study", "this version", "no file"))
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
         lambda row: row["answers"].update(sync=6),
         lambda row: row["answers"].update(sync=True),
@@ -260,20 +260,22 @@ def test_all_bad_files_are_told_at_once(rating: Study, tmp_path: Path) -> None:
         lambda row: row.pop("answers"),
     ],
 )
-def test_what_the_page_cannot_have_written_is_refused(rating: Study, harm: Callable[[dict[str, Any]], Any]) -> None:
+def test_answers_that_the_page_cannot_write_are_refused(
+    rating: AnsweredStudy, damage: Callable[[dict[str, Any]], Any]
+) -> None:
     path = rating.answer(1)
     data = json.loads(path.read_text())
-    harm(data["answers"][2])
+    damage(data["answers"][2])
     path.write_text(json.dumps(data))
     assert "entry 3" in refused(rating, path)
 
 
-@pytest.mark.parametrize("judge", [0, 21, "1", None, True, 1.0])
-def test_judges_have_numbers_of_the_study(rating: Study, judge: object) -> None:
-    assert "judge number" in refused(rating, rating.answer(1, judge=judge))
+@pytest.mark.parametrize("number", [0, 21, "1", None, True, 1.0])
+def test_raters_have_numbers_of_the_study(rating: AnsweredStudy, number: object) -> None:
+    assert "rater number" in refused(rating, rating.answer(1, judge=number))
 
 
-def test_an_item_answered_twice_is_refused(rating: Study) -> None:
+def test_an_item_answered_twice_is_refused(rating: AnsweredStudy) -> None:
     path = rating.answer(1)
     data = json.loads(path.read_text())
     data["answers"].append(data["answers"][0])
@@ -281,7 +283,7 @@ def test_an_item_answered_twice_is_refused(rating: Study) -> None:
     assert "second time" in refused(rating, path)
 
 
-def test_a_folder_without_key_and_a_torn_key_are_said_so(rating: Study, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_key_is_reported(rating: AnsweredStudy, tmp_path: Path) -> None:
     with pytest.raises(VastError, match="is no study"):
         read_study(tmp_path, [])
     (rating.folder / KEEP / KEY).write_text('{"schema": "vast.study.key/1", "study": "a"}')

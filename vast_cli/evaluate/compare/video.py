@@ -137,14 +137,11 @@ def compare_videos(
         clip = stack.enter_context(_compose(sources, plan.captions, strip, grid, n_frames))
         with media.VideoWriter(
             output,
-            width=grid.width,
-            height=grid.height,
+            media.VideoFormat(grid.width, grid.height, crf=settings.crf, preset="fast"),
             audio=audio,
             n_samples=n_samples,
             n_frames=n_frames,
             overwrite=overwrite,
-            crf=settings.crf,
-            preset="fast",
         ) as writer:
             for frame in clip.iter_frames(fps=FPS, logger=_logger(progress)):
                 writer.write(frame)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: figures with their controls, the worst clips first, with pictures, sound and plots."""
+"""The page of an evaluation: figures with their controls, and the worst clips first with frames, audio and plots."""
 
 from vast_cli.evaluate.report.report import write_report
 

@@ -1,4 +1,4 @@
-// A clip: a line to recognise it by; opened, its videos, plot, pictures and figures.
+// A clip: one row with its key figures; opened, also its videos, plot, frames and all figures.
 const isProblem = (clip) => clip.rank.error || clip.flags.length > 0;
 
 function clipRow(clip, place) {
@@ -38,8 +38,8 @@ function clipRow(clip, place) {
   };
   row.columns = (columns) => figures.replaceChildren(...columns.map((column) => keyFigure(clip, column)));
   head.addEventListener("click", () => {
-    const marked = getSelection(); // who copies a name does not want the clip opened
-    if (!String(marked) || !head.contains(marked.anchorNode)) row.open(body.hidden);
+    const selection = getSelection(); // a click that ends a selection does not open the clip
+    if (!String(selection) || !head.contains(selection.anchorNode)) row.open(body.hidden);
   });
   return row;
 }
@@ -69,7 +69,7 @@ function metaOf(clip) {
 }
 
 function remarks(clip) {
-  const found = clip.flags.map((flag) =>
+  const items = clip.flags.map((flag) =>
     h(
       "span",
       { class: `flag ${flag.level === "fail" ? "fail" : "warn"}` },
@@ -79,39 +79,39 @@ function remarks(clip) {
     ),
   );
   if (clip.error)
-    found.unshift(h("span", { class: "flag fail" }, h("b", {}, "not measured"), " ", marked(clip.error.message)));
+    items.unshift(h("span", { class: "flag fail" }, h("b", {}, "not measured"), " ", marked(clip.error.message)));
   const causes = clip.rank.causes.filter((cause) => clip.rank.behind[cause] >= 2).slice(0, 2);
   const text = causes
     .map((cause) => `${measures.get(cause)?.title ?? cause} ${spreads(clip.rank.behind[cause])}`)
     .join(", ");
   if (text)
-    found.push(
+    items.push(
       h(
         "span",
         { class: "behind", title: "robust standard deviations on the bad side of the set's median" },
         `behind the set: ${text}`,
       ),
     );
-  return found;
+  return items;
 }
 
 const spreads = (value) => (value >= data.cap ? `over ${data.cap} sd` : `${value.toFixed(1)} sd`);
 
 function keyFigure(clip, column) {
   const measure = measures.get(column);
-  const found = clip.measures[column];
+  const entry = clip.measures[column];
   const label = h("span", { class: "label" }, measure.title);
-  if (!found || found.value === null)
+  if (!entry || entry.value === null)
     return h(
       "span",
-      { class: "key-figure null", title: found?.reason },
+      { class: "key-figure null", title: entry?.reason },
       h("span", { class: "v" }, "not measured"),
       label,
     );
   return h(
     "span",
     { class: `key-figure ${behindClass(clip, column)}` },
-    h("span", { class: "v" }, withUnit(figure(found.value, measure.clip_digits), measure.unit)),
+    h("span", { class: "v" }, withUnit(figure(entry.value, measure.clip_digits), measure.unit)),
     label,
   );
 }

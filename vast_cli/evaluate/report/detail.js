@@ -1,7 +1,7 @@
-// An opened clip: every figure among those of the set, and the files.
+// An opened clip: every figure in comparison with the set, and the files.
 function bodyOf(clip, player) {
   const panes = player.panes.filter(Boolean);
-  const lost = clip.error && !player.video; // one message says it all
+  const unreadable = clip.error && !player.video; // the error says enough
   return [
     clip.error &&
       h(
@@ -19,9 +19,9 @@ function bodyOf(clip, player) {
         { class: "note" },
         clip.notes.map((note) => h("li", {}, marked(sentence(note)))),
       ),
-    !(lost && !clip.truth) &&
+    !(unreadable && !clip.truth) &&
       h("div", { class: `watch panes-${panes.length}` }, h("div", { class: "panes" }, panes), player.plot.node),
-    !lost && contactSheet(clip, (time) => player.seek(time)),
+    !unreadable && contactSheet(clip, (time) => player.seek(time)),
     figuresOf(clip),
     files(clip),
   ].filter(Boolean);
@@ -29,14 +29,14 @@ function bodyOf(clip, player) {
 
 function figuresOf(clip) {
   const known = data.measures.filter((measure) => clip.measures[measure.name]);
-  const [has, lacks] = [true, false].map((want) =>
-    known.filter((measure) => (clip.measures[measure.name].value !== null) === want),
+  const [measured, missing] = [true, false].map((hasValue) =>
+    known.filter((measure) => (clip.measures[measure.name].value !== null) === hasValue),
   );
   if (!known.length) return null;
   return h(
     "div",
     { class: "all-figures" },
-    has.length > 0 &&
+    measured.length > 0 &&
       h(
         "table",
         {},
@@ -54,22 +54,22 @@ function figuresOf(clip) {
         h(
           "tbody",
           {},
-          has.map((measure) => figureRow(clip, measure)),
+          measured.map((measure) => figureRow(clip, measure)),
         ),
       ),
-    lacks.length > 0 &&
+    missing.length > 0 &&
       h(
         "p",
         { class: "lacking" },
         h("b", {}, "Not measured here: "),
-        lacks.map((measure, index) => [index ? "; " : "", measure.title, ` (${clip.measures[measure.name].reason})`]),
+        missing.map((measure, index) => [index ? "; " : "", measure.title, ` (${clip.measures[measure.name].reason})`]),
         ".",
       ),
   );
 }
 
 function figureRow(clip, measure) {
-  const found = clip.measures[measure.name];
+  const entry = clip.measures[measure.name];
   const off = behindClass(clip, measure.name);
   return h(
     "tr",
@@ -80,31 +80,31 @@ function figureRow(clip, measure) {
       measure.title,
       measure.state === "unreliable" && h("span", { class: "flag fail" }, "unreliable"),
     ),
-    h("td", { class: "num" }, withUnit(figure(found.value, measure.clip_digits), measure.unit)),
-    h("td", {}, among(measure, found.value, off)),
+    h("td", { class: "num" }, withUnit(figure(entry.value, measure.clip_digits), measure.unit)),
+    h("td", {}, among(measure, entry.value, off)),
     h(
       "td",
       { class: "controls" },
-      (found.controls ?? []).map(([name, value]) =>
+      (entry.controls ?? []).map(([name, value]) =>
         h("span", { class: "control", title: CONTROLS[name] }, h("code", {}, name), " ", figure(value, measure.digits)),
       ),
     ),
   );
 }
 
-// where a value lies among all clips: whiskers are the range, the box the middle half
-const spreadOf = new Map();
+// where a value lies among all clips: the line is the range, the box the middle half
+const sortedValues = new Map();
 function among(measure, value, off) {
-  if (!spreadOf.has(measure.name)) {
+  if (!sortedValues.has(measure.name)) {
     const values = data.clips
       .map((clip) => clip.measures[measure.name]?.value)
       .filter((known) => known !== null && known !== undefined);
-    spreadOf.set(
+    sortedValues.set(
       measure.name,
       values.sort((a, b) => a - b),
     );
   }
-  const values = spreadOf.get(measure.name);
+  const values = sortedValues.get(measure.name);
   const [low, high] = [values[0], values.at(-1)];
   if (values.length < 4 || low === high)
     return h("span", { class: "soft" }, values.length < 4 ? "too few clips" : "all alike");
@@ -126,7 +126,7 @@ function files(clip) {
   const rows = [
     ["output", clip.output],
     ["truth", clip.reference],
-    ["sound", clip.audio],
+    ["audio", clip.audio],
     ["style", clip.style_reference],
     ["footage", clip.footage],
   ];

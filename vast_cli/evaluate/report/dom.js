@@ -1,4 +1,4 @@
-// Elements and figures. Text always goes in as text: names of files may hold anything.
+// Creates elements and formats figures. Text is always added as text, as file names may contain markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const measures = new Map(data.measures.map((measure) => [measure.name, measure]));
 const SVG = "http://www.w3.org/2000/svg";
@@ -17,7 +17,7 @@ function fill(node, props, children) {
 const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
 
-// 0.000 would say "nothing" of a small figure: it gets the digits it needs
+// a small figure gets the digits it needs, as 0.000 would read as zero
 function figure(value, digits) {
   if (value === null || value === undefined) return "not measured";
   let text = value.toFixed(digits);
@@ -27,7 +27,7 @@ function figure(value, digits) {
 
 const withUnit = (text, unit) =>
   unit ? [text, h("span", { class: "unit" }, unit === "%" ? "\u202f%" : `\u202f${unit}`)] : [text];
-// messages set names between backticks
+// messages put names between backticks
 const marked = (text) =>
   String(text)
     .split("`")

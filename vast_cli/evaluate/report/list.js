@@ -1,20 +1,20 @@
-// The list of clips: worst first or by any measure, filtered by text, group and problems.
+// The list of clips: sorted by rank or by any measure, filtered by text, group and problems.
 const rows = data.clips.map(clipRow);
 const state = { sort: "rank", worst: true, text: "", group: "", problems: false };
 let shown = rows;
-let drawn = "";
+let columnKey = "";
 
-// how bad a value is in its measure; without a good direction, the value itself
+// how bad a value is; the value itself if the measure has no good direction
 function lossOf(clip, name) {
-  const found = clip.measures[name];
-  if (!found || found.value === null) return null;
+  const entry = clip.measures[name];
+  if (!entry || entry.value === null) return null;
   const better = measures.get(name).better;
-  if (better === "higher") return -found.value;
-  if (better === "lower" || found.target === undefined) return found.value;
-  return Math.abs(found.value - found.target);
+  if (better === "higher") return -entry.value;
+  if (better === "lower" || entry.target === undefined) return entry.value;
+  return Math.abs(entry.value - entry.target);
 }
 
-const directed = (name) => {
+const hasDirection = (name) => {
   const better = measures.get(name)?.better;
   return better !== "none" && better !== "in_range";
 };
@@ -24,7 +24,7 @@ function compare(a, b) {
   if (state.sort === "name")
     return String(a.clip.id).localeCompare(String(b.clip.id), undefined, { numeric: true }) * (state.worst ? 1 : -1);
   const [left, right] = [lossOf(a.clip, state.sort), lossOf(b.clip, state.sort)];
-  if (left === null || right === null) return (left === null) - (right === null) || a.place - b.place; // unmeasured last, either way
+  if (left === null || right === null) return (left === null) - (right === null) || a.place - b.place; // missing values last in both orders
   return (state.worst ? right - left : left - right) || a.place - b.place;
 }
 
@@ -41,7 +41,7 @@ function fits({ clip, text }) {
 }
 
 function groups() {
-  const found = [];
+  const options = [];
   for (const [kind, label] of [
     ["set", "Set"],
     ["avatar", "Avatar"],
@@ -49,7 +49,7 @@ function groups() {
   ]) {
     const names = [...new Set(data.clips.map((clip) => clip[kind]).filter(Boolean))].sort();
     if (names.length)
-      found.push(
+      options.push(
         h(
           "optgroup",
           { label },
@@ -57,7 +57,7 @@ function groups() {
         ),
       );
   }
-  return found;
+  return options;
 }
 
 function toolbar(update) {
@@ -76,12 +76,12 @@ function toolbar(update) {
     ),
   );
   const turn = h("button", { type: "button", class: "turn", onclick: () => update({ worst: !state.worst }) });
-  const found = groups();
+  const groupOptions = groups();
   const group = h(
     "select",
     { id: "group", onchange: () => update({ group: group.value }) },
     h("option", { value: "" }, "All clips"),
-    found,
+    groupOptions,
   );
   const text = h("input", {
     id: "search",
@@ -100,7 +100,7 @@ function toolbar(update) {
     "form",
     { class: "toolbar", onsubmit: (event) => event.preventDefault() },
     h("label", { class: "grow" }, h("span", {}, "Find"), text),
-    found.length > 0 && h("label", {}, h("span", {}, "Show"), group),
+    groupOptions.length > 0 && h("label", {}, h("span", {}, "Show"), group),
     h("label", {}, h("span", {}, "Sort by"), sort),
     turn,
     h("label", { class: "check" }, problems, h("span", {}, "Only problems")),
@@ -121,7 +121,7 @@ function clipList() {
   const empty = h(
     "p",
     { class: "note", hidden: true },
-    "No clip fits. ",
+    "No clip matches. ",
     h("button", { type: "button", onclick: bar.reset }, "Show all"),
   );
   rows.forEach((row) => row.node.setAttribute("role", "listitem"));
@@ -130,7 +130,7 @@ function clipList() {
     Object.assign(state, change);
     const columns = columnsFor(state.sort);
     shown = rows.filter(fits).sort(compare);
-    if (drawn !== (drawn = columns.join())) rows.forEach((row) => row.columns(columns));
+    if (columnKey !== (columnKey = columns.join())) rows.forEach((row) => row.columns(columns));
     list.replaceChildren(...shown.map((row) => row.node));
     list.style.setProperty("--figures", columns.length);
     heads.style.setProperty("--figures", columns.length);
@@ -139,18 +139,18 @@ function clipList() {
     bar.sort.value = state.sort;
     bar.count.textContent =
       shown.length === rows.length ? plural(rows.length, "clip") : `${shown.length} of ${plural(rows.length, "clip")}`;
-    const plain =
+    const orders =
       state.sort === "name"
         ? ["A to Z", "Z to A"]
-        : directed(state.sort)
+        : hasDirection(state.sort)
           ? ["worst first", "best first"]
           : ["highest first", "lowest first"];
-    bar.turn.textContent = `${state.worst ? "↓" : "↑"} ${plain[state.worst ? 0 : 1]}`;
-    bar.turn.setAttribute("aria-label", `order: ${plain[state.worst ? 0 : 1]}; turn round`);
+    bar.turn.textContent = `${state.worst ? "↓" : "↑"} ${orders[state.worst ? 0 : 1]}`;
+    bar.turn.setAttribute("aria-label", `order: ${orders[state.worst ? 0 : 1]}; reverse`);
   }
 
   update({});
-  rows.find((row) => row.clip.video?.mime)?.open(true); // so that the first look shows what a clip holds
+  rows.find((row) => row.clip.video?.mime)?.open(true); // shows at once what a clip contains
   const node = h(
     "section",
     { "aria-labelledby": "clips-title" },
@@ -164,7 +164,7 @@ function clipList() {
   return { node, search: bar.text };
 }
 
-// the measure sorted by is always to be seen
+// the measure that sorts the list always has a column
 function columnsFor(sort) {
   const columns = [...data.columns];
   if (measures.has(sort) && !columns.includes(sort)) columns.splice(Math.max(columns.length - 1, 0), 1, sort);
@@ -194,14 +194,14 @@ function explanation() {
       h(
         "p",
         {},
-        "Clips that could not be measured come first, then those with the most failed checks. Among equals a score decides: for each measure with a good direction, how many robust standard deviations (median and median deviation over this set) the clip lies on the bad side of the set’s median, ",
+        "Clips that could not be measured come first, then those with the most failed checks. Ties are broken by a score: for each measure with a good direction, how many robust standard deviations (median and median deviation over this set) the clip lies on the bad side of the set’s median, ",
         data.cap,
-        " at most. Of each family of measures only the worst counts, since they say much the same; a warning adds 1.",
+        " at most. Only the worst measure of each family counts, since they say much the same; a warning adds 1.",
       ),
       h(
         "p",
         {},
-        "What is better than usual earns nothing. Measures that are unreliable on this set, or have fewer than four values, are left out. The order compares the clips of this set with each other: it does not say that the last one is good.",
+        "Being better than usual does not count. Measures that are unreliable on this set, or have fewer than four values, are left out. The order compares the clips of this set with each other: it does not mean that the last one is good.",
       ),
       h(
         "p",
@@ -209,10 +209,10 @@ function explanation() {
         h("b", {}, "Keys: "),
         [
           ["j", "next clip"],
-          ["k", "the one before"],
+          ["k", "previous clip"],
           ["Enter", "open or close"],
-          ["Space", "play or stop"],
-          ["← →", "a frame on or back"],
+          ["Space", "play or pause"],
+          ["← →", "one frame back or forward"],
           ["/", "find"],
         ].map(([key, text]) => [h("kbd", {}, key), ` ${text}  `]),
       ),

@@ -1,4 +1,4 @@
-// The page is put together, and the keyboard works.
+// Puts the page together and handles the keyboard.
 const list = clipList();
 document
   .getElementById("page")
@@ -8,17 +8,17 @@ document
     h(
       "footer",
       {},
-      made(),
-      `Made by ${data.version ?? "vast"} (${data.schema ?? "vast.evaluate/1"}). The page holds everything it shows, asks no network and remembers nothing.`,
+      provenance(),
+      `Made by ${data.version ?? "vast"} (${data.schema ?? "vast.evaluate/1"}). The page contains everything it shows, loads nothing from a network and stores nothing.`,
     ),
   );
 document.title = data.title;
 
-// what the figures rest on
-function made() {
+// settings and models behind the figures
+function provenance() {
   const models = Object.entries(data.set?.models ?? {}).map(([name, model]) => `${name}: ${model}`);
   const parts = [
-    data.set?.resize && `Pictures resized: ${data.set.resize}`,
+    data.set?.resize && `Frames resized: ${data.set.resize}`,
     models.length && `Models: ${models.join(", ")}`,
   ];
   return parts.filter(Boolean).map((part) => h("p", {}, `${part}.`));
@@ -35,25 +35,25 @@ function move(step) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  const on = event.target;
-  if (on.matches?.("input, select, textarea")) {
-    if (event.key === "Escape") on.blur();
+  const target = event.target;
+  if (target.matches?.("input, select, textarea")) {
+    if (event.key === "Escape") target.blur();
     return;
   }
   const row = current();
   if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);
   else if (event.key === "/") list.search.focus();
-  else if (event.key === " " && row?.isOpen() && !on.matches("video, summary, .moment")) row.player.toggle();
+  else if (event.key === " " && row?.isOpen() && !target.matches("video, summary, .moment")) row.player.toggle();
   else return;
   event.preventDefault();
 });
 
-// some browsers press a button when the space bar comes up
+// some browsers press a button when the space bar is released
 document.addEventListener(
   "keyup",
   (event) => event.key === " " && event.target.matches?.(".open") && current()?.isOpen() && event.preventDefault(),
 );
 addEventListener("beforeprint", () =>
-  [...waiting.keys()].filter((node) => node.matches(".strip, .sheet")).forEach(wake),
+  [...pending.keys()].filter((node) => node.matches(".strip, .sheet")).forEach(loadNow),
 );

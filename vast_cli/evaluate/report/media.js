@@ -1,8 +1,9 @@
-// Pictures and videos lie in the page as base64, in elements a browser does not look into, until somebody looks.
+// Images and videos are in the page as base64, in elements that browsers do not parse, and decoded when they are near
+// the visible part of the page.
 const objectUrls = new Map();
-const parsed = new Promise((done) => {
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", done, { once: true });
-  else done();
+const pageParsed = new Promise((resolve) => {
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve, { once: true });
+  else resolve();
 });
 
 function decode(text) {
@@ -13,11 +14,11 @@ function decode(text) {
   return out;
 }
 
-// address of something inside the page or beside it
+// address of a file inside the page or beside it
 async function addressOf(source, mime) {
   if (source.url) return source.url;
   if (objectUrls.has(source.blob)) return objectUrls.get(source.blob);
-  if (!document.getElementById(source.blob)) await parsed; // the end of a large page may still be on its way
+  if (!document.getElementById(source.blob)) await pageParsed; // the end of a large page may still be loading
   if (objectUrls.has(source.blob)) return objectUrls.get(source.blob);
   const element = document.getElementById(source.blob);
   const address = URL.createObjectURL(new Blob([decode(element.textContent)], { type: mime }));
@@ -26,23 +27,23 @@ async function addressOf(source, mime) {
   return address;
 }
 
-const waiting = new Map();
-const watcher = new IntersectionObserver(
+const pending = new Map();
+const observer = new IntersectionObserver(
   (entries) => {
-    for (const entry of entries) if (entry.isIntersecting) wake(entry.target);
+    for (const entry of entries) if (entry.isIntersecting) loadNow(entry.target);
   },
   { rootMargin: "600px 0px" },
 );
 
-function wake(node) {
-  const load = waiting.get(node);
+function loadNow(node) {
+  const load = pending.get(node);
   if (!load) return;
-  waiting.delete(node);
-  watcher.unobserve(node);
+  pending.delete(node);
+  observer.unobserve(node);
   load();
 }
 
-function whenSeen(node, load) {
-  waiting.set(node, load);
-  watcher.observe(node);
+function whenVisible(node, load) {
+  pending.set(node, load);
+  observer.observe(node);
 }

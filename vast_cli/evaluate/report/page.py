@@ -1,4 +1,4 @@
-"""The page as a file: one piece of HTML with everything in it, no way out to a network and none in for markup."""
+"""The page as HTML: everything in one file, without network access and safe against markup in names."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from string import Template
 from typing import Any, Final
 
 from vast_cli.evaluate.report import videos
-from vast_cli.evaluate.report.sheets import Sheet
+from vast_cli.evaluate.report.sheets import ContactSheet
 
 SCRIPTS: Final = (
     "dom.js",
@@ -28,14 +28,14 @@ BLOBS: Final = "$blobs"
 
 
 def page_parts(
-    data: Mapping[str, Any], sheets: Mapping[str, Sheet], inline: Mapping[str, videos.Video]
+    data: Mapping[str, Any], sheets: Mapping[str, ContactSheet], inline: Mapping[str, videos.PageVideo]
 ) -> Iterator[str]:
-    """The text of the page in pieces, so that a hundred megabytes of video are never held at once.
+    """The text of the page in pieces, so that a hundred megabytes of video are never in memory at once.
 
     Args:
-        data: what the script draws.
-        sheets: contact sheets inside the page, by the id the data uses.
-        inline: videos inside the page, likewise.
+        data: what the script shows.
+        sheets: contact sheets inside the page, by their id in the data.
+        inline: videos inside the page, by their id in the data.
 
     Raises:
         VastError: `vast_input_unreadable`.
@@ -48,22 +48,22 @@ def page_parts(
         generator=html.escape(str(data.get("version") or "vast")),
         title=html.escape(str(data.get("title") or "Evaluation")),
         style=style,
-        data=as_json(data),
+        data=script_json(data),
         script=script,
     )
     for name, sheet in sheets.items():
         yield _blob(name, base64.b64encode(sheet.jpeg).decode("ascii"))
     for name, video in inline.items():
-        yield _blob(name, videos.encode(video.path))
+        yield _blob(name, videos.encode_base64(video.path))
     yield tail
 
 
-def as_json(data: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever file names say."""
+def script_json(data: Any) -> str:
+    """JSON that cannot end its script element, whatever file names contain."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    # names that are no text in the file system's encoding come as lone surrogates
+    # file names that do not decode contain lone surrogates
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -72,7 +72,7 @@ def _blob(name: str, content: str) -> str:
 
 
 def content_policy(*, style: str, script: str) -> str:
-    """Only this style and this script; pictures and videos from the page or its folder; nothing else, ever."""
+    """Allow only this style and script, and images and videos from the page or its folder."""
     beside = "'self' file: data: blob:"
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "

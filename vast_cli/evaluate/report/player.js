@@ -1,5 +1,5 @@
-// Videos of a clip, and what goes with them: the true video and the playhead in the plot.
-let playing = null; // only one clip sounds at a time
+// The video of a clip; the true video and the playhead in the plot follow it.
+let playing = null; // only one clip plays at a time
 
 class Player {
   constructor(clip) {
@@ -32,18 +32,18 @@ class Player {
     if (name === "output") this.follow((this.video = video));
     else (this.truth = video).muted = true;
     video.addEventListener("error", () => {
-      const why = source.url
-        ? "The video lies in the folder beside this page; it is not there, or this browser does not play it."
+      const reason = source.url
+        ? "The video should be in the folder beside this page; it is missing, or this browser does not play it."
         : "This browser does not play the video.";
-      video.replaceWith(h("p", { class: "note" }, why));
+      video.replaceWith(h("p", { class: "note" }, reason));
     });
-    whenSeen(video, async () => (video.src = await addressOf(source, source.mime)));
+    whenVisible(video, async () => (video.src = await addressOf(source, source.mime)));
     return pane;
   }
 
-  // the plot and the true video go where the output's video is
+  // the plot and the true video follow the output's video
   follow(video) {
-    const both = (act) => () => this.truth?.src && act(this.truth);
+    const onTruth = (act) => () => this.truth?.src && act(this.truth);
     const show = () => this.plot.at(video.currentTime);
     const tick = () => {
       show();
@@ -52,20 +52,20 @@ class Player {
     video.addEventListener("play", () => {
       if (playing && playing !== video) playing.pause();
       playing = video;
-      both((truth) => ((truth.currentTime = video.currentTime), truth.play().catch(() => {})))();
+      onTruth((truth) => ((truth.currentTime = video.currentTime), truth.play().catch(() => {})))();
       tick();
     });
     video.addEventListener(
       "pause",
-      both((truth) => truth.pause()),
+      onTruth((truth) => truth.pause()),
     );
     video.addEventListener(
       "ratechange",
-      both((truth) => (truth.playbackRate = video.playbackRate)),
+      onTruth((truth) => (truth.playbackRate = video.playbackRate)),
     );
     video.addEventListener(
       "seeking",
-      both((truth) => (truth.currentTime = video.currentTime)),
+      onTruth((truth) => (truth.currentTime = video.currentTime)),
     );
     video.addEventListener("timeupdate", () => {
       if (this.truth && !this.truth.ended && Math.abs(this.truth.currentTime - video.currentTime) > 0.12)

@@ -1,14 +1,14 @@
-// Mouth opening against sound: the gap between the lips above, the loudness below, silences shaded, a playhead across.
-const PLOT = { left: 40, right: 10, top: 16, lips: 130, between: 10, sound: 36, axis: 20 };
-const HEIGHT = PLOT.top + PLOT.lips + PLOT.between + PLOT.sound + PLOT.axis;
+// Mouth opening against audio: the gap between the lips above, the loudness below, silences shaded, and a playhead.
+const PLOT = { left: 40, right: 10, top: 16, lips: 130, between: 10, audio: 36, axis: 20 };
+const HEIGHT = PLOT.top + PLOT.lips + PLOT.between + PLOT.audio + PLOT.axis;
 
 function plotOf(clip, seek) {
   const series = clip.series;
   const lips = series?.lip_gap ?? null;
   const truth = series?.reference_lip_gap ?? null;
-  const sound = series?.loudness ?? null;
-  const count = Math.max(...[lips, truth, sound, series?.speech].map((line) => line?.length ?? 0));
-  if (!count) return { node: h("p", { class: "note" }, "Mouth opening and sound: not measured."), at() {} };
+  const loudness = series?.loudness ?? null;
+  const count = Math.max(...[lips, truth, loudness, series?.speech].map((line) => line?.length ?? 0));
+  if (!count) return { node: h("p", { class: "note" }, "Mouth opening and audio: not measured."), at() {} };
   const fps = series.fps;
   const length = Math.max(count / fps, clip.duration_s ?? 0);
   const high = niceTop(Math.max(0, ...(lips ?? []), ...(truth ?? [])));
@@ -16,23 +16,23 @@ function plotOf(clip, seek) {
   const x = (time) => PLOT.left + (time / length) * (view.width - PLOT.left - PLOT.right);
   const y = (gap) => PLOT.top + PLOT.lips * (1 - gap / high);
   const readout = h("output", { class: "readout" });
-  const head = s("g", { class: "playhead" });
-  const cross = s("line", { class: "cross", y1: PLOT.top, y2: HEIGHT - PLOT.axis, visibility: "hidden" });
-  const picture = s("svg", { class: "plot", height: HEIGHT, role: "presentation" });
+  const playhead = s("g", { class: "playhead" });
+  const crosshair = s("line", { class: "cross", y1: PLOT.top, y2: HEIGHT - PLOT.axis, visibility: "hidden" });
+  const svg = s("svg", { class: "plot", height: HEIGHT, role: "presentation" });
   const frameOf = (time) => clamp(Math.round(time * fps), 0, count - 1);
 
   function draw() {
-    picture.setAttribute("viewBox", `0 0 ${view.width} ${HEIGHT}`);
-    picture.replaceChildren(
+    svg.setAttribute("viewBox", `0 0 ${view.width} ${HEIGHT}`);
+    svg.replaceChildren(
       ...runs(series.speech, (value) => value === 0).map((run) => silence(run)),
       ...grid(),
-      sound ? soundArea() : textAt("sound: not measured"),
+      loudness ? audioArea() : textAt("audio: not measured"),
       lips ? "" : textAt("mouth opening: not measured", PLOT.top + PLOT.lips / 2),
       ...(lips ? runs(lips, (value) => value === null).map(gapMark) : []),
       truth ? lineOf(truth, "truth") : "",
       lips ? lineOf(lips, "output") : "",
-      cross,
-      head,
+      crosshair,
+      playhead,
     );
     at(view.time);
   }
@@ -71,17 +71,17 @@ function plotOf(clip, seek) {
     return s("path", { class: `line ${name}`, d: parts.join("") });
   }
 
-  function soundArea() {
-    const middle = HEIGHT - PLOT.axis - PLOT.sound / 2;
-    const half = (value) => Math.max((clamp(value ?? 0, 0, 1) * PLOT.sound) / 2, 0.4);
-    const upper = sound.map((value, index) => `L${x(index / fps).toFixed(1)} ${(middle - half(value)).toFixed(1)}`);
-    const lower = sound
+  function audioArea() {
+    const middle = HEIGHT - PLOT.axis - PLOT.audio / 2;
+    const half = (value) => Math.max((clamp(value ?? 0, 0, 1) * PLOT.audio) / 2, 0.4);
+    const upper = loudness.map((value, index) => `L${x(index / fps).toFixed(1)} ${(middle - half(value)).toFixed(1)}`);
+    const lower = loudness
       .map((value, index) => `L${x(index / fps).toFixed(1)} ${(middle + half(value)).toFixed(1)}`)
       .reverse();
-    return s("path", { class: "sound", d: `M${x(0)} ${middle}${upper.join("")}${lower.join("")}Z` });
+    return s("path", { class: "audio", d: `M${x(0)} ${middle}${upper.join("")}${lower.join("")}Z` });
   }
 
-  const textAt = (text, top = HEIGHT - PLOT.axis - PLOT.sound / 2) =>
+  const textAt = (text, top = HEIGHT - PLOT.axis - PLOT.audio / 2) =>
     s("text", { class: "absent", x: PLOT.left + 8, y: top + 4 }, text);
 
   function grid() {
@@ -119,17 +119,17 @@ function plotOf(clip, seek) {
     view.time = time;
     const place = x(clamp(time, 0, length));
     const gap = lips?.[frameOf(time)] ?? null;
-    head.replaceChildren(
+    playhead.replaceChildren(
       s("line", { x1: place, x2: place, y1: PLOT.top - 4, y2: HEIGHT - PLOT.axis }),
       ...(gap === null ? [] : [s("circle", { cx: place, cy: y(gap), r: 3.5 })]),
     );
     node.setAttribute("aria-valuenow", time.toFixed(2));
     node.setAttribute("aria-valuetext", `${time.toFixed(2)} seconds`);
     node.dataset.time = time.toFixed(3);
-    say(time);
+    showReadout(time);
   }
 
-  function say(time) {
+  function showReadout(time) {
     const frame = frameOf(time);
     const part = (name, values, kind) =>
       values &&
@@ -146,16 +146,16 @@ function plotOf(clip, seek) {
   }
 
   const timeAt = (event) => {
-    const box = picture.getBoundingClientRect();
+    const box = svg.getBoundingClientRect();
     const inside = ((event.clientX - box.left) / box.width) * view.width - PLOT.left;
     return clamp((inside / (view.width - PLOT.left - PLOT.right)) * length, 0, length);
   };
   const hover = (event) => {
     const time = timeAt(event);
-    cross.setAttribute("x1", x(time));
-    cross.setAttribute("x2", x(time));
-    cross.setAttribute("visibility", "visible");
-    say(time);
+    crosshair.setAttribute("x1", x(time));
+    crosshair.setAttribute("x2", x(time));
+    crosshair.setAttribute("visibility", "visible");
+    showReadout(time);
     if (event.buttons & 1) seek(time);
   };
   const steps = { ArrowLeft: -1 / fps, ArrowRight: 1 / fps, PageUp: 1, PageDown: -1 };
@@ -165,14 +165,14 @@ function plotOf(clip, seek) {
       class: "plot-box",
       tabindex: 0,
       role: "slider",
-      "aria-label": "Time; mouth opening against sound",
+      "aria-label": "Time; mouth opening against audio",
       "aria-valuemin": 0,
       "aria-valuemax": length.toFixed(2),
       onpointerdown: (event) => seek(timeAt(event)),
       onpointermove: hover,
       onpointerleave: () => {
-        cross.setAttribute("visibility", "hidden");
-        say(view.time);
+        crosshair.setAttribute("visibility", "hidden");
+        showReadout(view.time);
       },
       onkeydown: (event) => {
         const to =
@@ -186,7 +186,7 @@ function plotOf(clip, seek) {
         seek(clamp(to, 0, length));
       },
     },
-    picture,
+    svg,
   );
   new ResizeObserver(([entry]) => {
     const width = Math.round(entry.contentRect.width);
@@ -197,23 +197,23 @@ function plotOf(clip, seek) {
   const legend = h(
     "figcaption",
     {},
-    h("b", {}, "Mouth opening against sound"),
-    h("span", { class: "soft" }, "lip gap over distance of the eyes; loudness"),
+    h("b", {}, "Mouth opening against audio"),
+    h("span", { class: "soft" }, "lip gap over eye distance; loudness"),
     readout,
   );
   return { node: h("figure", { class: "plot-figure" }, legend, node), at };
 }
 
-// [start, end) of the stretches where `test` holds
+// [start, end) of the ranges where `test` holds
 function runs(values, test) {
-  const found = [];
+  const ranges = [];
   (values ?? []).forEach((value, index) => {
     if (!test(value)) return;
-    const last = found.at(-1);
+    const last = ranges.at(-1);
     if (last && last[1] === index) last[1] = index + 1;
-    else found.push([index, index + 1]);
+    else ranges.push([index, index + 1]);
   });
-  return found;
+  return ranges;
 }
 
 function niceStep(rough) {

@@ -1,4 +1,4 @@
-"""Which clips to look at first: failed checks, then how far a clip falls behind the others of its set."""
+"""Ranks clips, the worst first: by failed checks, then by how far a clip falls behind the others of its set."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,25 +8,25 @@ from typing import Any
 
 from vast_cli.evaluate.report.words import family_of
 
-MIN_CLIPS = 4  # with fewer values nobody can say what is usual
-CAP = 6.0  # spreads; one figure gone wild must not outweigh everything else
+MIN_CLIPS = 4  # fewer values do not show what is usual
+CAP = 6.0  # spreads; one outlier must not outweigh everything else
 NOTABLE = 1.0  # spreads from which a measure is named as a cause
 MAD_TO_SD = 1.4826  # of a normal distribution
 MEAN_TO_SD = 1.2533
-LEAST_SPREAD = 0.05  # of the way from floor to ceiling: smaller differences are not a spread
+LEAST_SPREAD = 0.05  # of the way from floor to ceiling: smaller differences do not count
 
 Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Rank:
-    """How a clip stands in its set.
+class ClipRank:
+    """The rank of a clip in its set.
 
     Attributes:
         error: the clip could not be measured at all.
         fails: failed checks.
         warns: warnings.
-        behind: per measure, robust standard deviations behind the set's median, 0..`CAP`; only what was measured.
+        behind: per measure, robust standard deviations behind the set's median, 0..`CAP`; only measures with a value.
     """
 
     error: bool
@@ -45,21 +45,21 @@ class Rank:
 
     @property
     def key(self) -> tuple[bool, int, float]:
-        """Sorts the best first."""
+        """Sort key; the best clip has the least."""
         return (self.error, self.fails, self.score)
 
     @property
     def causes(self) -> list[str]:
-        """The measures that put it there, worst first."""
-        found = [name for name, spreads in self.behind.items() if spreads >= NOTABLE]
-        return sorted(found, key=lambda name: (-self.behind[name], name))
+        """The measures behind the rank, worst first."""
+        notable = [name for name, spreads in self.behind.items() if spreads >= NOTABLE]
+        return sorted(notable, key=lambda name: (-self.behind[name], name))
 
 
-def rank_clips(document: Document) -> list[Rank]:
+def rank_clips(document: Document) -> list[ClipRank]:
     """A rank for every clip, in the document's order.
 
-    A measure counts if it has a direction, was not found unreliable on this set, and has `MIN_CLIPS` values. What is
-    better than usual earns nothing: a sharp picture does not make up for lost sync.
+    A measure counts if it has a direction, is not unreliable on this set, and has `MIN_CLIPS` values. Being better
+    than usual does not count: a sharp image does not make up for lost sync.
     """
     clips: Sequence[Document] = document.get("clips") or []
     behind: list[dict[str, float]] = [{} for _ in clips]
@@ -72,17 +72,17 @@ def rank_clips(document: Document) -> list[Rank]:
     ranks = []
     for clip, spreads_of in zip(clips, behind, strict=True):
         levels = [flag.get("level") for flag in clip.get("flags") or []]
-        ranks.append(Rank(bool(clip.get("error")), levels.count("fail"), levels.count("warn"), spreads_of))
+        ranks.append(ClipRank(bool(clip.get("error")), levels.count("fail"), levels.count("warn"), spreads_of))
     return ranks
 
 
-def worst_first(ranks: Sequence[Rank]) -> list[int]:
-    """Indices of clips, the worst first; equals keep their order."""
+def worst_first(ranks: Sequence[ClipRank]) -> list[int]:
+    """Indices of clips, the worst first; equal clips keep their order."""
     return sorted(range(len(ranks)), key=lambda index: ranks[index].key, reverse=True)
 
 
 def loss(clip: Document, name: str, measure: Document) -> float | None:
-    """How bad a clip's value is, in the measure's unit: more is worse. None without a value or a direction."""
+    """How bad a clip's value is, in the unit of the measure: more is worse. None without a value or a direction."""
     value = number((clip.get("measures") or {}).get(name, {}).get("value"))
     better = measure.get("better")
     if value is None:
@@ -96,19 +96,19 @@ def loss(clip: Document, name: str, measure: Document) -> float | None:
 
 
 def target_of(clip: Document, name: str, measure: Document) -> float | None:
-    """The value a measure should have, where it should have one: the truth's, the prompt's, 1 or 0."""
+    """The value that a measure should have, if there is one: that of the truth or the prompt, 1 or 0."""
     better = measure.get("better")
     if better == "nearer_1":
         return 1.0
     if better == "nearer_0":
         return 0.0
-    own = (clip.get("measures") or {}).get(name, {}).get("controls") or {}
+    controls = (clip.get("measures") or {}).get(name, {}).get("controls") or {}
     if better == "nearer_prompt":
-        return number(own.get("prompt"))
+        return number(controls.get("prompt"))
     if better != "nearer_truth":
         return None
-    candidates = (own.get("truth"), own.get("real"), own.get("reencoded"), measure.get("ceiling"))
-    return next((found for candidate in candidates if (found := number(candidate)) is not None), None)
+    candidates = (controls.get("truth"), controls.get("real"), controls.get("reencoded"), measure.get("ceiling"))
+    return next((value for candidate in candidates if (value := number(candidate)) is not None), None)
 
 
 def number(value: object) -> float | None:

@@ -1,10 +1,9 @@
-"""`vast evaluate --report`: an evaluation as one page that opens from disk."""
+"""Writes the report of an evaluation (`vast evaluate --report`): one page that opens from disk."""
 
 import hashlib
 import json
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,27 +11,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from vast_cli.core.errors import VastError
-from vast_cli.core.files import RUN, atomic_write, check_output_folder, write_error
+from vast_cli.core.files import atomic_write, check_output_folder, part_path, write_error
 from vast_cli.evaluate.report import videos
 from vast_cli.evaluate.report.page import page_parts
 from vast_cli.evaluate.report.ranking import CAP, rank_clips, worst_first
-from vast_cli.evaluate.report.sheets import Sheet, make_sheet
-from vast_cli.evaluate.report.videos import INLINE_BYTES, Video
-from vast_cli.evaluate.report.view import finite, key_columns, view_clip, view_measures
+from vast_cli.evaluate.report.sheets import ContactSheet, make_sheet
+from vast_cli.evaluate.report.videos import INLINE_BYTES, PageVideo
+from vast_cli.evaluate.report.view import key_columns, nan_to_null, view_clip, view_measures
 
 PAGE: Final = "index.html"
-BESIDE: Final = re.compile(r"files-[0-9a-f]{12}")  # folders of former pages
+FILES_FOLDER: Final = re.compile(r"files-[0-9a-f]{12}")  # beside this page, or an earlier one
 SHEETS_INLINE: Final = 50  # about 100 kB each
 
 
 @dataclass
-class _Parts:
-    """What the page is made of besides its data, by the ids the data uses."""
+class _PageMedia:
+    """Contact sheets and videos of the page, by the ids that its data uses."""
 
-    folder: Path  # of what lies beside the page, under a temporary name
-    name: str  # and its final one
-    sheets: dict[str, Sheet] = field(default_factory=dict)
-    inline: dict[str, Video] = field(default_factory=dict)
+    folder: Path  # of the files beside the page, under a temporary name
+    name: str  # and its final name
+    sheets: dict[str, ContactSheet] = field(default_factory=dict)
+    inline: dict[str, PageVideo] = field(default_factory=dict)
     links: dict[Path, str] = field(default_factory=dict)
     published: bool = False
 
@@ -42,7 +41,7 @@ class _Parts:
         return self.folder / name
 
     def publish(self) -> None:
-        """Give the folder its name; a former one of that name holds the same."""
+        """Give the folder its final name; an existing folder of that name has the same content."""
         target = self.folder.parent / self.name
         if self.folder.is_dir() and not target.exists():
             self.folder.rename(target)
@@ -60,14 +59,14 @@ def write_report(
 ) -> Path:
     """Write `folder/index.html`, the report of an evaluation, whole or not at all.
 
-    The page holds the contact sheets of the worst clips and, up to a size, the videos, the worst clips' first; other
-    sheets and videos lie beside it in one folder `files-*`. A clip whose files are gone keeps its figures.
+    The page holds the contact sheets of the worst clips and, up to a size, the videos, those of the worst clips first.
+    Other sheets and videos lie beside it in one folder `files-*`. A clip whose files are gone keeps its figures.
 
     Args:
         document: of the schema `vast.evaluate/1` with `clips`; a clip may add `mouth_box` and `reference_mouth_box`,
             [left, top, right, bottom] in pixels, for a row of mouths.
-        folder: made if need be; other files in it stay.
-        overwrite: replace the page in a folder that holds something already.
+        folder: created if needed; other files in it stay.
+        overwrite: replace the page in a folder that is not empty.
         sheets_inline: contact sheets inside the page.
         inline_bytes: of base64 video inside the page.
         on_clip: called after each clip.
@@ -82,7 +81,7 @@ def write_report(
     check_output_folder(folder, overwrite=overwrite)
     page = folder / PAGE
     try:
-        _write(finite(document), page, sheets_inline, inline_bytes, on_clip or (lambda: None))
+        _write(nan_to_null(document), page, sheets_inline, inline_bytes, on_clip or (lambda: None))
     except BaseException:
         if not existed and not any(folder.iterdir()):
             folder.rmdir()
@@ -96,30 +95,30 @@ def _write(
     clips: Sequence[Mapping[str, Any]] = document.get("clips") or []
     ranks = rank_clips(document)
     order = worst_first(ranks)
-    found = _look([clips[index] for index in order])
-    token = _token(document, found, sheets_inline, inline_bytes)
-    with _beside(page.parent, token) as parts:
-        outputs = [found[path] for index in order if (path := videos.paths_of(clips[index])[0])]
-        truths = [found[path] for index in order if (path := videos.paths_of(clips[index])[1])]
-        chosen = videos.choose_inline(outputs + truths, inline_bytes)
-        shown = []
+    inspected = _inspect_videos(clips)
+    files_name = _files_name(document, inspected, sheets_inline, inline_bytes)
+    with _page_media(page.parent, files_name) as page_media:
+        outputs = [inspected[path] for index in order if (path := videos.clip_paths(clips[index])[0])]
+        truths = [inspected[path] for index in order if (path := videos.clip_paths(clips[index])[1])]
+        inline = videos.choose_inline(outputs + truths, inline_bytes)
+        viewed = []
         for place, index in enumerate(order):
             clip = view_clip(clips[index], ranks[index], document.get("measures") or {})
-            output, truth = videos.paths_of(clips[index])
-            clip["video"] = _video(output, found, chosen, parts)
-            clip["truth"] = _video(truth, found, chosen, parts)
-            clip["sheet"] = _sheet(clips[index], place, parts, inline=place < sheets_inline)
-            shown.append(clip)
+            output, truth = videos.clip_paths(clips[index])
+            clip["video"] = _video_entry(output, inspected, inline, page_media)
+            clip["truth"] = _video_entry(truth, inspected, inline, page_media)
+            clip["sheet"] = _sheet_entry(clips[index], place, page_media, inline=place < sheets_inline)
+            viewed.append(clip)
             on_clip()
-        data = _data(document, shown)
+        data = _page_data(document, viewed)
         with atomic_write(page) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-            for piece in page_parts(data, parts.sheets, parts.inline):
+            for piece in page_parts(data, page_media.sheets, page_media.inline):
                 file.write(piece)
-            parts.publish()
-    _sweep(page.parent, keep=token)
+            page_media.publish()
+    _remove_old_files(page.parent, keep=files_name)
 
 
-def _data(document: Mapping[str, Any], clips: list[dict[str, Any]]) -> dict[str, Any]:
+def _page_data(document: Mapping[str, Any], clips: list[dict[str, Any]]) -> dict[str, Any]:
     measures = view_measures(document)
     names = ("schema", "version", "seed", "set")
     return {
@@ -132,30 +131,32 @@ def _data(document: Mapping[str, Any], clips: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def _look(clips: Sequence[Mapping[str, Any]]) -> dict[Path, Video]:
-    paths = {path for clip in clips for path in videos.paths_of(clip) if path is not None}
-    return {path: videos.look(path) for path in sorted(paths)}
+def _inspect_videos(clips: Sequence[Mapping[str, Any]]) -> dict[Path, PageVideo]:
+    paths = {path for clip in clips for path in videos.clip_paths(clip) if path is not None}
+    return {path: videos.inspect_video(path) for path in sorted(paths)}
 
 
-def _video(path: Path | None, found: Mapping[Path, Video], chosen: set[Path], parts: _Parts) -> dict[str, Any] | None:
+def _video_entry(
+    path: Path | None, inspected: Mapping[Path, PageVideo], inline: set[Path], page_media: _PageMedia
+) -> dict[str, Any] | None:
     if path is None:
         return None
-    video = found[path]
+    video = inspected[path]
     if video.mime is None:
         return {"note": video.note}
-    if path not in parts.links:
-        index = len(parts.links)
-        if path in chosen:
-            parts.links[path] = f"video-{index}"
-            parts.inline[f"video-{index}"] = video
+    if path not in page_media.links:
+        index = len(page_media.links)
+        if path in inline:
+            page_media.links[path] = f"video-{index}"
+            page_media.inline[f"video-{index}"] = video
         else:
-            name = videos.name_beside(index, path.stem, path.suffix.lower())
-            videos.place_beside(path, parts.file(name))
-            parts.links[path] = videos.url(parts.name, name)
-    return {"mime": video.mime, ("blob" if path in chosen else "url"): parts.links[path]}
+            name = videos.safe_name(index, path.stem, path.suffix.lower())
+            videos.link_or_copy(path, page_media.file(name))
+            page_media.links[path] = videos.relative_url(page_media.name, name)
+    return {"mime": video.mime, ("blob" if path in inline else "url"): page_media.links[path]}
 
 
-def _sheet(clip: Mapping[str, Any], place: int, parts: _Parts, *, inline: bool) -> dict[str, Any]:
+def _sheet_entry(clip: Mapping[str, Any], place: int, page_media: _PageMedia, *, inline: bool) -> dict[str, Any]:
     if not clip.get("output"):
         return {"note": "the clip names no video"}
     try:
@@ -164,41 +165,41 @@ def _sheet(clip: Mapping[str, Any], place: int, parts: _Parts, *, inline: bool) 
         return {"note": error.message}
     if inline:
         name = f"sheet-{place}"
-        parts.sheets[name] = sheet
+        page_media.sheets[name] = sheet
         return {"blob": name, **sheet.layout()}
-    name = videos.name_beside(place, "sheet", ".jpg")
-    target = parts.file(name)
+    name = videos.safe_name(place, "sheet", ".jpg")
+    target = page_media.file(name)
     try:
         target.write_bytes(sheet.jpeg)
     except OSError as error:
         raise write_error(error, target) from error
-    return {"url": videos.url(parts.name, name), **sheet.layout()}
+    return {"url": videos.relative_url(page_media.name, name), **sheet.layout()}
 
 
-def _token(document: Mapping[str, Any], found: Mapping[Path, Video], *settings: int) -> str:
-    """Names what lies beside a page: another name whenever anything in it may differ."""
+def _files_name(document: Mapping[str, Any], inspected: Mapping[Path, PageVideo], *settings: int) -> str:
+    """Name of the folder beside the page: another one whenever anything in it may differ."""
     digest = hashlib.sha256(json.dumps([document, settings], sort_keys=True).encode())
-    for path, video in found.items():
-        stamp = path.stat().st_mtime_ns if path.is_file() else 0
-        digest.update(f"\0{path}\0{video.size}\0{stamp}".encode("utf-8", "surrogateescape"))
+    for path, video in inspected.items():
+        mtime = path.stat().st_mtime_ns if path.is_file() else 0
+        digest.update(f"\0{path}\0{video.size}\0{mtime}".encode("utf-8", "surrogateescape"))
     return f"files-{digest.hexdigest()[:12]}"
 
 
 @contextmanager
-def _beside(folder: Path, name: str) -> Iterator[_Parts]:
-    parts = _Parts(folder / f".files.{RUN}-{uuid.uuid4().hex[:6]}.part", name)
+def _page_media(folder: Path, name: str) -> Iterator[_PageMedia]:
+    page_media = _PageMedia(part_path(folder / "files"), name)
     try:
-        yield parts
+        yield page_media
     except BaseException:
-        if parts.published:
+        if page_media.published:
             shutil.rmtree(folder / name, ignore_errors=True)
         raise
     finally:
-        shutil.rmtree(parts.folder, ignore_errors=True)
+        shutil.rmtree(page_media.folder, ignore_errors=True)
 
 
-def _sweep(folder: Path, *, keep: str) -> None:
-    """Remove what lay beside the page that was replaced."""
+def _remove_old_files(folder: Path, *, keep: str) -> None:
+    """Remove the files of the page that was replaced."""
     for path in folder.iterdir():
-        if BESIDE.fullmatch(path.name) and path.name != keep and path.is_dir() and not path.is_symlink():
+        if FILES_FOLDER.fullmatch(path.name) and path.name != keep and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

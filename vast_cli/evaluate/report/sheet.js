@@ -1,4 +1,4 @@
-// One picture holds all moments of a clip; each cell shows its part of it.
+// One image holds all moments of a clip; each cell shows its part of the image.
 const ROWS = { output: "output", truth: "truth", "output mouth": "output, mouth", "truth mouth": "truth, mouth" };
 
 function cell(sheet, column, row, address) {
@@ -16,17 +16,17 @@ function cell(sheet, column, row, address) {
   });
 }
 
-// a few moments of the output, to recognise a clip by
+// a few frames of the output, to recognise a clip
 function strip(clip) {
   const sheet = clip.sheet;
   const node = h("div", { class: "strip", "aria-hidden": true });
-  if (sheet.note) return fill(node, {}, [h("span", { class: "soft" }, "no picture")]);
+  if (sheet.note) return fill(node, {}, [h("span", { class: "soft" }, "no image")]);
   const row = sheet.rows[0];
   node.style.setProperty("--cell", `${sheet.width} / ${row.height}`);
   const columns = sheet.times
     .map((_, column) => column)
     .filter((column) => column % 2 === 0 || sheet.times.length <= 5);
-  whenSeen(node, async () => {
+  whenVisible(node, async () => {
     const address = await addressOf(sheet, "image/jpeg");
     node.replaceChildren(...columns.map((column) => cell(sheet, column, row, address)));
   });
@@ -39,13 +39,13 @@ function contactSheet(clip, seek) {
   const node = h("div", { class: "sheet", role: "group", "aria-label": "moments at even times", tabindex: 0 });
   node.style.setProperty("--columns", sheet.times.length);
   node.style.setProperty("--rows", sheet.rows.length + 1);
-  const gone = () =>
+  const showMissing = () =>
     node.replaceChildren(
-      h("p", { class: "note" }, "The contact sheet lies in the folder beside this page, and that is not here."),
+      h("p", { class: "note" }, "The contact sheet should be in the folder beside this page, and is missing."),
     );
-  whenSeen(node, async () => {
+  whenVisible(node, async () => {
     const address = await addressOf(sheet, "image/jpeg");
-    if (sheet.url) Object.assign(new Image(), { onerror: gone, src: address });
+    if (sheet.url) Object.assign(new Image(), { onerror: showMissing, src: address });
     node.replaceChildren(
       h(
         "div",

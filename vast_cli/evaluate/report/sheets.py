@@ -1,4 +1,4 @@
-"""Contact sheets of a clip: moments at even times, the truth under the output, mouths under both."""
+"""Contact sheets of clips: frames at even times, the truth below the output, mouths below both."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from vast_cli.core.timebase import FPS
 from vast_cli.evaluate.report.ranking import number
 from vast_cli.media import VideoReader, contact_sheet
 
-MOMENTS = 10  # columns of a sheet
+N_MOMENTS = 10  # columns of a sheet
 WIDTH = 144  # px of a cell
-HEIGHTS = (72, 216)  # px, least and most; whatever does not fit is letterboxed
+HEIGHTS = (72, 216)  # px, least and most; frames of another shape are letterboxed
 MOUTH_HEIGHT = 84  # px of a mouth's cell
-GREY = 118  # of what has no picture
+GREY = 118  # of missing frames and borders
 QUALITY = 82  # of the JPEG
-RATES = (1, 5, FPS)  # all divide FPS: pictures at these rates are pictures of the 25 fps stream
+RATES = (1, 5, FPS)  # all divide FPS: frames at these rates are frames of the 25 fps stream
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """One picture with a row for each of `rows` and a column for each of `times`.
+class ContactSheet:
+    """One image with a row for each of `rows` and a column for each of `times`.
 
     Attributes:
-        jpeg: the picture.
+        jpeg: the image.
         rows: (name, top, height) of each row, px; names are `output`, `truth`, `output mouth`, `truth mouth`.
         times: seconds of each column.
         width: px of a cell.
         gap: px between cells.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
     """
 
     jpeg: bytes
@@ -44,15 +44,15 @@ class Sheet:
     size: tuple[int, int]
 
     def layout(self) -> dict[str, Any]:
-        """What the page needs to cut the picture into cells."""
+        """What the page needs to cut the image into cells."""
         rows = [{"name": name, "top": top, "height": height} for name, top, height in self.rows]
         return {"rows": rows, "times": self.times, "width": self.width, "gap": self.gap, "size": list(self.size)}
 
 
-def make_sheet(clip: Mapping[str, Any]) -> Sheet:
-    """The sheet of a clip of the document; a truth that cannot be read is left out.
+def make_sheet(clip: Mapping[str, Any]) -> ContactSheet:
+    """The contact sheet of a clip of the document; a truth that cannot be read is left out.
 
-    A clip may give `mouth_box` and `reference_mouth_box`, [left, top, right, bottom] in pixels of the upright picture.
+    A clip may give `mouth_box` and `reference_mouth_box`, [left, top, right, bottom] in pixels of the upright frame.
 
     Raises:
         VastError: the output is gone or cannot be decoded.
@@ -62,92 +62,94 @@ def make_sheet(clip: Mapping[str, Any]) -> Sheet:
         duration_s = reader.duration_s or number(clip.get("duration_s")) or 0.0
         height = round(np.clip(WIDTH * reader.height / reader.width, *HEIGHTS))
     rate, picks = _moments(duration_s)
-    box = _box(clip.get("mouth_box"))
-    faces, mouths = _rows(output, rate=rate, picks=picks, height=height, box=box)
+    box = _parse_box(clip.get("mouth_box"))
+    faces, mouths = _read_rows(output, rate=rate, picks=picks, height=height, box=box)
     rows = [("output", faces), ("output mouth", mouths)]
     if clip.get("reference"):
         try:
-            other = _box(clip.get("reference_mouth_box")) or box
-            truth = _rows(Path(str(clip["reference"])), rate=rate, picks=picks, height=height, box=other)
-            rows[1:1] = [("truth", truth[0])]
-            rows.append(("truth mouth", truth[1]))
+            truth_box = _parse_box(clip.get("reference_mouth_box")) or box
+            truth_faces, truth_mouths = _read_rows(
+                Path(str(clip["reference"])), rate=rate, picks=picks, height=height, box=truth_box
+            )
+            rows[1:1] = [("truth", truth_faces)]
+            rows.append(("truth mouth", truth_mouths))
         except VastError:
-            pass  # the page says of every file that is gone that it is
-    return _join([(name, cells) for name, cells in rows if cells], times=[pick / rate for pick in picks])
+            pass  # the page notes every missing file
+    return _join_rows([(name, cells) for name, cells in rows if cells], times=[pick / rate for pick in picks])
 
 
-def encode_jpeg(picture: Image) -> bytes:
+def encode_jpeg(image: Image) -> bytes:
     """RGB [H, W, 3] as JPEG."""
-    whole, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not whole:
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not ok:
         raise VastError("vast_write_failed", "a contact sheet cannot be encoded as JPEG")
     return bytes(data)
 
 
 def _moments(duration_s: float) -> tuple[int, list[int]]:
-    """A rate to read at, and the pictures to take: the middles of even parts."""
-    # a lower rate spares converting pictures nobody looks at
-    rate = next((rate for rate in RATES if duration_s * rate >= 4 * MOMENTS), FPS)
+    """A frame rate, and the frames to take at it: the middles of even parts."""
+    # a lower rate saves the conversion of frames that are not shown
+    rate = next((rate for rate in RATES if duration_s * rate >= 4 * N_MOMENTS), FPS)
     total = max(round(duration_s * rate), 1)
-    count = min(MOMENTS, total)
+    count = min(N_MOMENTS, total)
     return rate, [int((column + 0.5) * total / count) for column in range(count)]
 
 
-def _rows(
+def _read_rows(
     path: Path, *, rate: int, picks: Sequence[int], height: int, box: tuple[int, int, int, int] | None
 ) -> tuple[list[Image], list[Image]]:
     blank = np.full((height, WIDTH, 3), GREY, np.uint8)
     faces, mouths = [blank] * len(picks), [blank[:MOUTH_HEIGHT]] * len(picks)
-    for column, frame in _pictures(path, rate, picks, max_side=None if box else 2 * max(WIDTH, height)):
+    for column, frame in _read_frames(path, rate, picks, max_side=None if box else 2 * max(WIDTH, height)):
         faces[column] = _fit(frame, WIDTH, height)
         if box is not None:
             mouths[column] = _fit(_crop(frame, box), WIDTH, MOUTH_HEIGHT)
     return faces, mouths if box is not None else []
 
 
-def _pictures(path: Path, rate: int, picks: Sequence[int], *, max_side: int | None) -> Iterator[tuple[int, Image]]:
-    wanted = {pick: column for column, pick in enumerate(picks)}
+def _read_frames(path: Path, rate: int, picks: Sequence[int], *, max_side: int | None) -> Iterator[tuple[int, Image]]:
+    columns = {pick: column for column, pick in enumerate(picks)}
     with VideoReader(path, rate, max_side=max_side) as reader:
         for index, frame in enumerate(reader):
-            if index in wanted:
-                yield wanted[index], frame
+            if index in columns:
+                yield columns[index], frame
             if index >= picks[-1]:
                 break
 
 
 def _crop(frame: Image, box: tuple[int, int, int, int]) -> Image:
-    """The box, grown to the shape of a cell, as far as it lies in the picture; the whole picture if it lies outside."""
+    """The box, grown to the shape of a cell, clipped to the frame; the whole frame if the box lies outside."""
     left, top, right, bottom = box
-    wider = max(round((bottom - top) * WIDTH / MOUTH_HEIGHT) - (right - left), 0) // 2
-    higher = max(round((right - left) * MOUTH_HEIGHT / WIDTH) - (bottom - top), 0) // 2
-    inside = frame[max(top - higher, 0) : max(bottom + higher, 0), max(left - wider, 0) : max(right + wider, 0)]
+    grow_x = max(round((bottom - top) * WIDTH / MOUTH_HEIGHT) - (right - left), 0) // 2
+    grow_y = max(round((right - left) * MOUTH_HEIGHT / WIDTH) - (bottom - top), 0) // 2
+    inside = frame[max(top - grow_y, 0) : max(bottom + grow_y, 0), max(left - grow_x, 0) : max(right + grow_x, 0)]
     return inside if inside.size else frame
 
 
-def _fit(picture: Image, width: int, height: int) -> Image:
-    """The whole picture in the middle of a cell."""
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+def _fit(image: Image, width: int, height: int) -> Image:
+    """The whole image in the middle of a cell."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     cell = np.full((height, width, 3), GREY, np.uint8)
     top, left = (height - size[1]) // 2, (width - size[0]) // 2
-    cell[top : top + size[1], left : left + size[0]] = small
+    cell[top : top + size[1], left : left + size[0]] = resized
     return cell
 
 
-def _join(rows: list[tuple[str, list[Image]]], *, times: list[float]) -> Sheet:
-    strips, places, top = [], [], 0
+def _join_rows(rows: list[tuple[str, list[Image]]], *, times: list[float]) -> ContactSheet:
+    strips, layout, top = [], [], 0
     for name, cells in rows:
         strip = contact_sheet(cells, len(cells))
-        places.append((name, top, len(strip)))
+        layout.append((name, top, len(strip)))
         strips.append(strip)
         top += len(strip)
-    picture = np.concatenate(strips)
-    gap = (picture.shape[1] - WIDTH * len(times)) // max(len(times) - 1, 1)
-    return Sheet(encode_jpeg(picture), places, times, WIDTH, gap, (picture.shape[1], picture.shape[0]))
+    image = np.concatenate(strips)
+    gap = (image.shape[1] - WIDTH * len(times)) // max(len(times) - 1, 1)
+    return ContactSheet(encode_jpeg(image), layout, times, WIDTH, gap, (image.shape[1], image.shape[0]))
 
 
-def _box(value: object) -> tuple[int, int, int, int] | None:
+def _parse_box(value: object) -> tuple[int, int, int, int] | None:
     if not isinstance(value, list | tuple) or len(value) != 4:
         return None
     sides = [number(side) for side in value]

@@ -1,5 +1,5 @@
-// The set as a whole: what was looked at, and every measure between its floor and its ceiling.
-const SPAN = 0.25; // shown beyond floor and ceiling, in skill
+// The set as a whole: its size, and every measure between its floor and its ceiling.
+const SPAN = 0.25; // of skill, shown beyond floor and ceiling
 
 function header() {
   const set = data.set ?? {};
@@ -92,21 +92,21 @@ function summary() {
         "p",
         { class: "key" },
         "The dot is the set, the bar its interval, the ticks are the controls on the same clips. ",
-        "Skill is the way from floor (0) to ceiling (1): at the floor stands a result nobody wants, at the ceiling the truth.",
+        "Skill runs from floor (0) to ceiling (1): the floor is a useless result, the ceiling the truth.",
       ),
     missing.length > 0 && missingTable(missing),
   );
 }
 
 function families(list) {
-  const found = new Map();
-  for (const measure of list) found.set(measure.family, [...(found.get(measure.family) ?? []), measure]);
-  return [...found];
+  const byFamily = new Map();
+  for (const measure of list) byFamily.set(measure.family, [...(byFamily.get(measure.family) ?? []), measure]);
+  return [...byFamily];
 }
 
 function measureRow(measure) {
   const bad = measure.state === "unreliable";
-  const [sign, said] = MARKS[measure.state];
+  const [sign, description] = MARKS[measure.state];
   const digits = measure.digits;
   const interval = measure.ci95 && measure.ci95.every((end) => end !== null);
   return h(
@@ -115,7 +115,7 @@ function measureRow(measure) {
     h(
       "th",
       { scope: "row" },
-      h("span", { class: `mark ${measure.state}`, role: "img", "aria-label": said, title: said }, sign),
+      h("span", { class: `mark ${measure.state}`, role: "img", "aria-label": description, title: description }, sign),
       h("span", { class: "name", title: measure.about }, measure.title),
       h("span", { class: "sub" }, h("code", {}, measure.name), measure.direction && ` ${measure.direction}`),
       bad && h("span", { class: "reason" }, h("b", {}, "Unreliable: "), measure.reason, "."),
@@ -208,7 +208,7 @@ function missingTable(missing) {
 const MARKS = {
   ok: ["✓", "valid: its controls are in order"],
   unreliable: ["✕", "unreliable"],
-  unchecked: ["–", "not checked: there are no controls to put in order"],
+  unchecked: ["–", "not checked: there are no controls to compare"],
 };
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
@@ -216,20 +216,20 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?
 const CONTROLS = {
   real: "the true video itself",
   truth: "the true video itself",
-  prompt: "the prompt's own",
+  prompt: "the value of the prompt",
   own: "the avatar's own footage",
   halves: "one half of the true clips against the other",
   chance: "guessing",
-  other_audio_x2: "twice the floor: below it a margin says nothing",
-  reencoded: "the truth through our encoder: as good as it gets",
-  static_mean: "one still picture or face without motion: a result nobody wants",
+  other_audio_x2: "twice the floor: a margin below it means nothing",
+  reencoded: "the truth through our encoder: the best possible result",
+  static_mean: "a still image, or a face without motion: a useless result",
   static_first: "the first frame repeated",
-  mouth_swap: "everything true, but the mouth of a second later",
+  mouth_swap: "the truth, but with the mouth of a second later",
   delay_2: "the truth, two frames late",
   delay_5: "the truth, five frames late",
-  other_audio: "the truth with the sound of another clip",
+  other_audio: "the truth with the audio of another clip",
   reversed: "motion backwards",
-  other_motion: "the motion of another stretch",
+  other_motion: "the motion of another part",
   half_amplitude: "half the motion",
   jitter: "with white noise on the motion",
   blur_1: "blurred by 1 px",

@@ -1,11 +1,11 @@
-"""The document of an evaluation as the page wants it: words, order, digits and ranks worked out, nothing invented."""
+"""Turns the document of an evaluation into the data of the page: words, order, digits and ranks."""
 
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from vast_cli.evaluate.report.ranking import Rank, number, target_of
+from vast_cli.evaluate.report.ranking import ClipRank, number, target_of
 from vast_cli.evaluate.report.words import (
     BETTER,
     KEY_MEASURES,
@@ -17,48 +17,48 @@ from vast_cli.evaluate.report.words import (
     unit_text,
 )
 
-MAX_COLUMNS = 4  # figures beside a clip's name
+MAX_COLUMNS = 4  # of figures beside a clip's name
 NO_REASON = "no reason was given"
 
 
-def finite(value: Any) -> Any:
-    """The same with every number that is none (NaN, infinity) as null."""
+def nan_to_null(value: Any) -> Any:
+    """The same document with null for NaN and infinity."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): nan_to_null(item) for key, item in value.items()}
+    return [nan_to_null(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def view_measures(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every measure, family by family in the order of the document."""
     clips = document.get("clips") or []
-    shown = [_measure(name, measure, clips) for name, measure in (document.get("measures") or {}).items()]
-    return sorted(shown, key=lambda measure: family_order(measure["family"]))
+    measures = [_view_measure(name, measure, clips) for name, measure in (document.get("measures") or {}).items()]
+    return sorted(measures, key=lambda measure: family_order(measure["family"]))
 
 
 def key_columns(measures: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The measures whose figures stand beside each clip's name."""
+    """Names of the measures that are shown beside each clip's name."""
     measured = [measure["name"] for measure in measures if measure["clips"] and measure["state"] != "unreliable"]
     keys = [name for name in KEY_MEASURES if name in measured]
     return (keys + [name for name in measured if name not in keys])[:MAX_COLUMNS]
 
 
-def view_clip(clip: Mapping[str, Any], rank: Rank, measures: Mapping[str, Any]) -> dict[str, Any]:
-    """A clip without its pictures."""
+def view_clip(clip: Mapping[str, Any], rank: ClipRank, measures: Mapping[str, Any]) -> dict[str, Any]:
+    """A clip without its frames and videos."""
     names = ("id", "output", "reference", "audio", "style_reference", "footage", "set", "speaker", "avatar")
     figures = clip.get("measures") or {}
     return {
         **{name: None if clip.get(name) is None else str(clip[name]) for name in names},
         **{name: number(clip.get(name)) for name in ("frames", "duration_s", "frames_lost")},
-        "measures": {name: _figure(clip, name, measures.get(name) or {}) for name in figures},
+        "measures": {name: _view_figure(clip, name, measures.get(name) or {}) for name in figures},
         "flags": [
             {"measure": str(flag.get("measure") or ""), "level": str(flag.get("level")), "text": str(flag.get("text"))}
             for flag in clip.get("flags") or []
         ],
         "notes": [str(note) for note in clip.get("notes") or []],
-        "series": _series(clip.get("series")),
-        "error": _error(clip.get("error")),
+        "series": _view_series(clip.get("series")),
+        "error": _view_error(clip.get("error")),
         "rank": {
             "error": rank.error,
             "fails": rank.fails,
@@ -70,13 +70,13 @@ def view_clip(clip: Mapping[str, Any], rank: Rank, measures: Mapping[str, Any]) 
     }
 
 
-def _measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _view_measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     value = number(measure.get("value"))
     of_clips = [number((clip.get("measures") or {}).get(name, {}).get("value")) for clip in clips]
     known = [figure for figure in of_clips if figure is not None]
-    whole = bool(known) and all(figure == round(figure) for figure in known)
-    # an unmeasured value is never unreliable: there is nothing to distrust
-    valid = measure.get("valid")  # null where no control could be ordered
+    all_whole = bool(known) and all(figure == round(figure) for figure in known)
+    # a missing value is never unreliable
+    valid = measure.get("valid")  # null if no controls could be compared
     state = "missing" if value is None else "unreliable" if valid is False else "ok" if valid else "unchecked"
     controls = measure.get("controls") or {}
     digits = _digits([value, *known])
@@ -100,39 +100,39 @@ def _measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str,
         "code": measure.get("reason"),
         "hint": hint_text(measure.get("reason"), measure.get("hint")),
         "digits": digits,
-        "clip_digits": 0 if whole else digits,
+        "clip_digits": 0 if all_whole else digits,
         "clips": len(known),
     }
 
 
-def _figure(clip: Mapping[str, Any], name: str, measure: Mapping[str, Any]) -> dict[str, Any]:
+def _view_figure(clip: Mapping[str, Any], name: str, measure: Mapping[str, Any]) -> dict[str, Any]:
     figure = (clip.get("measures") or {}).get(name) or {}
     value = number(figure.get("value"))
-    shown: dict[str, Any] = {"value": value}
+    viewed: dict[str, Any] = {"value": value}
     if value is None:
-        shown |= {"reason": reason_text(figure.get("reason")) or NO_REASON}
+        viewed |= {"reason": reason_text(figure.get("reason")) or NO_REASON}
     if controls := figure.get("controls"):
-        shown["controls"] = [[control, number(found)] for control, found in controls.items()]
+        viewed["controls"] = [[control, number(of_control)] for control, of_control in controls.items()]
     if (target := target_of(clip, name, measure)) is not None:
-        shown["target"] = target
-    return shown
+        viewed["target"] = target
+    return viewed
 
 
-def _error(error: Mapping[str, Any] | None) -> dict[str, str] | None:
+def _view_error(error: Mapping[str, Any] | None) -> dict[str, str] | None:
     if not error:
         return None
     known = {name: str(error[name]) for name in ("code", "message", "hint") if error.get(name)}
     return {"message": "it could not be measured", **known}
 
 
-def _series(series: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _view_series(series: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not series:
         return None
     names = ("lip_gap", "reference_lip_gap", "loudness", "speech")
-    return {"fps": number(series.get("fps")) or 25.0, **{name: _line(series.get(name)) for name in names}}
+    return {"fps": number(series.get("fps")) or 25.0, **{name: _view_line(series.get(name)) for name in names}}
 
 
-def _line(values: Sequence[Any] | None) -> list[float | int | None] | None:
+def _view_line(values: Sequence[Any] | None) -> list[float | int | None] | None:
     if values is None:
         return None
     known = [number(value) for value in values]

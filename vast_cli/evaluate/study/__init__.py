@@ -1,6 +1,6 @@
-"""Studies with people: a blinded page to send out, and what its answers say."""
+"""Rating studies: a blinded page to send out, and the evaluation of its answers."""
 
-from vast_cli.evaluate.study.make import DEFAULT_JUDGES, make_study
+from vast_cli.evaluate.study.make import StudySettings, make_study
 from vast_cli.evaluate.study.read import read_study
 
-__all__ = ["DEFAULT_JUDGES", "make_study", "read_study"]
+__all__ = ["StudySettings", "make_study", "read_study"]

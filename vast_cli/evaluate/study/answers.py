@@ -1,4 +1,4 @@
-"""The key of a study and the files that raters send back: read with suspicion, all faults told at once."""
+"""Reads the key of a study and the files that raters send back; reports all faults of the files at once."""
 
 import json
 from collections.abc import Sequence
@@ -9,41 +9,41 @@ from typing import Any, TypeGuard
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import human_size
-from vast_cli.evaluate.study.design import Clip, Item
+from vast_cli.evaluate.study.design import StudyClip, StudyItem
 from vast_cli.evaluate.study.make import KEEP, KEY, KEY_SCHEMA
 from vast_cli.evaluate.study.questions import ASPECTS, HIGHEST, LOWEST, Aspect, Mode
 
 ANSWERS_SCHEMA = "vast.study.answers/1"
 MAX_BYTES = 20_000_000
 
-Choice = int | str  # points, or the token of the clip that was chosen
+Choice = int | str  # points, or the token of the chosen clip
 
 
 @dataclass(frozen=True)
-class Key:
-    """What the maker knows of a study."""
+class StudyKey:
+    """The key of a study, which stays with its maker."""
 
     study: str
     mode: Mode
     methods: tuple[str, ...]
     rule: tuple[str, ...]
-    clips: dict[str, Clip]
-    items: dict[str, Item]
+    clips: dict[str, StudyClip]
+    items: dict[str, StudyItem]
     orders: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What one judge answered."""
+class RaterAnswers:
+    """The answers of one rater."""
 
     number: int
     path: Path
     token: str
-    answers: dict[str, dict[Aspect, Choice]]  # by item; what was not answered is absent
+    answers: dict[str, dict[Aspect, Choice]]  # by item; missing answers are absent
     plays: int
 
 
-def read_key(folder: Path) -> Key:
+def read_key(folder: Path) -> StudyKey:
     """The key of the study that `make_study` put into `folder`.
 
     Raises:
@@ -56,11 +56,11 @@ def read_key(folder: Path) -> Key:
         )
     data = _load(path)
     if data.get("schema") != KEY_SCHEMA:
-        raise VastError("vast_record_version", f"`{path}` is no key of this version, {KEY_SCHEMA}")
+        raise VastError("vast_record_version", f"`{path}` is no study key of version {KEY_SCHEMA}")
     try:
-        clips = [Clip(**clip) for clip in data["clips"]]
-        items = [Item(**(item | {"clips": tuple(item["clips"])})) for item in data["items"]]
-        return Key(
+        clips = [StudyClip(**clip) for clip in data["clips"]]
+        items = [StudyItem(**(item | {"clips": tuple(item["clips"])})) for item in data["items"]]
+        return StudyKey(
             study=data["study"],
             mode=data["mode"],
             methods=tuple(data["methods"]),
@@ -73,34 +73,34 @@ def read_key(folder: Path) -> Key:
         raise VastError("vast_record_invalid", f"`{path}` is damaged: {error}") from error
 
 
-def read_answers(key: Key, paths: Sequence[Path]) -> list[Judge]:
+def read_answers(key: StudyKey, paths: Sequence[Path]) -> list[RaterAnswers]:
     """Read all files of answers, or none.
 
     Raises:
-        VastError: `vast_record_invalid` with every fault: damaged, of another study, not of this key, or a judge twice.
+        VastError: `vast_record_invalid` with every fault: damaged, of another study, not of this key, or a rater twice.
     """
-    judges: list[Judge] = []
+    raters: list[RaterAnswers] = []
     faults: list[str] = []
     for path in paths:
         try:
             files.check_input(path)
-            judges.append(_judge(key, path, _load(path)))
+            raters.append(_parse_answers(key, path, _load(path)))
         except VastError as error:
             faults.append(error.message)
-    for what in ("number", "token"):
+    for attribute in ("number", "token"):
         first: dict[Any, Path] = {}
-        for judge in judges:
-            name = getattr(judge, what)
-            if name in first and not any(f"`{judge.path}`" in fault for fault in faults):
-                faults.append(f"`{judge.path}` is of judge {judge.number}, as is `{first[name]}`: keep one of them")
-            first.setdefault(name, judge.path)
+        for rater in raters:
+            name = getattr(rater, attribute)
+            if name in first and not any(f"`{rater.path}`" in fault for fault in faults):
+                faults.append(f"`{rater.path}` is of rater {rater.number}, as is `{first[name]}`: keep one of them")
+            first.setdefault(name, rater.path)
     if faults:
         raise VastError(
             "vast_record_invalid",
             "\n  ".join([f"{len(faults)} of {len(paths)} answers cannot be used:", *faults]),
-            hint="leave these files out, or ask the judges to save their answers again",
+            hint="leave these files out, or ask the raters to save their answers again",
         )
-    return sorted(judges, key=lambda judge: judge.number)
+    return sorted(raters, key=lambda rater: rater.number)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -111,11 +111,11 @@ def _load(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise VastError("vast_record_invalid", f"`{path}` is damaged: {error}") from error
     if not isinstance(data, dict):
-        raise VastError("vast_record_invalid", f"`{path}` is no object of JSON")
+        raise VastError("vast_record_invalid", f"`{path}` is no JSON object")
     return data
 
 
-def _judge(key: Key, path: Path, data: dict[str, Any]) -> Judge:
+def _parse_answers(key: StudyKey, path: Path, data: dict[str, Any]) -> RaterAnswers:
     def fault(text: str) -> VastError:
         return VastError("vast_record_invalid", f"`{path}` {text}")
 
@@ -124,8 +124,8 @@ def _judge(key: Key, path: Path, data: dict[str, Any]) -> Judge:
     if data.get("study") != key.study:
         raise fault(f"belongs to another study, {str(data.get('study'))[:20]!r}")
     number, token, rows = data.get("judge"), data.get("token"), data.get("answers")
-    if not _whole(number) or not 1 <= number <= len(key.orders):
-        raise fault(f"has no judge number from 1 to {len(key.orders)}")
+    if not _is_whole(number) or not 1 <= number <= len(key.orders):
+        raise fault(f"has no rater number from 1 to {len(key.orders)}")
     if not isinstance(token, str) or not token or not isinstance(rows, list):
         raise fault("is damaged: no token or no answers")
     answers: dict[str, dict[Aspect, Choice]] = {}
@@ -134,24 +134,24 @@ def _judge(key: Key, path: Path, data: dict[str, Any]) -> Judge:
         item = key.items.get(str(row.get("item"))) if isinstance(row, dict) else None
         if item is None or item.token in answers or not isinstance(row.get("answers"), dict):
             raise fault(f"is damaged: entry {len(answers) + 1} is no video of this study, or one for the second time")
-        given = row["answers"]
-        if not set(given) <= set(ASPECTS) or not all(_fits(value, item, key.mode) for value in given.values()):
+        choices = row["answers"]
+        if not set(choices) <= set(ASPECTS) or not all(_is_valid(value, item, key.mode) for value in choices.values()):
             raise fault(f"is damaged: entry {len(answers) + 1} has an answer that the page cannot give")
         counts = row.get("plays")
-        if not isinstance(counts, list) or not all(_whole(count) and count >= 0 for count in counts):
+        if not isinstance(counts, list) or not all(_is_whole(count) and count >= 0 for count in counts):
             raise fault(f"is damaged: entry {len(answers) + 1} does not say how often it was played")
-        if given and not all(counts):
-            raise fault(f"is damaged: entry {len(answers) + 1} was answered before it was seen")
-        answers[item.token] = given
+        if choices and not all(counts):
+            raise fault(f"is damaged: entry {len(answers) + 1} was answered before it was played")
+        answers[item.token] = choices
         plays += sum(counts)
-    return Judge(number, path, token, answers, plays)
+    return RaterAnswers(number, path, token, answers, plays)
 
 
-def _whole(value: Any) -> TypeGuard[int]:
+def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _fits(value: Any, item: Item, mode: Mode) -> bool:
+def _is_valid(value: Any, item: StudyItem, mode: Mode) -> bool:
     if mode == "rating":
-        return _whole(value) and LOWEST <= value <= HIGHEST
+        return _is_whole(value) and LOWEST <= value <= HIGHEST
     return isinstance(value, str) and value in item.clips

@@ -1,57 +1,57 @@
-"""Which judges are left out, and why: the rule was fixed when the study was made."""
+"""Decides which raters are left out, and why, by the rule that was fixed when the study was made."""
 
 from statistics import fmean
 
-from vast_cli.evaluate.study.answers import Judge, Key
-from vast_cli.evaluate.study.design import Item
-from vast_cli.evaluate.study.questions import ASPECTS, DEAF_FROM, FLOOR, MAX_FAILED, MAX_REPEAT_STEP, TRUTH
+from vast_cli.evaluate.study.answers import RaterAnswers, StudyKey
+from vast_cli.evaluate.study.design import StudyItem
+from vast_cli.evaluate.study.questions import ASPECTS, FLOOR, MAX_FAILED, MAX_REPEAT_STEP, MISMATCH_FAILS_FROM, TRUTH
 
 
-def reasons(key: Key, judge: Judge) -> list[str]:
-    """Why the answers of `judge` do not count; empty if they do."""
-    answered = sum(len(judge.answers.get(token, {})) for token in key.items)
-    wanted = len(key.items) * len(ASPECTS)
-    if answered < wanted:
-        return [f"incomplete: {answered} of {wanted} answers"]
-    found = []
+def exclusion_reasons(key: StudyKey, rater: RaterAnswers) -> list[str]:
+    """Why the answers of a rater do not count; empty if they do."""
+    answered = sum(len(rater.answers.get(token, {})) for token in key.items)
+    total = len(key.items) * len(ASPECTS)
+    if answered < total:
+        return [f"incomplete: {answered} of {total} answers"]
+    reasons = []
     checks = [item for item in key.items.values() if item.kind != "main"]
-    failed = sum(_fails(key, judge, item) for item in checks)
+    failed = sum(_fails(key, rater, item) for item in checks)
     if failed > MAX_FAILED:
-        found.append(f"failed {failed} of {len(checks)} checks")
+        reasons.append(f"failed {failed} of {len(checks)} checks")
     if key.mode == "rating":
-        step = max(_repeat_step(judge, item) for item in checks if item.kind == "repeat")
+        step = max(_repeat_step(rater, item) for item in checks if item.kind == "repeat")
         if step > MAX_REPEAT_STEP:
-            found.append(f"{step} points apart on the repeated video")
+            reasons.append(f"{step} points apart on the repeated video")
     if {TRUTH, FLOOR} <= set(key.methods):
-        found += _truth_below_floor(key, judge)
-    return found
+        reasons += _truth_below_floor(key, rater)
+    return reasons
 
 
-def _fails(key: Key, judge: Judge, item: Item) -> bool:
-    given = judge.answers[item.token]
+def _fails(key: StudyKey, rater: RaterAnswers, item: StudyItem) -> bool:
+    answers = rater.answers[item.token]
     if item.kind == "button":
-        return any(str(value) != item.answer for value in given.values())
+        return any(str(value) != item.answer for value in answers.values())
     if item.kind == "other_audio":
-        return given["sync"] != item.answer if key.mode == "pairwise" else int(given["sync"]) >= DEAF_FROM
+        return answers["sync"] != item.answer if key.mode == "pairwise" else int(answers["sync"]) >= MISMATCH_FAILS_FROM
     if key.mode == "pairwise":
-        before = judge.answers[item.of or ""]
-        return sum(given[aspect] != before[aspect] for aspect in ASPECTS) > len(ASPECTS) / 2
-    return False  # a repeated rating has a limit of its own
+        first = rater.answers[item.of or ""]
+        return sum(answers[aspect] != first[aspect] for aspect in ASPECTS) > len(ASPECTS) / 2
+    return False  # `_repeat_step` checks repeated ratings
 
 
-def _repeat_step(judge: Judge, item: Item) -> int:
-    now, before = judge.answers[item.token], judge.answers[item.of or ""]
-    return max(abs(int(now[aspect]) - int(before[aspect])) for aspect in ASPECTS)
+def _repeat_step(rater: RaterAnswers, item: StudyItem) -> int:
+    repeated, first = rater.answers[item.token], rater.answers[item.of or ""]
+    return max(abs(int(repeated[aspect]) - int(first[aspect])) for aspect in ASPECTS)
 
 
-def _truth_below_floor(key: Key, judge: Judge) -> list[str]:
+def _truth_below_floor(key: StudyKey, rater: RaterAnswers) -> list[str]:
     main = [item for item in key.items.values() if item.kind == "main"]
     if key.mode == "pairwise":
         chosen = [
             key.clips[str(value)].method
             for item in main
             if {key.clips[clip].method for clip in item.clips} == {TRUTH, FLOOR}
-            for value in judge.answers[item.token].values()
+            for value in rater.answers[item.token].values()
         ]
         share = chosen.count(FLOOR) / len(chosen)
         return [f"prefers the floor to the truth in {100 * share:.0f} %"] if share > 0.5 else []
@@ -60,7 +60,7 @@ def _truth_below_floor(key: Key, judge: Judge) -> list[str]:
             int(value)
             for item in main
             if key.clips[item.clips[0]].method == method
-            for value in judge.answers[item.token].values()
+            for value in rater.answers[item.token].values()
         )
         for method in (TRUTH, FLOOR)
     }

@@ -1,6 +1,6 @@
-"""Integrated loudness (ITU-R BS.1770-4), so that no method is judged by its volume.
+"""Measures and equalises integrated loudness (ITU-R BS.1770-4), so that no method is rated by its volume.
 
-One gain a clip and no dynamics: ffmpeg's `loudnorm` changes the level within a clip, and cannot measure one of 3 s.
+Each clip gets one gain. ffmpeg's `loudnorm` changes the level within a clip, and cannot measure a clip of 3 s.
 """
 
 import math
@@ -20,7 +20,7 @@ Samples = NDArray[np.float32]
 
 
 def loudness(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float | None:
-    """LUFS of mono sound [n]; None if all of it is silence."""
+    """LUFS of mono audio [n]; None if all of it is silence."""
     weighted = samples.astype(np.float64)
     for numerator, denominator in _k_weighting(sample_rate):
         weighted = lfilter(numerator, denominator, weighted)
@@ -35,21 +35,21 @@ def loudness(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float | None:
     return float(_OFFSET + 10 * math.log10(power[level > gate].mean()))
 
 
-def same_loudness(sounds: list[Samples]) -> tuple[list[Samples], float]:
-    """All sounds at one loudness, and which: -23 LUFS, or less if a peak would not fit. Silence stays silence."""
-    levels = [loudness(sound) for sound in sounds]
+def equalise_loudness(clips: list[Samples]) -> tuple[list[Samples], float]:
+    """All clips at one loudness, and its level: -23 LUFS, or less if a peak would clip. Silence stays silence."""
+    levels = [loudness(samples) for samples in clips]
     target = TARGET_LUFS
-    for sound, level in zip(sounds, levels, strict=True):
+    for samples, level in zip(clips, levels, strict=True):
         if level is not None:
-            target = min(target, level + 20 * math.log10(PEAK / float(np.abs(sound).max())))
+            target = min(target, level + 20 * math.log10(PEAK / float(np.abs(samples).max())))
     return [
-        sound if level is None else (sound * np.float32(10 ** ((target - level) / 20)))
-        for sound, level in zip(sounds, levels, strict=True)
+        samples if level is None else (samples * np.float32(10 ** ((target - level) / 20)))
+        for samples, level in zip(clips, levels, strict=True)
     ], target
 
 
 def _k_weighting(rate: int) -> list[tuple[list[float], list[float]]]:
-    """The standard's two filters, given there at 48 kHz, from their analogue prototypes."""
+    """The two filters of the standard, which gives them at 48 kHz, from their analogue prototypes."""
     k = math.tan(math.pi * 1681.974450955533 / rate)
     q, high, middle = (
         0.7071752369554196,

@@ -1,4 +1,4 @@
-"""The table of a study: which video shows which sentence by which method. All faults are told at once."""
+"""Reads the table of a study: sentence, method and video of each row. Reports all faults at once."""
 
 import csv
 from dataclasses import dataclass
@@ -9,40 +9,42 @@ from vast_cli.core.errors import VastError
 from vast_cli.core.text import human_size
 
 COLUMNS = ("sentence", "method", "video")
-MIN_SENTENCES = 3  # fewer cannot be ordered without two of one sentence in a row
+MIN_SENTENCES = 3  # fewer have no order without a sentence twice in a row
 MIN_METHODS = 2
 MAX_BYTES = 4_000_000
 MAX_NAME = 80
-SHOWN_FAULTS = 30
+MAX_SHOWN_FAULTS = 30
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One row."""
+class StudyEntry:
+    """One row of the table."""
 
-    row: int  # line of the file, the header is 1
+    row: int  # line of the file; the header is 1
     sentence: str
     method: str
     video: Path
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """Every method on every sentence."""
+class StudyManifest:
+    """A complete table: every method on every sentence."""
 
     path: Path
     sentences: tuple[str, ...]  # in the file's order
     methods: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[StudyEntry, ...]
 
-    def entry(self, sentence: str, method: str) -> Entry:
+    def entry(self, sentence: str, method: str) -> StudyEntry:
         """The row of one combination."""
         return next(entry for entry in self.entries if (entry.sentence, entry.method) == (sentence, method))
 
 
-def invalid(path: Path, faults: list[str]) -> VastError:
+def table_error(path: Path, faults: list[str]) -> VastError:
     """The error that lists all faults of a table."""
-    shown = faults[:SHOWN_FAULTS] + ([f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else [])
+    shown = faults[:MAX_SHOWN_FAULTS] + (
+        [f"and {len(faults) - MAX_SHOWN_FAULTS} more"] if len(faults) > MAX_SHOWN_FAULTS else []
+    )
     head = f"`{path}` has {len(faults)} fault{'s' if len(faults) > 1 else ''}:"
     return VastError(
         "vast_manifest_invalid",
@@ -51,7 +53,7 @@ def invalid(path: Path, faults: list[str]) -> VastError:
     )
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> StudyManifest:
     """Read and check a CSV; video paths are relative to its folder.
 
     Raises:
@@ -59,35 +61,35 @@ def read_manifest(path: Path) -> Manifest:
     """
     files.check_input(path)
     if path.stat().st_size > MAX_BYTES:
-        raise invalid(path, [f"larger than {human_size(MAX_BYTES)}"])
+        raise table_error(path, [f"larger than {human_size(MAX_BYTES)}"])
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise invalid(path, ["not UTF-8 text"]) from error
+        raise table_error(path, ["not UTF-8 text"]) from error
     try:
         lines = list(csv.reader(text.splitlines(keepends=True), strict=True))
     except csv.Error as error:
-        raise invalid(path, [f"not CSV: {error}"]) from error
+        raise table_error(path, [f"not CSV: {error}"]) from error
     header = [name.strip().lower() for name in lines[0]] if lines else []
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise invalid(path, [f"row 1: no column {', '.join(missing)}"])
+        raise table_error(path, [f"row 1: no column {', '.join(missing)}"])
     faults: list[str] = []
     entries = []
     for row, cells in enumerate(lines[1:], start=2):
         if not any(cell.strip() for cell in cells):
             continue
-        entry = _entry(row, dict(zip(header, cells, strict=False)), path.parent, faults)
+        entry = _parse_entry(row, dict(zip(header, cells, strict=False)), path.parent, faults)
         if entry is not None:
             entries.append(entry)
-    faults += _set_faults(entries)
+    faults += _combination_faults(entries)
     if faults:
-        raise invalid(path, sorted(faults, key=_row_of))
+        raise table_error(path, sorted(faults, key=_row_of))
     sentences = tuple(dict.fromkeys(entry.sentence for entry in entries))
-    return Manifest(path, sentences, tuple(dict.fromkeys(entry.method for entry in entries)), tuple(entries))
+    return StudyManifest(path, sentences, tuple(dict.fromkeys(entry.method for entry in entries)), tuple(entries))
 
 
-def _entry(row: int, cells: dict[str, str], folder: Path, faults: list[str]) -> Entry | None:
+def _parse_entry(row: int, cells: dict[str, str], folder: Path, faults: list[str]) -> StudyEntry | None:
     values = {name: cells.get(name, "").strip() for name in COLUMNS}
     empty = [name for name, value in values.items() if not value]
     if empty:
@@ -100,10 +102,10 @@ def _entry(row: int, cells: dict[str, str], folder: Path, faults: list[str]) -> 
     video = folder / values["video"]
     if not video.is_file():
         faults.append(f"row {row}: no file `{video}`")
-    return Entry(row, values["sentence"], values["method"], video)
+    return StudyEntry(row, values["sentence"], values["method"], video)
 
 
-def _set_faults(entries: list[Entry]) -> list[str]:
+def _combination_faults(entries: list[StudyEntry]) -> list[str]:
     faults = []
     first: dict[tuple[str, str], int] = {}
     for entry in entries:
@@ -114,9 +116,9 @@ def _set_faults(entries: list[Entry]) -> list[str]:
     sentences = dict.fromkeys(entry.sentence for entry in entries)
     methods = dict.fromkeys(entry.method for entry in entries)
     for sentence in sentences:
-        lacking = [method for method in methods if (sentence, method) not in first]
-        if lacking:
-            faults.append(f"sentence `{sentence}`: no video of {', '.join(f'`{method}`' for method in lacking)}")
+        missing = [method for method in methods if (sentence, method) not in first]
+        if missing:
+            faults.append(f"sentence `{sentence}`: no video of {', '.join(f'`{method}`' for method in missing)}")
     if len(sentences) < MIN_SENTENCES:
         faults.append(f"{len(sentences)} sentences, at least {MIN_SENTENCES} are needed")
     if len(methods) < MIN_METHODS:

@@ -6,40 +6,40 @@
   const FULL = 0.95; // share of a video that must have run for its end to count
   const noun = pairwise ? "Pair" : "Video";
 
-  // --- what is kept: in the browser where it allows that, else in this page only -----------------------------------
+  // --- storage: in the browser where it allows that, otherwise in this page only ------------------------------------
   const memory = new Map();
-  let keeps = true;
+  let canStore = true;
   try {
     localStorage.setItem("vast-study", "1");
     localStorage.removeItem("vast-study");
   } catch {
-    keeps = false;
+    canStore = false;
   }
-  const name = (judge) => `vast-study-${study.study}-${judge}`;
-  const load = (judge) => {
+  const storageKey = (rater) => `vast-study-${study.study}-${rater}`;
+  const load = (rater) => {
     try {
-      return JSON.parse(keeps ? localStorage.getItem(name(judge)) : memory.get(name(judge)) ?? null);
+      return JSON.parse(canStore ? localStorage.getItem(storageKey(rater)) : memory.get(storageKey(rater)) ?? null);
     } catch {
       return null;
     }
   };
   const save = () => {
     const text = JSON.stringify(state);
-    memory.set(name(state.judge), text);
+    memory.set(storageKey(state.rater), text);
     try {
-      if (keeps) localStorage.setItem(name(state.judge), text);
+      if (canStore) localStorage.setItem(storageKey(state.rater), text);
     } catch {
-      keeps = false; // full, or taken away meanwhile
+      canStore = false; // full, or no longer allowed
     }
   };
 
-  let state = null; // {judge, token, started, position, question, records}
-  let since = 0; // when the question now shown was opened
+  let state = null; // {rater, token, started, position, question, records}
+  let since = 0; // when the current question was opened
   let players = [];
-  const order = () => study.orders[state.judge - 1];
+  const order = () => study.orders[state.rater - 1];
   const record = () => state.records[state.position];
   const question = () => study.questions[state.question];
-  const random = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
+  const randomToken = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
 
   const show = (id) => {
     for (const part of ["intro", "task", "done"]) $(part).hidden = part !== id;
@@ -57,41 +57,41 @@
       item.append(Object.assign(document.createElement("span"), { textContent: text }));
       $("aspects").append(item);
     }
-    $("storage-note").hidden = keeps;
-    $("judge").value = new URLSearchParams(location.search).get("judge") ?? "";
+    $("storage-note").hidden = canStore;
+    $("rater").value = new URLSearchParams(location.search).get("judge") ?? "";
     check(false);
-    $("judge").addEventListener("input", () => check(false));
+    $("rater").addEventListener("input", () => check(false));
     $("begin").addEventListener("submit", (event) => {
       event.preventDefault();
-      const judge = check(true);
-      if (judge) begin(judge);
-      else $("judge").focus();
+      const rater = check(true);
+      if (rater) begin(rater);
+      else $("rater").focus();
     });
   };
 
   const check = (strict) => {
-    const text = $("judge").value.trim();
-    const judge = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
-    const good = judge >= 1 && judge <= study.orders.length;
-    const wrong = !good && (strict || text !== "");
-    const saved = good ? load(judge) : null;
-    $("judge").setAttribute("aria-invalid", String(wrong));
-    $("judge-note").classList.toggle("wrong", wrong);
-    $("judge-note").textContent = wrong
-      ? `The number that you were given, from 1 to ${study.orders.length}.`
+    const text = $("rater").value.trim();
+    const rater = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
+    const valid = rater >= 1 && rater <= study.orders.length;
+    const wrong = !valid && (strict || text !== "");
+    const saved = valid ? load(rater) : null;
+    $("rater").setAttribute("aria-invalid", String(wrong));
+    $("rater-note").classList.toggle("wrong", wrong);
+    $("rater-note").textContent = wrong
+      ? `Please enter the number that you received, from 1 to ${study.orders.length}.`
       : saved ? `Welcome back: ${Math.min(saved.position, saved.records.length)} of ${saved.records.length} are done.` : "";
-    $("begin-button").textContent = saved ? "Go on" : "Begin";
-    return good ? judge : 0;
+    $("begin-button").textContent = saved ? "Continue" : "Begin";
+    return valid ? rater : 0;
   };
 
-  const begin = (judge) => {
-    state = load(judge) ?? {
-      judge,
-      token: random(),
+  const begin = (rater) => {
+    state = load(rater) ?? {
+      rater,
+      token: randomToken(),
       started: new Date().toISOString(),
       position: 0,
       question: 0,
-      records: study.orders[judge - 1].map(([item, ...clips]) => ({
+      records: study.orders[rater - 1].map(([item, ...clips]) => ({
         item, clips, plays: clips.map(() => 0), starts: clips.map(() => 0), answers: {}, seconds: {},
       })),
     };
@@ -101,7 +101,7 @@
   };
 
   // --- videos -------------------------------------------------------------------------------------------------------
-  const source = (clip) => {
+  const sourceOf = (clip) => {
     if (!study.inline) return `clips/${clip}.mp4`;
     const text = atob($(`clip-${clip}`).textContent);
     const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
@@ -116,45 +116,45 @@
     const track = Object.assign(document.createElement("div"), { className: "track" });
     const time = Object.assign(document.createElement("div"), { className: "time" });
     track.append(time);
-    const called = pairwise ? `video ${"AB"[index]}` : "video";
-    Object.assign(video, { playsInline: true, preload: "auto", src: source(clip), disablePictureInPicture: true, tabIndex: -1 });
-    video.setAttribute("aria-label", called);
+    const ariaName = pairwise ? `video ${"AB"[index]}` : "video";
+    Object.assign(video, { playsInline: true, preload: "auto", src: sourceOf(clip), disablePictureInPicture: true, tabIndex: -1 });
+    video.setAttribute("aria-label", ariaName);
     button.append(label);
     figure.append(video, track, button);
     if (pairwise) figure.append(Object.assign(document.createElement("figcaption"), { textContent: "AB"[index] }));
-    const name = () => {
+    const update = () => {
       const running = !video.paused && !video.ended;
       figure.classList.toggle("running", running);
-      label.textContent = running ? "Pause" : video.currentTime > 0 && !video.ended ? "Go on" : record().plays[index] ? "Play again" : "Play";
-      button.setAttribute("aria-label", `${label.textContent} ${called}`);
+      label.textContent = running ? "Pause" : video.currentTime > 0 && !video.ended ? "Continue" : record().plays[index] ? "Play again" : "Play";
+      button.setAttribute("aria-label", `${label.textContent} ${ariaName}`);
     };
     const toggle = () => {
       if (!video.paused && !video.ended) return video.pause();
       for (const other of players) if (other.video !== video) other.video.pause();
       if (video.ended || video.currentTime === 0) record().starts[index] += 1;
-      return video.play().catch(() => {}); // what cannot be played says so by its own error
+      return video.play().catch(() => {}); // a video that fails shows an error of its own
     };
     video.addEventListener("timeupdate", () => {
       time.style.width = `${(100 * video.currentTime) / (video.duration || 1)}%`;
     });
     video.addEventListener("ended", () => {
-      let seen = 0; // keys of some keyboards can jump to the end
+      let seen = 0; // some keyboards have keys that jump to the end
       for (let k = 0; k < video.played.length; k += 1) seen += video.played.end(k) - video.played.start(k);
       if (seen >= FULL * video.duration) record().plays[index] += 1;
-      name();
+      update();
       save();
       open();
     });
     video.addEventListener("ratechange", () => {
       if (video.playbackRate !== 1) video.playbackRate = 1;
     });
-    for (const event of ["play", "pause", "loadeddata"]) video.addEventListener(event, name);
+    for (const event of ["play", "pause", "loadeddata"]) video.addEventListener(event, update);
     video.addEventListener("error", () => {
       const text = "This video does not play here. Please try another browser, or tell whoever invited you.";
       figure.replaceChildren(Object.assign(document.createElement("p"), { className: "failed", textContent: text }));
     });
     button.addEventListener("click", toggle);
-    name();
+    update();
     return { video, figure, toggle, button };
   };
 
@@ -194,14 +194,14 @@
       ? record().clips.map((clip, index) => [clip, `${"AB"[index]} is better`, "AB"[index]])
       : [1, 2, 3, 4, 5].map((value) => [value, { 1: "1, very poor", 5: "5, very good" }[value] ?? String(value), String(value)]);
     $("scale").replaceChildren(
-      ...choices.map(([value, said, key]) => {
+      ...choices.map(([value, description, key]) => {
         const label = document.createElement("label");
         const input = Object.assign(document.createElement("input"), { type: "radio", name: "answer", value: String(value) });
-        input.setAttribute("aria-label", said);
+        input.setAttribute("aria-label", description);
         input.dataset.key = key.toLowerCase();
         input.checked = record().answers[question().aspect] === value;
         input.addEventListener("change", () => choose(value));
-        label.append(input, Object.assign(document.createElement("span"), { textContent: pairwise ? said : key }));
+        label.append(input, Object.assign(document.createElement("span"), { textContent: pairwise ? description : key }));
         return label;
       }),
     );
@@ -214,12 +214,12 @@
   const chosen = () => record().answers[question().aspect] !== undefined;
 
   const open = () => {
-    const free = unlocked();
-    if (free && $("answers").disabled) since = performance.now();
-    $("answers").disabled = !free;
-    $("next").disabled = !(free && chosen());
-    const both = pairwise ? "Watch both to the end, then choose." : "Watch to the end, then answer.";
-    $("state").textContent = !free ? both : chosen() ? "" : pairwise ? "Which one is better here?" : "Now your answer, from 1 to 5.";
+    const isOpen = unlocked();
+    if (isOpen && $("answers").disabled) since = performance.now();
+    $("answers").disabled = !isOpen;
+    $("next").disabled = !(isOpen && chosen());
+    const instruction = pairwise ? "Watch both to the end, then choose." : "Watch to the end, then answer.";
+    $("state").textContent = !isOpen ? instruction : chosen() ? "" : pairwise ? "Which one is better here?" : "Now your answer, from 1 to 5.";
   };
 
   const choose = (value) => {
@@ -264,12 +264,12 @@
     $("legend").focus({ preventScroll: true });
   };
 
-  // --- the end ------------------------------------------------------------------------------------------------------
+  // --- end ------------------------------------------------------------------------------------------------------
   const result = () => JSON.stringify({
     schema: "vast.study.answers/1",
     study: study.study,
     mode: study.mode,
-    judge: state.judge,
+    judge: state.rater,
     token: state.token,
     started: state.started,
     finished: state.finished,
@@ -287,7 +287,7 @@
     $("progress").value = 1;
     const text = result();
     $("download").href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-    $("download").download = `answers-${study.study}-judge-${state.judge}.json`;
+    $("download").download = `answers-${study.study}-judge-${state.rater}.json`;
     $("plain").value = text;
     $("download").focus();
   };
@@ -295,7 +295,7 @@
   $("download").addEventListener("click", () => {
     state.saved = true;
     save();
-    $("done-note").textContent = `Saved as ${$("download").download}, most likely among your downloads.`;
+    $("done-note").textContent = `Saved as ${$("download").download}, probably in your downloads.`;
   });
   $("copy").addEventListener("click", async () => {
     $("plain").hidden = false;
@@ -316,13 +316,13 @@
 
   document.addEventListener("keydown", (event) => {
     if ($("task").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-    const on = event.target.closest("button, a");
+    const target = event.target.closest("button, a");
     const key = event.key.toLowerCase();
-    if (event.key === "Enter" && (!on || on.classList.contains("play"))) {
-      if (on && !chosen()) return; // the button's own business
+    if (event.key === "Enter" && (!target || target.classList.contains("play"))) {
+      if (target && !chosen()) return; // the button handles it
       event.preventDefault();
       next();
-    } else if (event.key === " " && !on && event.target.type !== "radio") {
+    } else if (event.key === " " && !target && event.target.type !== "radio") {
       event.preventDefault();
       const active = players.find(({ video }) => !video.paused && !video.ended);
       const waiting = players.find((_, index) => record().plays[index] === 0);
@@ -333,7 +333,7 @@
     }
   });
   addEventListener("beforeunload", (event) => {
-    if (state && !state.saved && !keeps) event.preventDefault();
+    if (state && !state.saved && !canStore) event.preventDefault();
   });
 
   document.documentElement.style.setProperty("--ratio", study.ratio);

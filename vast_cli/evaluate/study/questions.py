@@ -1,4 +1,4 @@
-"""The three questions of the paper (appendix C), word for word, and the checks of attention with their rule."""
+"""The three questions of the paper (appendix C), word for word, and the attention checks with their rule."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,12 +7,12 @@ Mode = Literal["rating", "pairwise"]
 Aspect = Literal["sync", "expr", "nat"]
 
 LOWEST, HIGHEST = 1, 5
-TRUTH, FLOOR = "truth", "floor"  # methods with a meaning of their own
+TRUTH, FLOOR = "truth", "floor"  # methods with a special meaning
 
 CHECK_SHARE = 0.1  # of the items
 MAX_FAILED = 1  # checks
 MAX_REPEAT_STEP = 2  # points between an item and its repetition
-DEAF_FROM = 4  # lip sync rated so high under the sound of another sentence fails the check
+MISMATCH_FAILS_FROM = 4  # rating of lip sync with the audio of another sentence that fails the check
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,21 @@ ASPECTS: tuple[Aspect, ...] = tuple(question.aspect for question in QUESTIONS)
 
 
 def rule(mode: Mode, *, has_floor: bool) -> list[str]:
-    """When a judge is left out, as sentences; fixed when the study is made."""
-    sentences = [f"a judge who fails more than {MAX_FAILED} check of attention is left out with all answers"]
+    """When a rater is left out, as sentences; fixed when the study is made."""
+    sentences = [f"a rater who fails more than {MAX_FAILED} attention check is left out with all answers"]
     if mode == "rating":
         sentences += [
-            "a check fails if the answer that the picture asks for is not given to every question, or if lip sync is "
-            f"rated {DEAF_FROM} or more under the sound of another sentence",
-            f"a judge whose two answers to the repeated video lie more than {MAX_REPEAT_STEP} apart is left out",
+            "a check fails if the answer that the video asks for is not given to every question, or if lip sync is "
+            f"rated {MISMATCH_FAILS_FROM} or more with the audio of another sentence",
+            f"a rater whose two answers to the repeated video lie more than {MAX_REPEAT_STEP} apart is left out",
         ]
-        floor = "a judge who rates the truth below the floor, on average of all answers, is left out"
+        floor = "a rater who rates the truth below the floor, on average of all answers, is left out"
     else:
         sentences += [
-            "a check fails if the video that the picture asks for is not chosen for every question, if the sound of "
-            "another sentence is preferred in lip sync, or if most choices turn round when the pair is repeated",
+            "a check fails if the video that the check asks for is not chosen for every question, if the audio of "
+            "another sentence is preferred in lip sync, or if most choices change when the pair is repeated",
         ]
-        floor = "a judge who prefers the floor to the truth in most answers is left out"
+        floor = "a rater who prefers the floor to the truth in most answers is left out"
     if has_floor:
         sentences.append(floor)
-    return [*sentences, "a judge who has not answered everything is left out"]
+    return [*sentences, "a rater who has not answered everything is left out"]
