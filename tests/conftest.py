@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,15 @@ def speech() -> Path:
 def prompt() -> Path:
     """A short clip that this project rendered."""
     return ROOT / "examples" / "prompt.mp4"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, one per module: playwright keeps an event loop in this thread, which other modules must not find."""
+    from tests.browser import launch_chromium
+
+    with launch_chromium() as chromium:
+        yield chromium
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.browser import needs_chromium, open_page, wait_until
 from vast_cli.batch.job import Job
 from vast_cli.batch.report import build, write_report
 from vast_cli.batch.report.page import address
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
 FOLDER = "a b/日本 é'$(x);"
 SCRIPT = "</script><script>document.title='taken'</script>"
 IDS = ["fine", "warned", "soft", "noface", "noface2", "gone", "late", "stopped"]  # in the order of the manifest
@@ -160,40 +156,16 @@ def test_addresses_are_relative_and_quoted(tmp_path: Path) -> None:
     assert address(tmp_path / "out" / "a#b?c%.mp4", tmp_path / "s.vast") == "../out/a%23b%3Fc%25.mp4"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def opened(browser: Any, batch: tuple[Path, dict[str, Any]]) -> Iterator[Any]:
-    """The open page; a network request or a console message of it fails the test."""
-    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    requests: list[str] = []
-    complaints: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto((batch[0] / "report.html").as_uri())
-    yield page
-    inside = batch[0].parent.as_uri() + "/"
-    assert not [url for url in requests if not url.startswith((inside, "data:", "blob:"))] and not complaints
-    context.close()
+    """The page, which must load nothing from outside its folder and write nothing to the console."""
+    with open_page(browser, batch[0] / "report.html") as (page, log):
+        yield page
+        log.check(batch[0].parent.as_uri() + "/", "data:", "blob:")
 
 
 def names(page: Any) -> list[str]:
     return [str(name) for name in page.locator(".job .open").all_text_contents()]
-
-
-def wait(page: Any, script: str) -> None:
-    deadline = time.monotonic() + 8
-    while not page.evaluate(script):
-        assert time.monotonic() < deadline, script
-        page.wait_for_timeout(20)
 
 
 @needs_chromium
@@ -202,7 +174,7 @@ def test_the_page_shows_all_jobs_and_treats_names_as_text(opened: Any, batch: tu
     assert opened.title() == "Batch jobs.csv"
     assert SCRIPT in opened.inner_text("[data-job=noface] .remark")
     assert opened.locator(".thumbnails img").count() == 3
-    wait(opened, "[...document.querySelectorAll('.thumbnails img')].every((image) => image.naturalWidth === 162)")
+    wait_until(opened, "[...document.querySelectorAll('.thumbnails img')].every((image) => image.naturalWidth === 162)")
     commands = opened.locator(".group .command").all_inner_texts()
     assert commands == [group["command"] for group in batch[1]["groups"]]
 
@@ -251,7 +223,7 @@ def test_the_page_loads_a_video_on_demand_and_shows_gates_and_log(opened: Any) -
     assert "not measured" in more.inner_text() and "sync>=0.8" in more.inner_text()
     assert opened.evaluate("document.querySelector('video').readyState") == 0
     opened.evaluate("document.querySelector('video').play()")
-    wait(opened, "document.querySelector('video').currentTime > 0.2")
+    wait_until(opened, "document.querySelector('video').currentTime > 0.2")
     opened.click("[data-job=soft] .open")
     assert more.count() == 0
     opened.click("[data-job=noface] .open")
@@ -305,6 +277,6 @@ def test_five_thousand_jobs_open_quickly_and_rows_are_added_on_scroll(browser: A
     assert page.locator(".job").count() < 1000
     before = page.locator(".job").count()
     page.locator(".rest").scroll_into_view_if_needed()
-    wait(page, f"document.querySelectorAll('.job').length > {before}")
+    wait_until(page, f"document.querySelectorAll('.job').length > {before}")
     assert re.fullmatch(r"[\d,]+ more", page.inner_text(".rest"))
     context.close()

@@ -1,21 +1,17 @@
-"""The report in a real browser: opens from disk without a network, sorts, filters, plays, by mouse and by keys."""
+"""The report in a real browser: opens from disk without a network, sorts, filters and plays, by mouse and by keys."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser import needs_chromium, open_page, wait_until
 from vast_cli.evaluate.report import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = needs_chromium
 
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-QUIET += ("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required")
 FOLDER = "a b/日本 é'$(x);"
 SCRIPT = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 VALUES: dict[str, list[float | None]] = {
@@ -69,57 +65,31 @@ def pages(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None])
     folder = tmp_path_factory.mktemp("report") / FOLDER
     folder.mkdir(parents=True)
     video = folder / "truth.mp4"
-    picture, sound = "testsrc=size=96x96:rate=25:duration=2", "sine=frequency=300:duration=2"
-    ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-pix_fmt", "yuv420p", "-c:a", "aac", video)
+    frames, audio = "testsrc=size=96x96:rate=25:duration=2", "sine=frequency=300:duration=2"
+    ffmpeg("-f", "lavfi", "-i", frames, "-f", "lavfi", "-i", audio, "-pix_fmt", "yuv420p", "-c:a", "aac", video)
     document = make_document(folder, video)
     inside = write_report(document, folder / "inside", overwrite=False)
     beside = write_report(document, folder / "beside", overwrite=False, sheets_inline=0, inline_bytes=0)
     return {"inside": inside, "beside": beside}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def opened(browser: Any, pages: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The page, watched: whatever it asks of a network and whatever it complains of fails the test."""
-    kind, options = getattr(request, "param", "inside"), {"viewport": {"width": 1280, "height": 900}}
-    context = browser.new_context(offline=True, **options)
-    page = context.new_page()
-    asked: list[str] = []
-    complaints: list[str] = []
-    page.on("request", lambda sent: asked.append(sent.url))
-    page.on("console", lambda said: complaints.append(said.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(pages[kind].as_uri())
-    yield page
-    folder = pages[kind].parent.as_uri() + "/"
-    strangers = [url for url in asked if not url.startswith((folder, "data:", "blob:"))]
-    assert not strangers and not complaints
-    if kind == "inside":
-        assert [url for url in asked if url.startswith("file:")] == [pages[kind].as_uri()]
-    assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
-    context.close()
+    """The page, which must load nothing from outside its folder, store nothing and write nothing to the console."""
+    kind = getattr(request, "param", "inside")
+    with open_page(browser, pages[kind]) as (page, log):
+        yield page
+        log.check(pages[kind].parent.as_uri() + "/", "data:", "blob:")
+        if kind == "inside":
+            assert [url for url in log.requests if url.startswith("file:")] == [pages[kind].as_uri()]
+        assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
 
 
 def names(page: Any) -> list[str]:
     return [str(name) for name in page.locator(".clip .open").all_text_contents()]
 
 
-def wait(page: Any, script: str) -> None:
-    """Until `script` holds; playwright's own waiting evaluates strings, which the page forbids."""
-    end = time.monotonic() + 8
-    while not page.evaluate(script):
-        assert time.monotonic() < end, script
-        page.wait_for_timeout(20)
-
-
-def test_worst_clip_first_and_names_are_only_text(opened: Any) -> None:
+def test_worst_clip_comes_first_and_names_are_only_text(opened: Any) -> None:
     assert names(opened)[:2] == ["one", "five"]  # a failed check, then the lowest figures
     assert set(names(opened)) == set(NAMES)
     assert opened.title() == "Evaluation of 6 clips" and opened.locator("img").count() == 0
@@ -136,7 +106,7 @@ def test_sorts_by_each_measure_in_its_direction(opened: Any) -> None:
         opened.click(".turn")
         assert names(opened)[0] != first
         if sort != "rank":
-            assert names(opened)[-1] == SCRIPT  # what was not measured stays last either way round
+            assert names(opened)[-1] == SCRIPT  # missing values stay last in both orders
     opened.click(".column-heads button:has-text('lmd mouth')")
     assert names(opened)[0] == "three"
 
@@ -144,7 +114,7 @@ def test_sorts_by_each_measure_in_its_direction(opened: Any) -> None:
 def test_filters_by_text_avatar_and_problems(opened: Any) -> None:
     opened.fill("#search", "BLACK frames")
     assert names(opened) == ["one"] and opened.inner_text(".count") == "1 of 6 clips"
-    opened.fill("#search", "nothing like it")
+    opened.fill("#search", "no such clip")
     assert names(opened) == []
     opened.click("text=Show all")
     assert len(names(opened)) == 6
@@ -158,47 +128,47 @@ def test_filters_by_text_avatar_and_problems(opened: Any) -> None:
 def test_plays_and_the_playhead_follows(opened: Any) -> None:
     clip = opened.locator("[data-clip=one]")
     assert clip.locator("video").count() == 2 and clip.locator(".moment").count() == 10
-    wait(opened, "document.querySelector('video').readyState >= 2")
+    wait_until(opened, "document.querySelector('video').readyState >= 2")
     assert abs(opened.evaluate("document.querySelector('video').duration") - 2) < 0.1
     before = clip.locator(".playhead line").get_attribute("x1")
     opened.evaluate("document.querySelector('video').play()")
-    wait(opened, "document.querySelector('video').currentTime > 0.3")
-    wait(opened, "Number(document.querySelector('.plot-box').dataset.time) > 0.3")
+    wait_until(opened, "document.querySelector('video').currentTime > 0.3")
+    wait_until(opened, "Number(document.querySelector('.plot-box').dataset.time) > 0.3")
     assert clip.locator(".playhead line").get_attribute("x1") != before
-    wait(
+    wait_until(
         opened,
         "(([a, b]) => Math.abs(a.currentTime - b.currentTime) < 0.25)(document.querySelectorAll('video'))",
     )
-    # The playhead glides: `timeupdate` alone would move it four times a second, three times in this stretch.
+    # The playhead moves smoothly: `timeupdate` alone would move it four times a second, three times in 0.8 s.
     seen = {opened.evaluate("document.querySelector('.plot-box').dataset.time")}
-    until = opened.evaluate("document.querySelector('video').currentTime") + 0.8
-    while len(seen) < 6 and opened.evaluate("document.querySelector('video').currentTime") < min(until, 1.9):
+    end = opened.evaluate("document.querySelector('video').currentTime") + 0.8
+    while len(seen) < 6 and opened.evaluate("document.querySelector('video').currentTime") < min(end, 1.9):
         seen.add(opened.evaluate("document.querySelector('.plot-box').dataset.time"))
     assert len(seen) >= 6
     opened.evaluate("document.querySelector('video').pause()")
-    wait(opened, "document.querySelectorAll('video')[1].paused")
+    wait_until(opened, "document.querySelectorAll('video')[1].paused")
 
 
 def test_a_click_in_the_plot_or_on_a_moment_seeks(opened: Any) -> None:
-    wait(opened, "document.querySelector('video').readyState >= 1")
+    wait_until(opened, "document.querySelector('video').readyState >= 1")
     plot = opened.locator(".plot-box").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     opened.mouse.click(box["x"] + 40 + (box["width"] - 50) * 0.75, box["y"] + 60)
-    wait(opened, "Math.abs(document.querySelector('video').currentTime - 1.5) < 0.03")
+    wait_until(opened, "Math.abs(document.querySelector('video').currentTime - 1.5) < 0.03")
     opened.mouse.down()
     opened.mouse.move(box["x"] + 40 + (box["width"] - 50) * 0.25, box["y"] + 60, steps=3)
     opened.mouse.up()
-    wait(opened, "Math.abs(document.querySelector('video').currentTime - 0.5) < 0.03")
+    wait_until(opened, "Math.abs(document.querySelector('video').currentTime - 0.5) < 0.03")
     opened.locator(".moment").nth(2).click()
     seen = float(opened.locator(".moment .time").nth(2).inner_text())
-    wait(opened, f"Math.abs(document.querySelector('video').currentTime - {seen}) < 0.01")
+    wait_until(opened, f"Math.abs(document.querySelector('video').currentTime - {seen}) < 0.01")
     plot.focus()
     opened.keyboard.press("ArrowRight")
-    wait(opened, f"Math.abs(document.querySelector('video').currentTime - {seen + 0.04}) < 0.01")
+    wait_until(opened, f"Math.abs(document.querySelector('video').currentTime - {seen + 0.04}) < 0.01")
 
 
-def test_plot_shades_silence_and_breaks_where_no_face_is(opened: Any) -> None:
+def test_plot_shades_silence_and_breaks_without_a_face(opened: Any) -> None:
     plot = opened.locator(".plot").first
     assert plot.locator(".silence").count() == 1 and plot.locator(".lost").count() == 1
     assert plot.locator(".line.output").get_attribute("d").count("M") == 2
@@ -213,11 +183,11 @@ def test_works_by_keys(opened: Any) -> None:
     assert opened.evaluate("document.activeElement.textContent") == "five"
     opened.keyboard.press("Enter")
     clip = opened.locator("[data-clip=five]")
-    wait(opened, "document.querySelector('[data-clip=five] video')?.readyState >= 2")
+    wait_until(opened, "document.querySelector('[data-clip=five] video')?.readyState >= 2")
     opened.keyboard.press(" ")
-    wait(opened, "document.querySelector('[data-clip=five] video').currentTime > 0.1")
+    wait_until(opened, "document.querySelector('[data-clip=five] video').currentTime > 0.1")
     opened.keyboard.press(" ")
-    wait(opened, "document.querySelector('[data-clip=five] video').paused")
+    wait_until(opened, "document.querySelector('[data-clip=five] video').paused")
     assert clip.locator(".body").is_visible()
     opened.keyboard.press("Enter")
     assert not clip.locator(".body").is_visible()
@@ -228,7 +198,7 @@ def test_works_by_keys(opened: Any) -> None:
     assert names(opened) == ["two"]
 
 
-def test_nulls_are_said_and_never_a_number(opened: Any) -> None:
+def test_missing_values_are_named_and_never_a_number(opened: Any) -> None:
     missing = opened.inner_text(".missing [data-measure=sync_conf]")
     assert "not measured" in missing and "the network it needs was not given" in missing
     assert "--syncnet-weights FILE" in missing and "0" not in missing
@@ -239,13 +209,13 @@ def test_nulls_are_said_and_never_a_number(opened: Any) -> None:
     assert unreliable.get_by_role("img", name="unreliable").count() == 1
 
 
-def test_a_file_that_is_gone_is_said(opened: Any) -> None:
+def test_a_missing_file_is_named(opened: Any) -> None:
     opened.click("[data-clip=three] .open")
     body = opened.locator("[data-clip=three] .body")
     assert "the file is gone" in body.inner_text() and body.locator("video").count() == 0
 
 
-def test_scale_stands_where_the_skill_is(opened: Any) -> None:
+def test_scale_shows_the_skill(opened: Any) -> None:
     row = opened.locator("tr[data-measure=ssim_mouth]")
     rail, dot = row.locator(".rail").bounding_box(), row.locator(".dot").bounding_box()
     share = (dot["x"] + dot["width"] / 2 - rail["x"]) / rail["width"]
@@ -254,7 +224,7 @@ def test_scale_stands_where_the_skill_is(opened: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_fits_every_width_and_can_be_read(browser: Any, pages: dict[str, Path], width: int, scheme: str) -> None:
+def test_fits_every_width_and_is_readable(browser: Any, pages: dict[str, Path], width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto(pages["inside"].as_uri())

@@ -1,8 +1,7 @@
-"""The page in a real browser, from disk and without a network: by keyboard to the end, and its file read back."""
+"""The study page in a real browser, from disk and without a network, until its answers are read back."""
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,54 +10,42 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.browser import PageLog, needs_chromium, playwright
 from vast_cli.cli.study import app
 from vast_cli.evaluate.study import make_study
-from vast_cli.evaluate.study.make import Made
+from vast_cli.evaluate.study.make import Study, StudySettings
 from vast_cli.evaluate.study.questions import ASPECTS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = needs_chromium
 
-# the browser's own rule about autoplay stays in force: a key or a click must start each video
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-QUIET += ("--disable-component-update", "--disable-sync", "--mute-audio")
 NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('forbidden'); } });"
 POINTS = {"truth": 5, "fine": 4, "floor": 2}
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> dict[str, Made]:
+def studies(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> dict[str, Study]:
     """One study to rate, with its videos inside the page, and one to choose, with its videos beside it."""
     folder = tmp_path_factory.mktemp("page") / "ä b"
     folder.mkdir()
     rows = ["sentence,method,video"]
     for number in range(3):
         for method in ("truth", "fine"):
-            picture, sound = f"testsrc=s=96x64:r=25:d=0.4,hue=h={40 * number}", f"sine=f={200 + 90 * number}:d=0.4"
+            frames, audio = f"testsrc=s=96x64:r=25:d=0.4,hue=h={40 * number}", f"sine=f={200 + 90 * number}:d=0.4"
             name = f"{method}{number}.mp4"
-            ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-pix_fmt", "yuv420p", folder / name)
+            ffmpeg("-f", "lavfi", "-i", frames, "-f", "lavfi", "-i", audio, "-pix_fmt", "yuv420p", folder / name)
             rows.append(f"s{number},{method},{name}")
     table = folder / "pairs.csv"
     table.write_text("\n".join(rows))
-    rate = make_study(table, folder / "rate", n_judges=6)
-    choose = make_study(table, folder / "choose", n_judges=6, mode="pairwise", inline=False)
+    rate = make_study(table, folder / "rate", StudySettings(n_raters=6))
+    choose = make_study(table, folder / "choose", StudySettings(n_raters=6, mode="pairwise", inline=False))
     return {"rate": rate, "choose": choose}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def visit(browser: Any, studies: dict[str, Made]) -> Iterator[Callable[..., Any]]:
-    """Open a study in a private window; whatever it asks of a network or complains of fails the test."""
+def visit(browser: Any, studies: dict[str, Study]) -> Iterator[Callable[..., Any]]:
+    """Open a study in a private window; it must load nothing from outside and write nothing to the console."""
     contexts: list[Any] = []
-    wrong: list[str] = []
+    logs: list[tuple[PageLog, str]] = []
 
     def opened(kind: str, query: str = "?judge=3", *, script: str = "", context: Any = None, **options: Any) -> Any:
         own = context or browser.new_context(offline=True, accept_downloads=True, **options)
@@ -66,21 +53,21 @@ def visit(browser: Any, studies: dict[str, Made]) -> Iterator[Callable[..., Any]
         page = own.new_page()
         if script:
             page.add_init_script(script)
-        near = studies[kind].page.parent.as_uri()
-        page.on("request", lambda sent: sent.url.startswith((near, "blob:")) or wrong.append(sent.url))
-        page.on("console", lambda said: wrong.append(said.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        log = PageLog()
+        log.attach(page)
+        logs.append((log, studies[kind].page.parent.as_uri()))
         page.goto(studies[kind].page.as_uri() + query)
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert wrong == []
+    for log, folder in logs:
+        log.check(folder, "blob:")
 
 
 def begin(page: Any) -> None:
-    page.locator("#judge").focus()
+    page.locator("#rater").focus()
     page.keyboard.press("Enter")
     page.locator("#task").wait_for(state="visible")
 
@@ -96,8 +83,8 @@ def watch(page: Any) -> None:
     playwright.expect(page.locator("#answers input").first).to_be_enabled()
 
 
-def counts(page: Any) -> Any:
-    """What the page has noted of its first item."""
+def first_record(page: Any) -> Any:
+    """What the page has stored about its first item."""
     return page.evaluate("JSON.parse(Object.values(localStorage)[0]).records[0]")
 
 
@@ -116,7 +103,7 @@ def save(page: Any, folder: Path) -> Path:
 
 
 def test_rating_by_keyboard_alone_until_the_scores(
-    visit: Callable[..., Any], studies: dict[str, Made], tmp_path: Path
+    visit: Callable[..., Any], studies: dict[str, Study], tmp_path: Path
 ) -> None:
     key = json.loads(studies["rate"].key.read_text())
     items = {item["token"]: item for item in key["items"]}
@@ -142,15 +129,15 @@ def test_rating_by_keyboard_alone_until_the_scores(
         assert set(row["seconds"]) == set(ASPECTS) and all(0 <= spent < 60 for spent in row["seconds"].values())
 
     made = studies["rate"].key.parents[1]
-    said = CliRunner().invoke(app, ["read", str(made), str(path), "--json", "--quiet"])
-    assert said.exit_code == 0, said.output
-    report = json.loads(said.stdout)
+    result = CliRunner().invoke(app, ["read", str(made), str(path), "--json", "--quiet"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
     assert report["judges"] == {"given": 1, "kept": 1, "left_out": []}
     for name, points in POINTS.items():
         scores = report["methods"][name]
         assert scores["mos_sync"]["value"] == scores["mos_nat"]["value"] == points
         assert scores["mos_expr"]["value"] == points - 1
-        assert scores["mos_sync"]["ci95"] is None  # one judge
+        assert scores["mos_sync"]["ci95"] is None  # one rater
     shown = CliRunner().invoke(app, ["read", str(made), str(path)])
     assert "Mean opinion score" in shown.stdout and "4.00" in shown.stdout
 
@@ -170,10 +157,10 @@ def test_answers_open_after_the_first_full_play_and_plays_are_counted(visit: Cal
     for number in range(1, 4):
         page.keyboard.press("Space")
         end = time.monotonic() + 10
-        while counts(page)["plays"] != [number]:
+        while first_record(page)["plays"] != [number]:
             assert time.monotonic() < end
             page.wait_for_timeout(20)
-    assert is_open(page) and counts(page)["answers"] == {}
+    assert is_open(page) and first_record(page)["answers"] == {}
     answer(page, "4")
     playwright.expect(page.locator("#step")).to_have_text("Question 2 of 3")
     page.locator("#back").click()
@@ -192,15 +179,15 @@ def test_a_closed_window_loses_nothing(visit: Callable[..., Any], browser: Any) 
     page.wait_for_timeout(500)  # Chromium hands what is stored to another process; a busy machine takes its time
     page.close()
     again = visit("rate", context=context)
-    playwright.expect(again.locator("#judge-note")).to_contain_text("1 of 12")
+    playwright.expect(again.locator("#rater-note")).to_contain_text("1 of 12")
     begin(again)
     playwright.expect(again.locator("#place")).to_have_text("Video 2 of 12")
     playwright.expect(again.locator("#step")).to_have_text("Question 2 of 3")
     other = visit("rate", "?judge=4", context=context)
-    assert other.locator("#judge-note").inner_text() == ""  # another judge has an order and a memory of their own
+    assert other.locator("#rater-note").inner_text() == ""  # another rater has an order and a storage of their own
 
 
-def test_it_works_where_nothing_may_be_kept(visit: Callable[..., Any]) -> None:
+def test_the_page_works_without_storage(visit: Callable[..., Any]) -> None:
     page = visit("rate", script=NO_STORAGE)
     assert page.locator("#storage-note").is_visible()
     begin(page)
@@ -209,38 +196,38 @@ def test_it_works_where_nothing_may_be_kept(visit: Callable[..., Any]) -> None:
     playwright.expect(page.locator("#step")).to_have_text("Question 2 of 3")
 
 
-def test_a_judge_needs_a_number_of_the_study(visit: Callable[..., Any]) -> None:
+def test_a_rater_needs_a_number_of_the_study(visit: Callable[..., Any]) -> None:
     page = visit("rate", "?judge=7")
     for number in ("7", "", "0", "three", "1.5", "-1"):
-        page.locator("#judge").fill(number)
+        page.locator("#rater").fill(number)
         page.locator("#begin-button").click()
-        assert "from 1 to 6" in page.locator("#judge-note").inner_text(), number
+        assert "from 1 to 6" in page.locator("#rater-note").inner_text(), number
         assert page.locator("#task").is_hidden()
-    page.locator("#judge").fill("6")
+    page.locator("#rater").fill("6")
     page.keyboard.press("Enter")
     playwright.expect(page.locator("#task")).to_be_visible()
 
 
-def test_choosing_from_pairs_beside_the_page(visit: Callable[..., Any], studies: dict[str, Made]) -> None:
+def test_choosing_from_pairs_beside_the_page(visit: Callable[..., Any], studies: dict[str, Study]) -> None:
     page = visit("choose")
     begin(page)
     page.keyboard.press("Space")
     page.locator("figure").nth(0).locator("text=Play again").wait_for()
-    assert not is_open(page)  # the other one has not been seen
+    assert not is_open(page)  # the other video has not been played
     page.locator(".play").nth(1).focus()
     page.keyboard.press("Space")
     playwright.expect(page.locator("#answers input").first).to_be_enabled()
     for key in "bab":
         answer(page, key)
     playwright.expect(page.locator("#place")).to_have_text("Pair 2 of 12")
-    record = counts(page)
+    record = first_record(page)
     a, b = record["clips"]
     assert record["answers"] == {"sync": b, "expr": a, "nat": b} and record["plays"] == [1, 1]
     assert record["item"] == json.loads(studies["choose"].key.read_text())["orders"][2][0]
 
 
 @pytest.mark.parametrize("kind", ["rate", "choose"])
-def test_nothing_sticks_out_at_any_width(visit: Callable[..., Any], kind: str) -> None:
+def test_the_page_fits_every_width(visit: Callable[..., Any], kind: str) -> None:
     page = visit(kind)
     for started in (False, True):
         if started:
@@ -254,15 +241,15 @@ def test_nothing_sticks_out_at_any_width(visit: Callable[..., Any], kind: str) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(visit: Callable[..., Any], scheme: str) -> None:
+def test_text_contrasts_with_its_background(visit: Callable[..., Any], scheme: str) -> None:
     page = visit("rate", color_scheme=scheme)
     names = ("ink", "soft", "sheet", "ground", "accent", "on-accent", "warn")
     colours = {
         name: page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')").strip()
         for name in names
     }
-    couples = [("ink", "sheet"), ("ink", "ground"), ("soft", "sheet"), ("soft", "ground"), ("accent", "sheet")]
-    for front, back in [*couples, ("on-accent", "accent"), ("warn", "sheet")]:
+    pairs = [("ink", "sheet"), ("ink", "ground"), ("soft", "sheet"), ("soft", "ground"), ("accent", "sheet")]
+    for front, back in [*pairs, ("on-accent", "accent"), ("warn", "sheet")]:
         assert contrast(colours[front], colours[back]) >= 4.5, (front, back)
 
 
