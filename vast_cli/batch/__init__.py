@@ -1,4 +1,5 @@
-"""Batches: hundreds of renders, resumable, none lost.
+"""Batches: hundreds of renders that lose nothing when they are killed, and resume.
 
-manifest -> opening -> plan -> run -> coordinator -> executors -> worker; the journal holds what became of each job.
+`manifest` reads jobs, `planning` decides which of them run, `run` runs them through `execution`. `state` keeps the
+journal of every job; `monitor` and `report` show it.
 """

@@ -22,7 +22,7 @@ END_S = 5.0  # time for an idle worker to end by itself
 
 
 @dataclass
-class _WorkerProcess:
+class _Child:
     process: BaseProcess
     connection: "Connection[object, object]"
     reported_dead: bool = False
@@ -34,7 +34,7 @@ class LocalExecutor:
     def __init__(self, settings: WorkerSettings, n_workers: int) -> None:
         self.n_workers = n_workers
         self._settings = settings
-        self._processes: dict[int, _WorkerProcess] = {}
+        self._processes: dict[int, _Child] = {}
         self._context = multiprocessing.get_context("spawn")
 
     def start(self, worker: int) -> None:
@@ -47,7 +47,7 @@ class LocalExecutor:
         with _main_module_hidden():
             process.start()
         theirs.close()  # or the end of file would never come
-        self._processes[worker] = _WorkerProcess(process, ours)
+        self._processes[worker] = _Child(process, ours)
 
     def submit(self, worker: int, task: Task) -> None:
         """Send a worker a task."""
