@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -88,7 +89,7 @@ class Utterances:
         return self.features[part], self.labels[part]
 
 
-def segment_at(starts: NDArray[np.uint32] | Int64 | Float64, times: Float64) -> Int64:
+def segment_at(starts: NDArray[np.integer[Any] | np.floating[Any]], times: NDArray[np.floating[Any]]) -> Int64:
     """Index of the segment at each time; a segment lasts until the next begins."""
     return np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
 

@@ -33,7 +33,8 @@ def add_noise(samples: Float32, snr_db: float, rng: np.random.Generator) -> Floa
     power = (frames**2).mean(axis=1) if len(frames) else np.array([float((samples**2).mean())])
     level = power[power > power.max() * 1e-3].mean() if power.max() > 0 else 0.0
     noise = rng.standard_normal(len(samples)) * np.sqrt(level * 10 ** (-snr_db / 10))
-    return (samples + noise).astype(np.float32)
+    noisy: Float32 = (samples + noise).astype(np.float32)
+    return noisy
 
 
 def band_limit(samples: Float32, low_hz: float, high_hz: float) -> Float32:

@@ -34,7 +34,7 @@ def sentences(folder: Path) -> Iterator[tuple[Float32, str, Bools]]:
         count = re.search(rb"sample_count -i (\d+)", raw[:HEADER])
         if count is None or len(raw) != HEADER + 2 * int(count[1]):
             continue  # some copies went through a text filter: line ends are gone, samples are shifted by bytes
-        audio = np.frombuffer(raw[HEADER:], "<i2").astype(np.float32) / 32768
+        audio: Float32 = np.frombuffer(raw[HEADER:], "<i2").astype(np.float32) / np.float32(32768)
         rows = [line.split() for line in table.read_text().splitlines()]
         starts = timebase.sample_times(np.array([int(row[0]) for row in rows]))
         accepted = [_accepted([row[2] for row in rows], k) for k in range(len(rows))]

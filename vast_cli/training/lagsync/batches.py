@@ -146,7 +146,7 @@ class _Camera:
         self.quality = int(rng.integers(12, 85)) if rng.random() < 0.4 else 0
 
     def __call__(self, crop: Image) -> Image:
-        out = self.curve[crop]
+        out: Image = self.curve[crop]
         if self.coarse:
             small = cv2.resize(out, (self.coarse, self.coarse), interpolation=cv2.INTER_AREA)
             out = np.asarray(cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)

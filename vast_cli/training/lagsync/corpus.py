@@ -53,9 +53,9 @@ def valid_windows(has_face: Bools, is_cut: Bools) -> Bools:
     """[n - 4], windows of five frames with a face in each and no cut between them."""
     if len(has_face) < FRAMES:
         return np.zeros(0, np.bool_)
-    faces: Bools = np.lib.stride_tricks.sliding_window_view(has_face, FRAMES).all(axis=1)
-    cuts: Bools = np.lib.stride_tricks.sliding_window_view(is_cut, FRAMES)[:, 1:].any(axis=1)
-    return faces & ~cuts
+    faces = np.lib.stride_tricks.sliding_window_view(has_face, FRAMES).all(axis=1)
+    cuts = np.lib.stride_tricks.sliding_window_view(is_cut, FRAMES)[:, 1:].any(axis=1)
+    return np.asarray(faces & ~cuts)
 
 
 def in_sync(clip: CorpusClip) -> bool:

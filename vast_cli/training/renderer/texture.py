@@ -154,7 +154,8 @@ def _fit_region(
     conditions = empty.conditions(shapes, pose)
     centres = conditions[chosen]
     gamma = 1 / (WIDTH * _median_square_distance(centres))
-    inverse = np.linalg.inv(kernel(centres, centres, gamma) + RIDGE * np.eye(len(chosen)))
+    gram = kernel(centres, centres, gamma) + RIDGE * np.eye(len(chosen))
+    inverse = np.asarray(np.linalg.inv(gram), np.float64)
     weights = inverse @ (coefficients - empty.offset)
     region = dataclasses.replace(empty, centres=centres, weights=weights.astype(np.float32), gamma=gamma)
     return region, empty.offset + _leave_out_neighbours(kernel(conditions, centres, gamma), inverse, weights, chosen)

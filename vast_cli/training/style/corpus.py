@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vast_cli import records
 from vast_cli.core import timebase
-from vast_cli.core.arrays import Float32, Float64, Int64
+from vast_cli.core.arrays import Float32, Int64
 from vast_cli.core.errors import VastError
 from vast_cli.expression.nonautoregressive import SILENCE, speech_input
 from vast_cli.face import FaceModel
@@ -153,14 +155,12 @@ def person_directions(clips: list[StyleClip], *, count: int = 12, styles: int = 
 
 def at_pace(values: Float32, start: int, n: int, pace: float) -> Float32:
     """Rows start, start + pace, ... of `values` [N, C], interpolated: [n, C]."""
-    return (
-        values[start : start + n]
-        if pace == 1.0
-        else interpolate_rows(values, start + pace * np.arange(n), outside=None)
-    )
+    if pace == 1.0:
+        return values[start : start + n]
+    return interpolate_rows(values, start + pace * np.arange(n), outside=None)
 
 
-def interpolate_rows(values: Float32, position: Float64, *, outside: int | None = SILENCE) -> Float32:
+def interpolate_rows(values: Float32, position: NDArray[np.floating[Any]], *, outside: int | None = SILENCE) -> Float32:
     """Rows of `values` [N, C] at real positions, interpolated; beyond the ends unit vector `outside`, or the end."""
     last = len(values) - 1
     inside = (position >= -0.5) & (position <= last + 0.5)
