@@ -16,10 +16,11 @@ import numpy as np
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.face import fit
+from vast_cli.face.landmark_track import LandmarkTrack
 from vast_cli.face.mesh import MeshRasteriser
 from vast_cli.face.model import FaceModel
 from vast_cli.face.topology import Topology
-from vast_cli.face.track import FaceTracker, LandmarkTrack
+from vast_cli.face.track import FaceTracker
 from vast_cli.media import VideoReader
 from vast_cli.training.corpora import CorpusClip, read_index
 from vast_cli.training.tracks import cached_landmarks
@@ -34,7 +35,7 @@ EYES_BROWS = ("image_left_eye", "image_right_eye", "image_left_brow", "image_rig
 
 def meshes_of(track: LandmarkTrack, model: FaceModel) -> Float32 | None:
     """Meshes of all valid frames of the longest run, aligned with the clip's neutral mesh: [n, 478, 3]."""
-    runs = fit.runs(track.points, track.flag, track.cut, model)
+    runs = fit.runs(track, model)
     run = max(runs, key=len, default=np.zeros(0, np.int64))
     if len(run) < 24:
         return None
@@ -79,7 +80,7 @@ def identity_rows(clips: list[CorpusClip], tracks: dict[str, LandmarkTrack], mod
         track = tracks.get(clip.name)
         if track is None:
             continue
-        runs = fit.runs(track.points, track.flag, track.cut, model)
+        runs = fit.runs(track, model)
         run = max(runs, key=len, default=np.zeros(0, np.int64))
         if len(run) < 24:
             continue
@@ -118,13 +119,12 @@ def speed_rows(clip: CorpusClip, model: FaceModel) -> list[Row]:
     for frame in frames[:20]:
         tracker.step(frame)
     start = time.process_time()
-    points = [seen.landmarks.points for seen in map(tracker.step, frames) if seen.landmarks is not None]
+    points = [face.landmarks.points for face in map(tracker.step, frames) if face.landmarks is not None]
     tracked = len(frames) / (time.process_time() - start)
     landmarks = np.stack(points)
     start = time.process_time()
-    track = fit.fit_track(
-        landmarks, np.ones(len(points), np.float32), np.zeros(len(points), bool), model, height=256, width=256
-    )
+    flag, cut = np.ones(len(points), np.float32), np.zeros(len(points), bool)
+    track = fit.fit_track(LandmarkTrack(landmarks, flag, cut, 256, 256, clip.name, ()), model)
     fitted = len(points) / (time.process_time() - start)
     rasteriser = MeshRasteriser(WEIGHTS / "topology.npz", WEIGHTS / "index_sets.json")
     vertices = model.place(

@@ -5,7 +5,7 @@ import pytest
 
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
-from vast_cli.face import FaceModel, fit
+from vast_cli.face import FaceModel, LandmarkTrack, fit
 from vast_cli.face.smooth import by_segment, savgol, unwrap
 from vast_cli.records import FaceTrack
 
@@ -27,7 +27,7 @@ def track_of(model: FaceModel, points: Float32, *, lost: tuple[int, ...] = (), c
     flag = np.ones(len(points), np.float32)
     flag[list(lost)] = 0
     cuts = np.isin(np.arange(len(points)), cut)
-    return fit.fit_track(points, flag, cuts, model, height=256, width=256)
+    return fit.fit_track(LandmarkTrack(points, flag, cuts, 256, 256, "", ()), model)
 
 
 def test_a_track_places_the_mesh_where_the_landmarks_were(model: FaceModel) -> None:
@@ -100,7 +100,8 @@ def test_a_known_identity_is_kept(model: FaceModel) -> None:
     points = landmarks(model, 40)
     n = len(points)
     identity = model.v_bar * np.float32(1.02)
-    track = fit.fit_track(points, np.ones(n, np.float32), np.zeros(n, bool), model, height=9, width=9, neutral=identity)
+    raw = LandmarkTrack(points, np.ones(n, np.float32), np.zeros(n, bool), 9, 9, "", ())
+    track = fit.fit_track(raw, model, neutral=identity)
     assert np.array_equal(track.identity, identity)
 
 

@@ -137,8 +137,7 @@ def test_corrected_audio_meets_the_lips(corpus: Path, model: FaceModel, weights:
 
     clip = clip_of(corpus, name)
     frames = (frame for _, frame in zip(range(600), VideoReader(clip.path), strict=False))
-    raw = track_landmarks(frames, model, weights=weights)
-    track = fit.fit_track(raw.points, raw.flag, raw.cut, model, height=raw.height, width=raw.width)
+    track = fit.fit_track(track_landmarks(frames, model, weights=weights), model)
     gap = model.lip_gap(track.identity, track.expression)
     spoken_ms = audio_offsets.middles(corpus.parent / "speech" / "video_labels.npz")[name]
     before = audio_offsets.closures(gap, spoken_ms)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vast_cli.core import timebase
 from vast_cli.core.errors import VastError
-from vast_cli.media import VideoJoiner, VideoReader, VideoWriter, load_audio
+from vast_cli.media import VideoFormat, VideoJoiner, VideoReader, VideoWriter, load_audio
 from vast_cli.media.staged import _check
 
 Make = Callable[..., Path]
@@ -29,8 +29,8 @@ def encode(folder: Path, lengths: Sequence[int], *, size: int = 64, **options: A
     paths = [folder / f"{k:05d}.mp4" for k in range(len(lengths))]
     number = 0
     for path, n in zip(paths, lengths, strict=True):
-        options = {"preset": "ultrafast", "crf": 10} | options
-        with VideoWriter(path, width=size, height=48, n_frames=n, overwrite=True, **options) as writer:
+        video_format = VideoFormat(size, 48, **{"preset": "ultrafast", "crf": 10, **options})
+        with VideoWriter(path, video_format, n_frames=n, overwrite=True) as writer:
             for _ in range(n):
                 writer.write(numbered_frame(number, size=size))
                 number += 1
@@ -96,7 +96,7 @@ def test_headers_equal_those_of_a_video_written_at_once(tmp_path: Path, tone: Ma
     tags = {"comment": "by 'vast' = \"x\" ü", "synthetic": "true", "fingerprint": "0f"}
     whole = tmp_path / "whole.mp4"
     with VideoWriter(
-        whole, width=64, height=48, audio=source, preset="fast", crf=10, codec=codec, metadata=tags, n_samples=n_samples
+        whole, VideoFormat(64, 48, crf=10, preset="fast", codec=codec), audio=source, metadata=tags, n_samples=n_samples
     ) as writer:
         for k in range(n):
             writer.write(numbered_frame(k))

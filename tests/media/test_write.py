@@ -18,7 +18,16 @@ from scipy.io import wavfile
 
 from vast_cli.core import timebase
 from vast_cli.core.errors import VastError
-from vast_cli.media import VideoReader, VideoWriter, contact_sheet, load_audio, probe, read_audio, write_png
+from vast_cli.media import (
+    VideoFormat,
+    VideoReader,
+    VideoWriter,
+    contact_sheet,
+    load_audio,
+    probe,
+    read_audio,
+    write_png,
+)
 from vast_cli.media.ffmpeg import failure, find_ffmpeg
 
 GREY = np.full((48, 64, 3), 120, np.uint8)
@@ -31,13 +40,15 @@ def numbered_frame(number: int, *, height: int = 48, width: int = 64) -> np.ndar
     )
 
 
-def render(path: Path, audio: Path | None = None, *, n_frames: int | None = None, **options) -> VideoWriter:
+def render(
+    path: Path, audio: Path | None = None, *, n_frames: int | None = None, crf: int = 18, metadata=None
+) -> VideoWriter:
     n_samples = len(load_audio(audio)) if audio else None
     count = n_frames if n_frames is not None else timebase.video_frames(n_samples or 0)
-    options = {"width": 64, "height": 48, "preset": "ultrafast", "n_frames": count, "n_samples": n_samples} | options
-    with VideoWriter(path, audio=audio, **options) as writer:
+    video_format = VideoFormat(64, 48, crf=crf, preset="ultrafast")
+    with VideoWriter(path, video_format, audio=audio, n_frames=count, n_samples=n_samples, metadata=metadata) as writer:
         for k in range(count):
-            writer.write(numbered_frame(k % 256, height=options["height"], width=options["width"]))
+            writer.write(numbered_frame(k % 256))
     return writer
 
 
@@ -76,7 +87,7 @@ CHART = np.repeat(np.repeat(COLORS[None], 64, 0), 16, 1)
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_colours_are_bt709_and_tagged_so(tmp_path: Path, ff, codec):
     out = tmp_path / "chart.mp4"
-    with VideoWriter(out, width=128, height=64, crf=1, codec=codec, preset="fast") as writer:
+    with VideoWriter(out, VideoFormat(128, 64, crf=1, preset="fast", codec=codec)) as writer:
         for _ in range(3):
             writer.write(CHART)
     info = probe(out)
@@ -109,7 +120,7 @@ def test_colours_are_bt709_and_tagged_so(tmp_path: Path, ff, codec):
 def test_odd_sizes_keep_every_pixel(tmp_path: Path, width, height):
     out = tmp_path / "odd.mp4"
     frame = np.full((height, width, 3), 200, np.uint8)
-    with VideoWriter(out, width=width, height=height, crf=5) as writer:
+    with VideoWriter(out, VideoFormat(width, height, crf=5)) as writer:
         for _ in range(3):
             writer.write(frame)
     got = next(iter(VideoReader(out)))
@@ -232,7 +243,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, tone, codec):
     noise = np.random.default_rng(1).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8)
     for name in ("a.mp4", "b.mp4"):
         with VideoWriter(
-            tmp_path / name, width=64, height=48, audio=source, codec=codec, metadata={"k": "v"}
+            tmp_path / name, VideoFormat(64, 48, codec=codec), audio=source, metadata={"k": "v"}
         ) as writer:
             for k in range(timebase.video_frames(len(load_audio(source)))):
                 writer.write(noise[k % 4])
@@ -246,7 +257,7 @@ def test_an_exception_leaves_no_file_and_is_not_replaced(tmp_path: Path, tone, e
     source = tone("bytes.wav", n=70_013)
     with (
         pytest.raises(type(error)) as caught,
-        VideoWriter(tmp_path / "o.mp4", width=64, height=48, audio=source) as writer,
+        VideoWriter(tmp_path / "o.mp4", VideoFormat(64, 48), audio=source) as writer,
     ):
         writer.write(GREY)
         process = writer._process
@@ -259,10 +270,10 @@ def test_an_exception_leaves_no_file_and_is_not_replaced(tmp_path: Path, tone, e
 def test_an_existing_output_is_kept(tmp_path: Path):
     out = tmp_path / "o.mp4"
     out.write_bytes(b"mine")
-    with pytest.raises(VastError) as caught, VideoWriter(out, width=64, height=48):
+    with pytest.raises(VastError) as caught, VideoWriter(out, VideoFormat(64, 48)):
         pass
     assert caught.value.code == "vast_output_exists"
-    with pytest.raises(RuntimeError), VideoWriter(out, width=64, height=48, overwrite=True) as writer:
+    with pytest.raises(RuntimeError), VideoWriter(out, VideoFormat(64, 48), overwrite=True) as writer:
         writer.write(GREY)
         raise RuntimeError
     assert out.read_bytes() == b"mine"
@@ -270,7 +281,7 @@ def test_an_existing_output_is_kept(tmp_path: Path):
 
 
 def test_a_killed_encoder_is_reported(tmp_path: Path):
-    with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", width=640, height=480) as writer:
+    with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", VideoFormat(640, 480)) as writer:
         os.kill(writer._process.pid, signal.SIGKILL)
         for _ in range(200):
             writer.write(np.zeros((480, 640, 3), np.uint8))
@@ -281,7 +292,7 @@ def test_a_killed_encoder_is_reported(tmp_path: Path):
 def test_a_wrong_option_is_reported_in_ffmpegs_words(tmp_path: Path):
     with (
         pytest.raises(VastError) as caught,
-        VideoWriter(tmp_path / "o.mp4", width=64, height=48, preset="nonsense") as writer,
+        VideoWriter(tmp_path / "o.mp4", VideoFormat(64, 48, preset="nonsense")) as writer,
     ):
         for _ in range(50):
             writer.write(GREY)
@@ -319,7 +330,7 @@ def test_faults_of_the_encoder_are_reported(tmp_path: Path, monkeypatch, body, c
     out = tmp_path / "out"
     out.mkdir()
     monkeypatch.setenv("FFMPEG_PATH", str(fake_ffmpeg(tmp_path, body)))
-    with pytest.raises(VastError) as caught, VideoWriter(out / "o.mp4", width=64, height=48) as writer:
+    with pytest.raises(VastError) as caught, VideoWriter(out / "o.mp4", VideoFormat(64, 48)) as writer:
         for _ in range(100):
             writer.write(GREY)
     assert caught.value.code == code
@@ -331,7 +342,7 @@ def test_an_encoder_that_loses_frames_is_noticed(tmp_path: Path, monkeypatch):
     body = "import subprocess\ndata = sys.stdin.buffer.read()\n"
     body += f"subprocess.run([{real!r}, *sys.argv[1:]], input=data[: len(data) // 2], check=True)"
     monkeypatch.setenv("FFMPEG_PATH", str(fake_ffmpeg(tmp_path, body)))
-    with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", width=64, height=48) as writer:
+    with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", VideoFormat(64, 48)) as writer:
         for _ in range(50):
             writer.write(GREY)
     assert caught.value.code == "vast_encode_failed"
@@ -340,13 +351,13 @@ def test_an_encoder_that_loses_frames_is_noticed(tmp_path: Path, monkeypatch):
 
 
 def test_too_few_frames_are_refused(tmp_path: Path, tone):
-    with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", width=64, height=48, n_frames=9) as writer:
+    with pytest.raises(VastError) as caught, VideoWriter(tmp_path / "o.mp4", VideoFormat(64, 48), n_frames=9) as writer:
         writer.write(GREY)
     assert caught.value.code == "vast_encode_failed"
     source = tone("bytes.wav", n=70_013)
     with (
         pytest.raises(VastError, match="apart"),
-        VideoWriter(tmp_path / "o.mp4", width=64, height=48, audio=source) as writer,
+        VideoWriter(tmp_path / "o.mp4", VideoFormat(64, 48), audio=source) as writer,
     ):
         writer.write(GREY)
     assert list(tmp_path.iterdir()) == []
@@ -378,7 +389,7 @@ def test_names_of_files_do_not_matter(tmp_path: Path, monkeypatch, tone, name):
 
 def test_the_output_must_be_an_mp4(tmp_path: Path):
     with pytest.raises(VastError) as caught:
-        VideoWriter(tmp_path / "o.avi", width=64, height=48)
+        VideoWriter(tmp_path / "o.avi", VideoFormat(64, 48))
     assert caught.value.code == "vast_option_invalid"
 
 
@@ -387,8 +398,8 @@ def test_ctrl_c_reaches_the_parent_which_cleans_up(tmp_path: Path):
     code = f"""
 import sys, time, numpy as np
 from pathlib import Path
-from vast_cli.media import VideoWriter
-with VideoWriter(Path({str(tmp_path / "o.mp4")!r}), width=64, height=48) as writer:
+from vast_cli.media import VideoFormat, VideoWriter
+with VideoWriter(Path({str(tmp_path / "o.mp4")!r}), VideoFormat(64, 48)) as writer:
     print("ready", flush=True)
     while True:
         writer.write(np.zeros((48, 64, 3), np.uint8)); time.sleep(0.01)

@@ -100,10 +100,8 @@ class _Stages:
         from vast_cli import media
 
         height, width, _ = frames[0].shape
-        with media.VideoWriter(
-            target, width=width, height=height, n_frames=len(frames), overwrite=True,
-            crf=BUILT_IN["crf"], preset=BUILT_IN["encoder_preset"],
-        ) as writer:  # fmt: skip
+        video_format = media.VideoFormat(width, height, crf=BUILT_IN["crf"], preset=BUILT_IN["encoder_preset"])
+        with media.VideoWriter(target, video_format, n_frames=len(frames), overwrite=True) as writer:
             for frame in frames:
                 writer.write(frame)
 

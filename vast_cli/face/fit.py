@@ -15,10 +15,10 @@ from vast_cli.core import timebase
 from vast_cli.core.arrays import Bools, Float32
 from vast_cli.core.errors import VastError
 from vast_cli.face import geometry, smooth
+from vast_cli.face.landmark_track import LandmarkTrack
 from vast_cli.face.model import OUTER_EYES, FaceModel, Pose
 from vast_cli.records import FaceTrack
 
-MIN_FLAG = 0.5
 MIN_IOD = 24.0  # pixels between the outer eye corners
 MAX_YAW = np.pi / 4
 MAX_JUMP = 0.25  # of the face's centre from frame to frame, in outer-eye distances
@@ -54,77 +54,55 @@ class _Frames:
         return self.present & self.large & self.frontal
 
     @classmethod
-    def of(cls, points: Float32, flag: Float32, model: FaceModel) -> "_Frames":
-        present = flag >= MIN_FLAG
-        safe = _filled(points, present)
+    def of(cls, track: LandmarkTrack, model: FaceModel) -> "_Frames":
+        present = track.present
+        safe = _filled(track.points, present)
         iod = np.linalg.norm(safe[:, OUTER_EYES[0], :2] - safe[:, OUTER_EYES[1], :2], axis=1)
         _, pose = model.stabilise(safe, model.v_bar)
         yaw = _yaw(pose.rotation)
         return cls(safe, present, iod >= MIN_IOD, np.abs(yaw) <= MAX_YAW, iod, yaw, pose.translation[:, :2])
 
 
-def runs(points: Float32, flag: Float32, cut: Bools, model: FaceModel) -> list[NDArray[np.int64]]:
+def runs(track: LandmarkTrack, model: FaceModel) -> list[NDArray[np.int64]]:
     """Valid frames of each segment, of any person: what training uses of a clip.
 
     Args:
-        points: [n, 478, 3], pixels, image axes.
-        flag: [n], face flag.
-        cut: [n], continuity with the frame before is not known.
+        track: of the clip.
         model: only its mean face and rigid vertices are used.
     """
-    frames = _Frames.of(points, flag, model)
-    return [s.frames for s in _segments(frames, cut)] if frames.ok.any() else []
+    frames = _Frames.of(track, model)
+    return [s.frames for s in _segments(frames, track.cut)] if frames.ok.any() else []
 
 
-def fit_track(
-    points: Float32,
-    flag: Float32,
-    cut: Bools,
-    model: FaceModel,
-    *,
-    height: int,
-    width: int,
-    source: str = "",
-    faces: tuple[tuple[float, float, float], ...] = (),
-    neutral: Float32 | None = None,
-) -> FaceTrack:
+def fit_track(track: LandmarkTrack, model: FaceModel, *, neutral: Float32 | None = None) -> FaceTrack:
     """Fit the face model to landmarks.
 
-    The track holds the pose smoothed (Savitzky-Golay 9/2), weak components smoothed (5/2), strong ones raw. Bridged
+    The result holds the pose smoothed (Savitzky-Golay 9/2), weak components smoothed (5/2), strong ones raw. Bridged
     frames are valid with score 0.5, as are doubtful ones (lips that jump); the report counts both.
 
     Args:
-        points: [n, 478, 3], pixels, image axes.
-        flag: [n], face flag.
-        cut: [n], continuity with the frame before is not known.
+        track: landmarks of a video.
         model: face model.
-        height: of the frames.
-        width: of the frames.
-        source: name of the video.
-        faces: those in the first frame with a face (x, y, size), for the report.
         neutral: [478, 3], identity known from elsewhere (an avatar's); estimated from this clip if not given.
 
     Raises:
         VastError: `vast_face_lost` if there are too few valid frames: 24, or half of a clip shorter than 48, and
             never fewer than 8.
     """
-    n = len(points)
-    frames = _Frames.of(points, flag, model)
-    present, large, frontal = frames.present, frames.large, frames.frontal
-    safe, ok = frames.points, frames.ok
+    n = len(track.points)
+    frames = _Frames.of(track, model)
     needed = int(np.clip(n // 2, LEAST_VALID, MIN_VALID))
-    _check(ok, needed, present=present, large=large, source=source)
-    segments = _segments(frames, cut)
-    kept, others = _same_person(segments, safe, model)
+    _check(frames.ok, needed, frames=frames, source=track.source)
+    segments, n_others = _same_person(_segments(frames, track.cut), frames.points, model)
     valid = np.zeros(n, bool)
-    for s in kept:
+    for s in segments:
         valid[s.frames] = True
-    _check(valid, needed, present=present, large=large, source=source)
+    _check(valid, needed, frames=frames, source=track.source)
 
-    identity = model.neutral(safe[valid]) if neutral is None else neutral.astype(np.float32)
-    meshes, pose = model.stabilise(safe, identity)
+    identity = model.neutral(frames.points[valid]) if neutral is None else neutral.astype(np.float32)
+    meshes, pose = model.stabilise(frames.points, identity)
     expression = model.encode(meshes, identity)
-    segment, bridged = _number(kept, n)
+    segment, bridged = _number(segments, n)
     known = np.flatnonzero(valid)
     pose = Pose(*(_bridge(v, known, bridged) for v in (smooth.unwrap(pose.rotation), pose.scale, pose.translation)))
     expression = _bridge(expression, known, bridged)
@@ -132,25 +110,13 @@ def fit_track(
     pose = smooth.smooth_pose(pose, segment)
     expression = smooth.smooth_weak(expression, segment, n_strong=model.n_strong)
 
-    score = np.where(valid, np.clip(flag, 0, 1) * np.clip(1.5 - np.abs(frames.yaw) / MAX_YAW, 0.5, 1.0), 0.0)
+    score = np.where(valid, np.clip(track.flag, 0, 1) * np.clip(1.5 - np.abs(frames.yaw) / MAX_YAW, 0.5, 1.0), 0.0)
     score[doubtful] = np.minimum(score[doubtful], DOUBTFUL_SCORE)
     score[bridged] = BRIDGED_SCORE
-    trusted = valid | bridged
-    report: dict[str, Any] = {
-        "frames": n,
-        "valid": int(valid.sum()),
-        "bridged": int(bridged.sum()),
-        "doubtful": int(doubtful.sum()),
-        "turned_away": int((present & ~frontal).sum()),
-        "too_small": int((present & ~large).sum()),
-        "other_person": others,
-        "fragments": int((ok & ~valid).sum()) - others,  # in runs too short to compare persons
-        "lost_s": _intervals(~trusted),
-        "segments": len(kept),
-        "faces_at_start": [[round(v, 1) for v in face] for face in faces],
-    }
+    report = _counts(frames, valid=valid, bridged=bridged, doubtful=doubtful, n_others=n_others)
+    report |= {"segments": len(segments), "faces_at_start": [[round(v, 1) for v in face] for face in track.faces]}
     return FaceTrack(
-        valid=trusted,
+        valid=valid | bridged,
         score=score.astype(np.float32),
         segment=segment,
         expression=expression,
@@ -158,21 +124,37 @@ def fit_track(
         scale=pose.scale,
         translation=pose.translation,
         identity=identity,
-        height=height,
-        width=width,
-        source=source,
+        height=track.height,
+        width=track.width,
+        source=track.source,
         model_hash=model.hash,
         report=report,
     )
 
 
-def _check(ok: Bools, needed: int, *, present: Bools, large: Bools, source: str) -> None:
+def _counts(frames: _Frames, *, valid: Bools, bridged: Bools, doubtful: Bools, n_others: int) -> dict[str, Any]:
+    """How many frames are what, for the report."""
+    return {
+        "frames": len(valid),
+        "valid": int(valid.sum()),
+        "bridged": int(bridged.sum()),
+        "doubtful": int(doubtful.sum()),
+        "turned_away": int((frames.present & ~frames.frontal).sum()),
+        "too_small": int((frames.present & ~frames.large).sum()),
+        "other_person": n_others,
+        "fragments": int((frames.ok & ~valid).sum()) - n_others,  # in runs too short to compare persons
+        "lost_s": _intervals(~(valid | bridged)),
+    }
+
+
+def _check(ok: Bools, needed: int, *, frames: _Frames, source: str) -> None:
     if ok.sum() >= needed:
         return
-    why = "too small" if (present & ~large).sum() > (present & large).sum() else "lost or turned away"
+    n_small, n_large = (frames.present & ~frames.large).sum(), (frames.present & frames.large).sum()
+    reason = "too small" if n_small > n_large else "lost or turned away"
     name = f" of `{source}`" if source else ""
     usable = f"the face is usable in {int(ok.sum())} of {len(ok)} frames{name}"
-    raise VastError("vast_face_lost", f"{usable}, {needed} are needed (in the others it is {why})")
+    raise VastError("vast_face_lost", f"{usable}, {needed} are needed (in the others it is {reason})")
 
 
 def _yaw(rotation: Float32) -> Float32:
@@ -220,18 +202,18 @@ def _same_person(segments: list[_Segment], points: Float32, model: FaceModel) ->
     if len(segments) == 1:
         return segments, 0
     reference = model.neutral(points[main.frames])
-    kept, others = [], 0
+    same, n_others = [], 0
     for s in segments:
         if s is main:
-            kept.append(s)
+            same.append(s)
         elif len(s.frames) >= LEAST_VALID:
             offset = model.neutral(points[s.frames]) - reference
             distance = 100 * float(np.sqrt(np.square(offset).sum(1).mean())) / model.iod
             if distance < (SAME_PLACE if s.continuous else SAME_PERSON):
-                kept.append(s)
+                same.append(s)
             else:
-                others += len(s.frames)
-    return kept, others
+                n_others += len(s.frames)
+    return same, n_others
 
 
 def _number(segments: list[_Segment], n: int) -> tuple[NDArray[np.int16], Bools]:

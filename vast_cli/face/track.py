@@ -11,14 +11,14 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vast_cli.core import files, timebase
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32, Image
 from vast_cli.core.errors import VastError
 from vast_cli.face import fit
 from vast_cli.face.cuts import CutDetector
 from vast_cli.face.detect import FaceDetector, Region
+from vast_cli.face.landmark_track import LandmarkTrack
 from vast_cli.face.landmarks import MIN_FLAG, LandmarkNet, Landmarks, next_region
 from vast_cli.face.model import FaceModel
 from vast_cli.face.topology import Topology
@@ -33,45 +33,6 @@ SEARCH_EVERY = 5
 MIN_SIDE = 16.0  # pixels; smaller regions hold no face
 MAX_SIDES = 4.0  # of the frame; larger regions hold no face
 SAME_REGION = 0.06  # of the region's side
-
-
-@dataclass(frozen=True)
-class LandmarkTrack:
-    """Raw landmarks of one face through a video at 25 fps: what `fit.fit_track` turns into a `FaceTrack`."""
-
-    points: Float32  # [n, 478, 3], pixels, image axes; 0 where no face
-    flag: Float32  # [n], 0..1, the network's face flag; 0 where the frame was not searched
-    cut: NDArray[np.bool_]  # [n], a cut before this frame, or the face was searched again here
-    height: int
-    width: int
-    source: str
-    faces: tuple[tuple[float, float, float], ...]  # x, y, size in pixels of those in the first frame with a face
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """[n], a face was detected."""
-        return self.flag >= MIN_FLAG
-
-    def save(self, path: Path) -> None:
-        """Write as npz (a cache for training; not a record)."""
-        with files.atomic_write(path) as part, part.open("wb") as file:
-            np.savez(
-                file,
-                points=self.points,
-                flag=self.flag,
-                cut=self.cut,
-                size=np.array([self.height, self.width]),
-                source=np.array(self.source),
-                faces=np.array(self.faces, np.float64).reshape(-1, 3),
-            )
-
-    @classmethod
-    def load(cls, path: Path) -> "LandmarkTrack":
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as a:
-            height, width = (int(v) for v in a["size"])
-            faces = tuple((float(x), float(y), float(s)) for x, y, s in a["faces"])
-            return cls(a["points"], a["flag"], a["cut"], height, width, str(a["source"]), faces)
 
 
 @dataclass(frozen=True)
@@ -252,7 +213,4 @@ def track_video(
     Raises:
         VastError: `vast_no_face`, `vast_face_lost`, `vast_option_invalid`.
     """
-    raw = track_landmarks(frames, model, source=source, face=face, weights=weights)
-    return fit.fit_track(
-        raw.points, raw.flag, raw.cut, model, height=raw.height, width=raw.width, source=source, faces=raw.faces
-    )
+    return fit.fit_track(track_landmarks(frames, model, source=source, face=face, weights=weights), model)

@@ -7,12 +7,13 @@ from vast_cli.media.image import contact_sheet, write_png
 from vast_cli.media.join import VideoJoiner
 from vast_cli.media.probe import MediaInfo, probe
 from vast_cli.media.read import VideoReader
-from vast_cli.media.write import VideoWriter, check_codec
+from vast_cli.media.write import VideoFormat, VideoWriter, check_codec
 
 __all__ = [
     "AudioReader",
     "MediaInfo",
     "Soundtrack",
+    "VideoFormat",
     "VideoJoiner",
     "VideoReader",
     "VideoWriter",

@@ -1,6 +1,7 @@
 """Frames and audio to an MP4 that is whole, checked and in sync, or to nothing at all."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -30,6 +31,38 @@ _CODECS: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class VideoFormat:
+    """Size and encoding of a video.
+
+    Args:
+        width: of the frames.
+        height: of the frames.
+        crf: quality of the encoder, lower is better.
+        preset: speed of the encoder.
+        codec: `h264` plays everywhere; `h265` is smaller.
+
+    Raises:
+        VastError: `vast_option_invalid`.
+    """
+
+    width: int
+    height: int
+    crf: int = 18
+    preset: str = "medium"
+    codec: Codec = "h264"
+
+    def __post_init__(self) -> None:
+        if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):
+            message = f"frames of {self.width} x {self.height}; the limit is {MAX_SIDE} a side"
+            raise VastError("vast_option_invalid", message)
+        check_codec(self.codec)
+
+    def encoder(self) -> dict[str, Any]:
+        """Options of ffmpeg."""
+        return {"crf": self.crf, "preset": self.preset, **_BT709, **_CODECS[self.codec]}
+
+
 class VideoWriter:
     """Stream RGB frames at 25 fps into an H.264 (or H.265) MP4, with the source's audio.
 
@@ -40,15 +73,11 @@ class VideoWriter:
 
     Args:
         path: `.mp4`, `.m4v` or `.mov`.
-        width: of the frames.
-        height: of the frames.
+        video_format: size and encoding.
         audio: file whose audio goes in: copied where MP4 takes it, else AAC at its own rate. Silent if None.
         n_frames: frames that will come; checked at the end if given.
         n_samples: length of the audio at 16 kHz as `read_audio` counted it; counted here if not given.
         overwrite: replace an existing file.
-        crf: quality of the encoder, lower is better.
-        preset: speed of the encoder.
-        codec: `h264` plays everywhere; `h265` is smaller.
         metadata: written into the file, any keys.
 
     Attributes:
@@ -62,27 +91,19 @@ class VideoWriter:
     def __init__(
         self,
         path: Path,
+        video_format: VideoFormat,
         *,
-        width: int,
-        height: int,
         audio: Path | None = None,
         n_frames: int | None = None,
         n_samples: int | None = None,
         overwrite: bool = False,
-        crf: int = 18,
-        preset: str = "medium",
-        codec: Codec = "h264",
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-            raise VastError("vast_option_invalid", f"frames of {width} x {height}; the limit is {MAX_SIDE} a side")
-        check_codec(codec)
         self.path = path
-        self.width, self.height = width, height
-        self.crf, self.preset, self.codec = crf, preset, codec
+        self.format = video_format
         self.metadata = dict(metadata or {})
         self.frames_written = 0
-        self._pad = ((0, height % 2), (0, width % 2), (0, 0))
+        self._pad = ((0, video_format.height % 2), (0, video_format.width % 2), (0, 0))
         self._staged = StagedVideo(path, audio=audio, n_frames=n_frames, n_samples=n_samples, overwrite=overwrite)
         self._process: FfmpegProcess | None = None
 
@@ -101,7 +122,7 @@ class VideoWriter:
         return self
 
     def _command(self, part: Path) -> list[str]:
-        width, height = self.width + self.width % 2, self.height + self.height % 2
+        width, height = (side + side % 2 for side in (self.format.width, self.format.height))
         raw = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "r": FPS}
         frames = ffmpeg.input("pipe:", **raw, protocol_whitelist="pipe").video
         # tags alone do not change values: without `out_color_matrix` swscale would make bt601
@@ -110,7 +131,7 @@ class VideoWriter:
         frames = frames.filter("format", "yuv420p")
         tags = {key.replace("color_range", "range"): value for key, value in _BT709.items()}
         streams = [frames.filter("setparams", **tags)]
-        options = self._staged.muxing() | {"crf": self.crf, "preset": self.preset, **_BT709, **_CODECS[self.codec]}
+        options = self._staged.muxing() | self.format.encoder()
         if self.soundtrack is not None:
             streams.append(ffmpeg.input(safe_path(self.soundtrack.path), protocol_whitelist=PROTOCOLS).audio)
         return command(ffmpeg.output(*streams, safe_path(part), **options), metadata=self.metadata)
@@ -122,9 +143,10 @@ class VideoWriter:
             VastError: `vast_encode_failed`, `vast_disk_full`.
         """
         assert self._process is not None, "VideoWriter is a context manager"
-        assert frame.shape == (self.height, self.width, 3), f"frame {frame.shape}, want {self.height, self.width, 3}"
+        shape = (self.format.height, self.format.width, 3)
+        assert frame.shape == shape, f"frame {frame.shape}, want {shape}"
         assert frame.dtype == np.uint8, f"frame of {frame.dtype}, want uint8"
-        if self.height % 2 or self.width % 2:
+        if self.format.height % 2 or self.format.width % 2:
             frame = np.pad(frame, self._pad, mode="edge")
         self._process.write(np.ascontiguousarray(frame).data.cast("B"))
         self.frames_written += 1

@@ -20,9 +20,9 @@ from vast_cli import records
 from vast_cli.core.arrays import Float32, Float64, Int64
 from vast_cli.core.errors import VastError
 from vast_cli.face import fit, smooth
+from vast_cli.face.landmark_track import LandmarkTrack
 from vast_cli.face.model import FORMAT, VERSION, FaceModel
 from vast_cli.face.topology import Topology
-from vast_cli.face.track import LandmarkTrack
 from vast_cli.training.corpora import CorpusClip, read_index
 from vast_cli.training.tracks import cached_landmarks
 
@@ -148,7 +148,7 @@ def deviations(
     track: LandmarkTrack, model: FaceModel, *, min_run: int = DEFAULTS.min_run
 ) -> Iterator[tuple[Float32, Float32]]:
     """For each run of valid frames: meshes around their mean, filtered (5/2) [n, 1434], and its anchor [478, 3]."""
-    for run in fit.runs(track.points, track.flag, track.cut, model):
+    for run in fit.runs(track, model):
         if len(run) < min_run:
             continue
         points = track.points[run]
