@@ -1,4 +1,4 @@
-"""Gates: what may be asked for, and that faults are found in a finished video while a real one passes."""
+"""Gates: what may be wanted for, and that faults are found in a finished video while a real one passes."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ import pytest
 
 from vast_cli.core.errors import VastError
 from vast_cli.gates.limits import DEFAULT, NAMES, Gate, parse
-from vast_cli.gates.measure import GateChecker, GateResult
+from vast_cli.gates.measure import Candidate, GateChecker, GateResult
 
 N = 150  # frames of the clips
 Spoil = Callable[[int, np.ndarray], np.ndarray]
@@ -82,7 +82,7 @@ def test_every_gate_names_measures_and_parts_that_exist() -> None:
 
 
 @pytest.fixture(scope="module")
-def keeper() -> GateChecker:
+def checker() -> GateChecker:
     from vast_cli.pipeline.models import Models
 
     return GateChecker(Models(), threads=1)
@@ -94,11 +94,11 @@ def clip(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def person(clip: Path, keeper: GateChecker, write: Callable[..., Path]) -> Any:
+def person(clip: Path, checker: GateChecker, write: Callable[..., Path]) -> Any:
     """Somebody with six seconds of footage, measured; as far as gates look at an avatar."""
     from vast_cli.evaluate.footage import measure as footage
 
-    models = keeper._models
+    models = checker._models
     seen = footage.observe_footage(write(None, start=250), models, footage.load_networks())
     document = footage.whole_statistics(seen, models, footage.load_networks()).document()
     return SimpleNamespace(name="somebody", footage_statistics=document)
@@ -118,7 +118,7 @@ def write(clip: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable
         number = len(list(folder.iterdir()))
         sound, video = folder / f"{number}.wav", folder / f"{number} é.mp4"
         ffmpeg("-ss", str(start / 25 + late), "-i", clip, "-t", str(N / 25), "-vn", sound)
-        with media.VideoWriter(video, width=256, height=256, audio=sound, preset="fast") as writer:
+        with media.VideoWriter(video, media.VideoFormat(256, 256, preset="fast"), audio=sound) as writer:
             for k, frame in enumerate(frames[start : start + N]):
                 writer.write(frame if spoil is None else np.ascontiguousarray(spoil(k, frame)))
         return video
@@ -126,18 +126,18 @@ def write(clip: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable
     return make
 
 
-def measure(keeper: GateChecker, video: Path, person: Any, *texts: str, n_frames: int = N, **more: Any) -> GateResult:
-    asked: Sequence[Gate] = parse(texts)
-    return keeper.measure(video, audio=None, prompt=None, avatar=person, gates=asked, n_frames=n_frames, **more)
+def measure(checker: GateChecker, video: Path, person: Any, *texts: str, n_frames: int = N, **more: Any) -> GateResult:
+    wanted: Sequence[Gate] = parse(texts)
+    return checker.measure(Candidate(video, person, n_frames, **more), wanted)
 
 
-def test_a_real_video_of_the_person_passes(keeper: GateChecker, write: Callable[..., Path], person: Any) -> None:
-    told = measure(keeper, write(None), person, "default,sync>=0.6,limited_share<=0.2", limited_share=0.1)
-    assert told.missed == ()
-    assert set(told.values) == {gate.name for gate in DEFAULT} | {"sync", "limited_share"}
-    assert told.values["frames"] == 0 and told.values["limited_share"] == 0.1
-    assert told.figures["measures"]["sharpness"]["value"] == told.values["sharpness"]
-    assert told.figures["gates"] == told.values
+def test_a_real_video_of_the_person_passes(checker: GateChecker, write: Callable[..., Path], person: Any) -> None:
+    result = measure(checker, write(None), person, "default,sync>=0.6,limited_share<=0.2", limited_share=0.1)
+    assert result.missed == ()
+    assert set(result.values) == {gate.name for gate in DEFAULT} | {"sync", "limited_share"}
+    assert result.values["frames"] == 0 and result.values["limited_share"] == 0.1
+    assert result.figures["measures"]["sharpness"]["value"] == result.values["sharpness"]
+    assert result.figures["gates"] == result.values
 
 
 def frozen(k: int, frame: np.ndarray) -> np.ndarray:
@@ -154,55 +154,55 @@ FAULTS: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_miss_their_gate(keeper: GateChecker, write: Callable[..., Path], person: Any, fault: str) -> None:
+def test_faults_miss_their_gate(checker: GateChecker, write: Callable[..., Path], person: Any, fault: str) -> None:
     spoil, gate = FAULTS[fault]
-    told = measure(keeper, write(spoil), person, "default")
-    assert gate in " ".join(told.missed), told
+    result = measure(checker, write(spoil), person, "default")
+    assert gate in " ".join(result.missed), result
 
 
 def test_a_late_picture_has_no_sync_whatever_its_margin(
-    keeper: GateChecker, write: Callable[..., Path], person: Any
+    checker: GateChecker, write: Callable[..., Path], person: Any
 ) -> None:
-    told = measure(keeper, write(None, late=0.2), person, "sync>=0.01")
-    assert told.values == {"sync": 0.0} and "frames late" in told.missed[0]
+    result = measure(checker, write(None, late=0.2), person, "sync>=0.01")
+    assert result.values == {"sync": 0.0} and "frames late" in result.missed[0]
 
 
-def test_frames_that_are_missing_are_counted(keeper: GateChecker, write: Callable[..., Path], person: Any) -> None:
-    told = measure(keeper, write(None), person, "frames=exact", n_frames=N + 3)
-    assert told.values == {"frames": 3.0} and f"{N} frames decode, {N + 3} were planned" in told.missed[0]
+def test_frames_that_are_missing_are_counted(checker: GateChecker, write: Callable[..., Path], person: Any) -> None:
+    result = measure(checker, write(None), person, "frames=exact", n_frames=N + 3)
+    assert result.values == {"frames": 3.0} and f"{N} frames decode, {N + 3} were planned" in result.missed[0]
 
 
 def test_a_hole_in_time_is_found(
-    keeper: GateChecker, write: Callable[..., Path], person: Any, ffmpeg: Callable[..., None], tmp_path: Path
+    checker: GateChecker, write: Callable[..., Path], person: Any, ffmpeg: Callable[..., None], tmp_path: Path
 ) -> None:
     holed = tmp_path / "holed.mp4"
     skip = ["-vf", "select=not(eq(n\\,100))", "-fps_mode", "vfr"]
     ffmpeg("-i", write(None), *skip, "-c:v", "libx264", "-preset", "ultrafast", holed)
-    told = measure(keeper, holed, person, "frames=exact", n_frames=N - 1)
-    assert told.values["frames"] == 1.0 and "40 ms" in told.missed[0]
+    result = measure(checker, holed, person, "frames=exact", n_frames=N - 1)
+    assert result.values["frames"] == 1.0 and "40 ms" in result.missed[0]
 
 
 def test_without_a_measured_footage_ratios_never_pass_in_silence(
-    keeper: GateChecker, write: Callable[..., Path], person: Any
+    checker: GateChecker, write: Callable[..., Path], person: Any
 ) -> None:
     stranger = SimpleNamespace(name="stranger", footage_statistics=None)
-    told = measure(keeper, write(None), stranger, "sharpness>=0.1,sync>=0.1,face_lost<=0.1")
-    assert told.values["sharpness"] is None and told.values["sync"] is None and told.values["face_lost"] == 0
-    assert len(told.missed) == 2 and all("stranger" in text for text in told.missed)
+    result = measure(checker, write(None), stranger, "sharpness>=0.1,sync>=0.1,face_lost<=0.1")
+    assert result.values["sharpness"] is None and result.values["sync"] is None and result.values["face_lost"] == 0
+    assert len(result.missed) == 2 and all("stranger" in text for text in result.missed)
 
 
 def test_what_a_clip_cannot_tell_is_missed_if_asked_for_and_a_remark_if_only_recommended(
-    keeper: GateChecker, write: Callable[..., Path], person: Any
+    checker: GateChecker, write: Callable[..., Path], person: Any
 ) -> None:
     video = write(None)
-    assert "6 of 15 s" in measure(keeper, video, person, "blink_rate>=1").missed[0]
+    assert "6 of 15 s" in measure(checker, video, person, "blink_rate>=1").missed[0]
     lenient = (dataclasses.replace(Gate("blink_rate", ">=", 1.0), lenient=True),)
-    told = keeper.measure(video, audio=None, prompt=None, avatar=person, gates=lenient, n_frames=N)
-    assert told.missed == () and "6 of 15 s" in told.warnings[0]
+    result = checker.measure(Candidate(video, person, N), lenient)
+    assert result.missed == () and "6 of 15 s" in result.warnings[0]
 
 
 def test_frames_alone_cost_no_look_at_the_face(
-    keeper: GateChecker, write: Callable[..., Path], person: Any, monkeypatch: pytest.MonkeyPatch
+    checker: GateChecker, write: Callable[..., Path], person: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vast_cli.evaluate import engine
 
@@ -210,7 +210,7 @@ def test_frames_alone_cost_no_look_at_the_face(
         raise AssertionError
 
     monkeypatch.setattr(engine, "measure", never)
-    assert measure(keeper, write(None), person, "frames=exact").missed == ()
+    assert measure(checker, write(None), person, "frames=exact").missed == ()
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def over_footage(shared: Path) -> Any:
 
 @pytest.mark.parametrize(("brighter", "low", "high"), [(0, 0.95, 1.05), (40, 1.3, 5.0)])
 def test_a_border_shows_where_what_was_pasted_is_brighter(
-    keeper: GateChecker, over_footage: Any, tmp_path: Path, brighter: int, low: float, high: float
+    checker: GateChecker, over_footage: Any, tmp_path: Path, brighter: int, low: float, high: float
 ) -> None:
     from vast_cli import media
     from vast_cli.gates import seam
@@ -236,25 +236,23 @@ def test_a_border_shows_where_what_was_pasted_is_brighter(
 
     where = np.round(template.positions(0, 40, length=60, seed=3))
     size = over_footage.footage.width
-    with media.VideoWriter(tmp_path / "a.mp4", width=size, height=size, preset="ultrafast") as writer:
+    with media.VideoWriter(tmp_path / "a.mp4", media.VideoFormat(size, size, preset="ultrafast")) as writer:
         for index in where:
-            frame = seam._footage_frame(over_footage.footage, int(index)).astype(np.float32)
-            opacity = seam._border(over_footage, keeper._models.face_model, np.array([index]))
+            frame = over_footage.footage.frame(int(index)).astype(np.float32)
+            opacity = seam._border(over_footage, checker._models.face_model, np.array([index]))
             writer.write(np.clip(frame + brighter * opacity[..., None], 0, 255).astype(np.uint8))
     gate = parse(["seam<=1.3"])
-    told = keeper.measure(
-        tmp_path / "a.mp4", audio=None, prompt=None, avatar=over_footage, gates=gate, n_frames=40, seed=3
-    )
-    assert low < told.values["seam"] < high  # type: ignore[operator]
-    assert bool(told.missed) == bool(brighter)
+    result = checker.measure(Candidate(tmp_path / "a.mp4", over_footage, 40, seed=3), gate)
+    assert low < result.values["seam"] < high  # type: ignore[operator]
+    assert bool(result.missed) == bool(brighter)
 
 
 def test_a_portrait_has_no_border_and_is_not_refused_for_it(
-    keeper: GateChecker, write: Callable[..., Path], over_footage: Any
+    checker: GateChecker, write: Callable[..., Path], over_footage: Any
 ) -> None:
     portrait = dataclasses.replace(over_footage, footage=None)
-    told = measure(keeper, write(None), portrait, "seam<=1.3")
-    assert told.values == {"seam": None} and told.missed == () and "portrait" in told.warnings[0]
+    result = measure(checker, write(None), portrait, "seam<=1.3")
+    assert result.values == {"seam": None} and result.missed == () and "portrait" in result.warnings[0]
 
 
 def test_module_is_light() -> None:

@@ -37,6 +37,29 @@ class GateResult:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A rendered video before it gets its name.
+
+    Attributes:
+        path: the video.
+        avatar: whose footage ratios are taken to.
+        n_frames: frames that were planned.
+        audio: the audio spoken, for a video without any of its own.
+        prompt: named in the figures.
+        limited_share: share of frames limited to the avatar's range, from the render's result.
+        seed: of the render: it decides which footage lies under a pasted face.
+    """
+
+    path: Path
+    avatar: "renderer.Avatar"
+    n_frames: int
+    audio: Path | None = None
+    prompt: Path | None = None
+    limited_share: float | None = None
+    seed: int = 0
+
+
 class GateChecker:
     """Measures videos; loads the networks it measures with when a gate first needs them.
 
@@ -49,40 +72,19 @@ class GateChecker:
         self._models = models
         self._threads = max(1, threads)
 
-    def measure(
-        self,
-        video: Path,
-        *,
-        audio: Path | None,
-        prompt: Path | None,
-        avatar: "renderer.Avatar",
-        gates: Sequence[Gate],
-        n_frames: int,
-        limited_share: float | None = None,
-        seed: int = 0,
-    ) -> GateResult:
+    def measure(self, video: Candidate, gates: Sequence[Gate]) -> GateResult:
         """Measure what `gates` limit, and nothing else.
-
-        Args:
-            video: a finished video.
-            audio: the audio spoken, for a video without any of its own.
-            prompt: named in the figures.
-            avatar: whose footage ratios are taken to.
-            gates: the limits.
-            n_frames: frames that were planned.
-            limited_share: share of frames limited to the avatar's range, from the render's result.
-            seed: of the render: it decides which footage lies under a pasted face.
 
         Raises:
             VastError: `vast_bad_media`, `vast_input_missing`; a figure that cannot be measured is a missed gate.
         """
         names = {gate.name for gate in gates}
-        figures = self._figures(video, audio, prompt, avatar, names, limited_share, seed)
-        results = {name: _value(name, figures["measures"], avatar) for name in names - OF_THE_FILE}
+        figures = self._figures(video, names)
+        results = {name: _value(name, figures["measures"], video.avatar) for name in names - OF_THE_FILE}
         if "frames" in names:
-            results["frames"] = _frames(video, n_frames)
+            results["frames"] = _frames(video.path, video.n_frames)
         if "seam" in names:
-            results["seam"] = self._seam(video, avatar, seed)
+            results["seam"] = self._seam(video)
         missed: list[str] = []
         warnings: list[str] = []
         failed: set[str] = set()
@@ -99,16 +101,7 @@ class GateChecker:
         values = {name: results[name].value for name in NAMES if name in names}
         return GateResult(values, tuple(missed), figures | {"gates": values}, tuple(warnings))
 
-    def _figures(
-        self,
-        video: Path,
-        audio: Path | None,
-        prompt: Path | None,
-        avatar: "renderer.Avatar",
-        names: Collection[str],
-        limited_share: float | None,
-        seed: int,
-    ) -> dict[str, Any]:
+    def _figures(self, video: Candidate, names: Collection[str]) -> dict[str, Any]:
         from vast_cli import media
         from vast_cli.evaluate import engine
         from vast_cli.evaluate.documents import unmeasured_document
@@ -116,19 +109,21 @@ class GateChecker:
 
         measures = {measure for name in names for measure in NAMES[name].measures}
         pair = Pair(
-            video.stem,
-            video,
+            video.path.stem,
+            video.path,
             # measures the audio that a viewer hears, not the one that was requested
-            audio=None if measures and media.probe(video).has_audio else audio,
-            avatar=avatar.name,
-            footage_statistics=self._footage_statistics(avatar),
-            limited_share=limited_share,
+            audio=None if measures and media.probe(video.path).has_audio else video.audio,
+            avatar=video.avatar.name,
+            footage_statistics=self._footage_statistics(video.avatar),
+            limited_share=video.limited_share,
         )
         tools = self._tools(frozenset(part for name in names for part in NAMES[name].parts))
         figures = (
-            engine.measure(pair, tools, only=measures, seed=seed).document if measures else unmeasured_document(pair)
+            engine.measure(pair, tools, only=measures, seed=video.seed).document
+            if measures
+            else unmeasured_document(pair)
         )
-        inputs = {"audio": audio, "style_reference": prompt}
+        inputs = {"audio": video.audio, "style_reference": video.prompt}
         return figures | {role: None if path is None else str(path) for role, path in inputs.items()}
 
     def _tools(self, parts: frozenset[str]) -> "Tools":
@@ -152,10 +147,10 @@ class GateChecker:
 
         return load_descriptor()
 
-    def _seam(self, video: Path, avatar: "renderer.Avatar", seed: int) -> "_Value":
+    def _seam(self, video: Candidate) -> "_Value":
         from vast_cli.gates.seam import measure_seam
 
-        value = measure_seam(video, avatar, self._models.face_model, seed=seed)
+        value = measure_seam(video.path, video.avatar, self._models.face_model, seed=video.seed)
         return _Value(
             value, None if value is not None else NO_BORDER, "" if value else "a portrait has no paste border"
         )

@@ -8,7 +8,7 @@ from vast_cli.core import devices, files
 from vast_cli.core.errors import ERROR_KINDS, VastError
 from vast_cli.core.progress import Progress, silent
 from vast_cli.gates import limits
-from vast_cli.gates.measure import GateChecker, GateResult
+from vast_cli.gates.measure import Candidate, GateChecker, GateResult
 from vast_cli.pipeline import publish
 from vast_cli.pipeline.models import Models
 from vast_cli.pipeline.render import render as render_video
@@ -65,13 +65,14 @@ def render(
 
 def _check(request: RenderRequest, gates: Sequence[str], result: RenderResult, models: Models) -> GateResult:
     """Measure the video that `request` made."""
-    return GateChecker(models, threads=request.machine.threads or devices.cores()).measure(
+    candidate = Candidate(
         request.output,
+        models.avatar(request.avatar),
+        result.n_frames,
         audio=request.audio,
         prompt=request.prompt,
-        avatar=models.avatar(request.avatar),
-        gates=limits.parse(gates),
-        n_frames=result.n_frames,
         limited_share=result.limited_share,
         seed=request.options.seed,
     )
+    threads = request.machine.threads or devices.cores()
+    return GateChecker(models, threads=threads).measure(candidate, limits.parse(gates))

@@ -12,7 +12,6 @@ from vast_cli import media, renderer
 from vast_cli.core.arrays import Float32, Image
 from vast_cli.face import FaceModel
 from vast_cli.renderer import template
-from vast_cli.renderer.avatar import TemplateFootage
 from vast_cli.renderer.render import crop_to_box
 from vast_cli.renderer.scene import N_SURFACE, hulls
 
@@ -39,7 +38,7 @@ def measure_seam(video: Path, avatar: renderer.Avatar, model: FaceModel, *, seed
     made, real = [], []
     for k, frame in _every_tenth(video):
         where = np.round(template.positions(k, 1, length=avatar.n_template, seed=seed))
-        under = _footage_frame(avatar.footage, int(where[0]))
+        under = avatar.footage.frame(int(where[0]))
         border = _border(avatar, model, where)
         made.append(_across(crop_to_box(frame, avatar.subject.box), border))
         real.append(_across(crop_to_box(under, avatar.subject.box), border))
@@ -51,17 +50,10 @@ def _every_tenth(video: Path) -> Iterator[tuple[int, Image]]:
         yield from islice(enumerate(reader), 0, None, EVERY)
 
 
-def _footage_frame(footage: TemplateFootage, index: int) -> Image:
-    stream = footage.data[footage.offsets[index] : footage.offsets[index + 1]]
-    image = cv2.imdecode(stream, cv2.IMREAD_COLOR)
-    assert image is not None, "the renderer has read it"
-    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
-
-
 def _border(avatar: renderer.Avatar, model: FaceModel, where: NDArray[np.float64]) -> Float32:
     """Opacity of the face in the renderer box, as `scene.build` makes it: from pose and identity alone."""
     subject = avatar.subject
-    pose = [template.at(values, where) for values in (avatar.rotation, avatar.scale, avatar.translation)]
+    pose = [template.interpolate(values, where) for values in (avatar.rotation, avatar.scale, avatar.translation)]
     clouds = [
         subject.box.points(model.place(mesh[None], *pose))[:, :N_SURFACE]
         for mesh in (subject.identity, subject.open_jaw)

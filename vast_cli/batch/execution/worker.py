@@ -149,18 +149,19 @@ class JobRunner:
         if not requested:
             return None
         from vast_cli.gates import limits
+        from vast_cli.gates.measure import Candidate
 
         progress("gate", 0, None)
-        return self.gate_checker.measure(
+        candidate = Candidate(
             task.staging,
+            self.models.avatar(task.job.avatar),
+            result.n_frames,
             audio=task.job.audio,
             prompt=task.job.prompt,
-            avatar=self.models.avatar(task.job.avatar),
-            gates=limits.parse(requested),
-            n_frames=result.n_frames,
             limited_share=result.limited_share,
             seed=task.seed,
         )
+        return self.gate_checker.measure(candidate, limits.parse(requested))
 
 
 def check_unchanged(states: Mapping[str, FileState]) -> None:
