@@ -1,6 +1,8 @@
-"""LagSync's training: a mouth that follows its sound is learned; a broken run ends as an unbroken one."""
+"""LagSync's training: it learns a mouth that follows its audio, and a killed run resumes where it was."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from vast_cli.face import Topology
 from vast_cli.sync import LagSync
 from vast_cli.sync.network import LagSyncConfig, LagSyncNet
 from vast_cli.training.lagsync import train as training
-from vast_cli.training.lagsync.batches import LagSyncBatches, augment_audio, augment_mouths, run_starts
+from vast_cli.training.lagsync.audio import AudioTowerSettings, LabelledSpeech
+from vast_cli.training.lagsync.batches import LagSyncBatch, LagSyncBatches, augment_audio, augment_mouths, run_starts
 from vast_cli.training.lagsync.contrast import LAGS, SPANS, LagContrast
 from vast_cli.training.lagsync.corpus import LagSyncClip, delay_video, mirror_order, split_speakers
 from vast_cli.training.lagsync.figures import dev_figures
+from vast_cli.training.lagsync.train import LagSyncData, LagSyncTrainer, LagSyncTrainingSettings
 
 SMALL = LagSyncConfig(channels=(4, 8, 8, 8), lip=16, hidden=24, dims=12)
 
@@ -41,43 +45,75 @@ def talker(k: int, n: int = 160, kind: str = "talk") -> LagSyncClip:
     )
 
 
-def trainer(folder: Path, steps: int = 6) -> training.Trainer:
+def trainer(folder: Path, **changes: Any) -> LagSyncTrainer:
     torch.manual_seed(0)
     clips = [talker(k) for k in range(4)]
-    return training.Trainer(
-        LagSyncNet(SMALL), LagSyncBatches(clips[:3], size=3, seed=0), clips[3:], folder=folder, steps=steps
-    )
+    settings = LagSyncTrainingSettings(network=SMALL, **changes)
+    batches = LagSyncBatches(clips[:3], size=3, seed=0)
+    return LagSyncTrainer(LagSyncNet(SMALL), batches, clips[3:], settings, folder=folder)
 
 
 @pytest.mark.train
-def test_it_learns_which_sound_opens_the_mouth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "PEAK_RATE", 5e-3)
-    made = trainer(tmp_path, steps=90)
-    before = dev_figures(LagSync(made.average, ""), made.dev)
+def test_it_learns_which_audio_opens_the_mouth(tmp_path: Path) -> None:
+    made = trainer(tmp_path, steps=90, peak_rate=5e-3)
+    before = dev_figures(LagSync(made.loop.average, ""), made.dev)
     made.run("a")
-    after = dev_figures(LagSync(made.best, ""), made.dev)
+    after = dev_figures(LagSync(made.loop.best, ""), made.dev)
     assert after["talk_acc"] > before["talk_acc"] + 0.2
     assert (tmp_path / "log.jsonl").read_text().count("\n") == 1
 
 
 @pytest.mark.train
-def test_a_broken_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"CHECK_EVERY": 3, "WARM_UP": 2}
-    for name, value in settings.items():
-        monkeypatch.setattr(training, name, value)
-    whole = trainer(tmp_path / "whole")
+def test_a_resumed_training_ends_like_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"steps": 6, "check_every": 3, "warm_up": 2}
+    whole = trainer(tmp_path / "whole", **changes)
     whole.run("a")
-    first = trainer(tmp_path / "broken")
-    monkeypatch.setattr(training, "PATIENCE", 0)
-    first.run("a")  # makes the folder and stops before the first step
-    losses = [first._train_step() for _ in range(3)]
-    first._check(np.mean(losses, axis=0), "a", 0.0)
-    monkeypatch.setattr(training, "PATIENCE", 5)
-    second = trainer(tmp_path / "broken")
-    second.run("a")
-    assert second.step == 6
-    for name, value in whole.average.state_dict().items():
-        torch.testing.assert_close(second.average.state_dict()[name], value)
+    killed = trainer(tmp_path / "killed", **changes)
+    draw = killed.batches.draw
+
+    def die(step: int) -> LagSyncBatch:
+        if step == 4:
+            raise KeyboardInterrupt
+        return draw(step)
+
+    monkeypatch.setattr(killed.batches, "draw", die)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run("a")
+    resumed = trainer(tmp_path / "killed", **changes)
+    resumed.run("a")
+    assert resumed.loop.state.step == 6
+    for one, other in ((whole.modules, resumed.modules), (whole.loop.average, resumed.loop.average)):
+        for name, value in one.state_dict().items():
+            assert torch.equal(other.state_dict()[name], value), name
+
+
+def speech(seed: int) -> LabelledSpeech:
+    """40 s in which one band is loud, and names the phone."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(random.integers(1, 6, 400), 10).astype(np.uint8)
+    features = random.normal(-6, 0.3, (4000, 40)) + 4 * (np.arange(40) // 7 == labels[:, None])
+    return LabelledSpeech(features.astype(np.float16), labels, np.array([0, 4000]))
+
+
+@pytest.mark.train
+def test_the_audio_tower_is_pretrained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = []
+
+    def read(corpus: Path, more: Path | None, cache: Path) -> list[tuple[LabelledSpeech, float]]:
+        trainings.append(corpus)
+        return [(speech(0), 1.0)]
+
+    monkeypatch.setattr(training, "read_speech", read)
+    settings = LagSyncTrainingSettings(network=SMALL, audio_tower=AudioTowerSettings(steps=3, batch=2))
+    data = LagSyncData(tmp_path, speech=tmp_path)
+    tower, accuracy = training.pretrained_audio_tower(data, settings, tmp_path)
+    again, same = training.pretrained_audio_tower(data, settings, tmp_path)
+    assert trainings == [tmp_path] and tower is not None and again is not None
+    assert same == accuracy
+    for name, value in tower.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    training.pretrained_audio_tower(data, replace(settings, seed=1), tmp_path)
+    assert len(trainings) == 2  # other settings, another tower
 
 
 def test_batches_depend_on_seed_and_step_only() -> None:

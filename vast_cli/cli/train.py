@@ -60,10 +60,16 @@ def acoustic(
     """
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
-        from vast_cli.training.acoustic.train import train_acoustic, train_twice
+        from vast_cli.training.acoustic.train import (
+            AcousticData,
+            AcousticTrainingSettings,
+            train_acoustic,
+            train_twice,
+        )
 
         train = train_twice if realign else train_acoustic
-        report = train(corpus, output, more=more, work=work / "acoustic", seed=seed, threads=threads)
+        data, settings = AcousticData(corpus, more=more), AcousticTrainingSettings(seed=seed)
+        report = train(data, output, settings, work=work / "acoustic", threads=threads, on_status=ui.training)
         ui.result([output], report)
 
 

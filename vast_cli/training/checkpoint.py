@@ -77,14 +77,20 @@ def _tensors(part: nn.Module | Optimizer) -> dict[str, NDArray[Any]]:
     }
 
 
+@torch.no_grad()
 def _load(part: nn.Module | Optimizer, tensors: Mapping[str, NDArray[Any]]) -> None:
     if isinstance(part, nn.Module):
         part.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
         return
+    parameters = [p for group in part.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split("/")
         tensor = torch.from_numpy(value)
-        state.setdefault(int(index), {})[key] = tensor.reshape(()) if key == "step" else tensor  # saved as [1]
+        if key == "step":
+            tensor = tensor.reshape(())  # saved as [1]
+        else:  # in the parameter's memory format: a resumed run computes in the same order as an uninterrupted one
+            tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
+        state.setdefault(int(index), {})[key] = tensor
     # the groups are the same; the schedule sets their learning rate
     part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
