@@ -13,6 +13,7 @@ from vast_cli.training.acoustic import train as acoustic
 from vast_cli.training.acoustic.batches import Crops
 from vast_cli.training.acoustic.corpus import IGNORE, Utterances, frame_labels
 from vast_cli.training.acoustic.effects import resample
+from vast_cli.training.acoustic.train import AcousticData, AcousticTrainer, AcousticTrainingSettings
 
 TINY = AcousticConfig(hidden=32, dilations=(1, 2))
 
@@ -75,14 +76,17 @@ def test_noise_is_in_the_frames_and_not_only_in_their_mean() -> None:
 def test_the_second_training_reads_the_labels_that_the_first_network_aligned(
     tmp_path: Path, random_model: AcousticModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpus, more, work = tmp_path / "corpus", tmp_path / "more", tmp_path / "work"
+    corpus, more, folder = tmp_path / "corpus", tmp_path / "more", tmp_path / "work"
     for table in (corpus / "so762.npz", corpus / "libri.npz", more / "cathy.npz", more / "unheard-of.npz"):
         table.parent.mkdir(exist_ok=True)
         table.touch()
     trainings, aligned = [], []
 
-    def train(corpus: Path, output: Path, **settings: object) -> dict[str, float]:
-        trainings.append((output, settings.get("realigned"), settings["work"], settings["steps"]))
+    def train(
+        data: AcousticData, output: Path, settings: AcousticTrainingSettings, *, work: Path, **_: object
+    ) -> dict[str, float]:
+        assert data.corpus == corpus and data.more == more and data.cache == folder / "cache"
+        trainings.append((output, data.realigned, work, settings.steps))
         output.parent.mkdir(parents=True, exist_ok=True)
         save_acoustic_model(random_model, output)
         return {"val": 0.5}
@@ -95,11 +99,11 @@ def test_the_second_training_reads_the_labels_that_the_first_network_aligned(
 
     monkeypatch.setattr(acoustic, "train_acoustic", train)
     monkeypatch.setattr(acoustic, "realign", align)
+    data, settings = AcousticData(corpus, more=more), AcousticTrainingSettings(steps=7)
     for _ in range(2):  # the second call finds what the first one left
-        assert acoustic.train_twice(corpus, tmp_path / "a.safetensors", more=more, work=work, steps=7) == {"val": 0.5}
-    first, second = (work / "first.safetensors", None, work / "first", 7), (
-        tmp_path / "a.safetensors", work / "realigned", work / "second", 7
-    )  # fmt: skip
+        assert acoustic.train_twice(data, tmp_path / "a.safetensors", settings, work=folder) == {"val": 0.5}
+    first = (folder / "first.safetensors", None, folder / "first", 7)
+    second = (tmp_path / "a.safetensors", folder / "realigned", folder / "second", 7)
     assert trainings == [first, second, second]
     assert aligned == [(corpus, "so762"), (corpus, "libri"), (more, "cathy")]
 
@@ -107,24 +111,23 @@ def test_the_second_training_reads_the_labels_that_the_first_network_aligned(
 @pytest.mark.train
 def test_the_loss_falls_and_tones_are_told_apart(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    figures = acoustic.fit(
-        [(tones(60, 0), 1.0)], {"tones": tones(5, 1)}, tmp_path / "a.safetensors",
-        config=TINY, steps=300, seed=0, batch=8, work=tmp_path / "work",
-    )  # fmt: skip
-    log = [json.loads(line) for line in (tmp_path / "work" / "log.jsonl").read_text().splitlines()]
+    settings = AcousticTrainingSettings(network=TINY, steps=300, batch=8)
+    trainer = AcousticTrainer([(tones(60, 0), 1.0)], {"tones": tones(5, 1)}, settings, folder=tmp_path)
+    figures = trainer.run()
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 300 and log[-1]["loss"] < 2.5  # log 40 = 3.7 at the start
     assert figures["tones"] > 0.9
-    model = load_acoustic_model(tmp_path / "a.safetensors")
+    model = load_acoustic_model(tmp_path / "latest.safetensors")
     assert extract_ppg([np.zeros(16_000, np.float32)], model).values.argmax(axis=1).max() == SIL
 
 
 @pytest.mark.train
-def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_ends_like_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(acoustic, "CHECK_EVERY", 10)
     data, held_out = [(tones(6, 0), 1.0)], {"tones": tones(2, 1)}
-    settings = {"config": TINY, "steps": 25, "seed": 3, "batch": 4}
-    acoustic.fit(data, held_out, tmp_path / "a.safetensors", work=tmp_path / "a", **settings)
+    settings = AcousticTrainingSettings(network=TINY, steps=25, seed=3, batch=4, check_every=10)
+    whole = AcousticTrainer(data, held_out, settings, folder=tmp_path / "whole")
+    whole.run()
 
     true_batch = Crops.batch
     calls = 0
@@ -138,9 +141,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Crops, "batch", dies)
     with pytest.raises(KeyboardInterrupt):
-        acoustic.fit(data, held_out, tmp_path / "b.safetensors", work=tmp_path / "b", **settings)
-    assert not (tmp_path / "b.safetensors").exists()
-    acoustic.fit(data, held_out, tmp_path / "b.safetensors", work=tmp_path / "b", **settings)
+        AcousticTrainer(data, held_out, settings, folder=tmp_path / "killed").run()
+    resumed = AcousticTrainer(data, held_out, settings, folder=tmp_path / "killed")
+    assert resumed.run() == whole.loop.state.figures
     assert calls == 17 + 15  # batches from step 10 on
-    one, two = (load_acoustic_model(tmp_path / f"{name}.safetensors").state_dict() for name in "ab")
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    for one, two in ((whole.model, resumed.model), (whole.loop.average, resumed.loop.average)):
+        assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())

@@ -9,7 +9,7 @@ import pytest
 from vast_cli.speech.acoustic import CLASSES, SIL, AcousticModel
 from vast_cli.training.acoustic.align import align, arpabet, words
 from vast_cli.training.acoustic.bundles import TranscribedUtterance, write_corpus
-from vast_cli.training.acoustic.realign import viterbi, was_there
+from vast_cli.training.acoustic.realign import old_phones, viterbi
 
 
 def test_words_are_normalised_as_in_the_dictionary() -> None:
@@ -41,7 +41,7 @@ def test_a_phone_lasts_two_steps_and_too_short_audio_has_no_path() -> None:
 
 
 def test_old_borders_give_the_phone_of_each_step() -> None:
-    assert was_there(np.array([0, 40, 60]), 6).argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2]
+    assert old_phones(np.array([0, 40, 60]), 6).argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_known_speech_is_aligned_and_bundled(speech_data: Path, tmp_path: Path) -> None:

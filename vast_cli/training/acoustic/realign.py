@@ -1,18 +1,17 @@
 """Better borders between the phones of the corpora: the network aligns its own training labels once more."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from vast_cli.core.arrays import Float32
+from vast_cli.core.arrays import Bools, Float32, Float64, Int64
 from vast_cli.core.files import atomic_write
 from vast_cli.speech.acoustic import SIL, AcousticModel
 from vast_cli.speech.filterbank import log_mel
-from vast_cli.training.acoustic.corpus import IGNORE, labels_path, load_segments, utterance_audio
+from vast_cli.training.acoustic.corpus import IGNORE, Labels, labels_path, load_segments, segment_at, utterance_audio
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,11 @@ def realign(model: AcousticModel, root: Path, name: str, output: Path, *, split:
     before are left as they are.
 
     Args:
+        model: the network.
         root: folder of the corpus.
+        name: of the corpus.
         output: the new table, with the arrays of the old one.
+        split: of the utterances to align.
 
     Returns:
         Mean distance of old and new borders in ms.
@@ -38,22 +40,23 @@ def realign(model: AcousticModel, root: Path, name: str, output: Path, *, split:
     table = labels_path(root, name)
     old = load_segments(table)
     phones = [old.of(i)[0] for i in range(len(old.pointer) - 1)]
-    starts = [old.of(i)[1] for i in range(len(old.pointer) - 1)]
+    starts: list[NDArray[np.uint32] | Int64] = [old.of(i)[1] for i in range(len(old.pointer) - 1)]
     prior = np.bincount(old.phone[old.phone != IGNORE], minlength=model.config.n_classes) + 1.0
     prior = PRIOR * np.log(prior / prior.sum())
-    moved: list[np.ndarray] = []
+    moved: list[Int64] = []
     for i, audio in utterance_audio(root, name, split):
         if (phones[i] == IGNORE).any():
             continue
-        heard = log_posteriors(model, audio) - prior
-        steps = viterbi(heard[:, phones[i]] + TRUST * was_there(starts[i], len(heard)), phones[i])
+        likelihoods = log_posteriors(model, audio) - prior
+        steps = viterbi(likelihoods[:, phones[i]] + TRUST * old_phones(starts[i], len(likelihoods)), phones[i])
         if steps is None:
             continue
-        kept = steps >= 0
-        new = np.maximum(0, np.round(STEP_MS * (steps[kept] - 0.5) + 20.0)).astype(np.int64)  # centres at 10 k + 20 ms
+        present = steps >= 0
+        centred = np.round(STEP_MS * (steps[present] - 0.5) + 20.0)  # centres at 10 k + 20 ms
+        new: Int64 = np.maximum(0, centred).astype(np.int64)
         new[0] = 0
-        moved.append(np.abs(new - starts[i][kept])[1:])
-        phones[i], starts[i] = phones[i][kept], new
+        moved.append(np.abs(new - starts[i][present])[1:])
+        phones[i], starts[i] = phones[i][present], new
     arrays = dict(np.load(table, allow_pickle=False))
     arrays["seg_ptr"] = np.cumsum([0] + [len(p) for p in phones])
     arrays["seg_phone"], arrays["seg_ms"] = np.concatenate(phones), np.concatenate(starts).astype(np.uint32)
@@ -66,8 +69,8 @@ def realign(model: AcousticModel, root: Path, name: str, output: Path, *, split:
 
 
 @torch.no_grad()
-def log_posteriors(model: AcousticModel, audio: np.ndarray) -> Float32:
-    """[n, 40], step k has its centre at 10 k + 20 ms: the network on the sound, and on the sound 10 ms later."""
+def log_posteriors(model: AcousticModel, audio: Float32) -> Float32:
+    """[n, 40], step k has its centre at 10 k + 20 ms: the network on the audio, and on the audio 10 ms later."""
     both = []
     for shift in (0, 160):
         x = model.normalise(f := log_mel(audio[shift:]), range(len(f)))
@@ -78,14 +81,14 @@ def log_posteriors(model: AcousticModel, audio: np.ndarray) -> Float32:
     return out
 
 
-def was_there(starts: np.ndarray, n_steps: int) -> np.ndarray:
-    """[n_steps, n] bool: which phone the old borders have at each step."""
-    centre = STEP_MS * np.arange(n_steps) + 20.0
-    which = np.maximum(np.searchsorted(starts, centre, side="right") - 1, 0)
-    return which[:, None] == np.arange(len(starts))
+def old_phones(starts: NDArray[np.uint32] | Int64, n_steps: int) -> Bools:
+    """[n_steps, n], which phone the old borders have at each step."""
+    centres = STEP_MS * np.arange(n_steps) + 20.0
+    matches: Bools = segment_at(starts, centres)[:, None] == np.arange(len(starts))
+    return matches
 
 
-def viterbi(scores: Float32, phones: np.ndarray) -> np.ndarray | None:
+def viterbi(scores: Float32 | Float64, phones: Labels) -> Int64 | None:
     """First step of each phone on the best path through all of them; -1 for a pause that is left out.
 
     Args:
@@ -93,7 +96,7 @@ def viterbi(scores: Float32, phones: np.ndarray) -> np.ndarray | None:
         phones: [n], in order; every one lasts `SHORTEST` steps or more, `SIL` may be skipped.
 
     Returns:
-        [n], or None if the sound is too short.
+        [n], or None if the audio is too short.
     """
     n = SHORTEST * len(phones)
     first = np.arange(n) % SHORTEST == 0
