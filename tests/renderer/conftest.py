@@ -1,4 +1,4 @@
-"""A tiny avatar: the mean face, painted by its own mesh images with a dark mouth, 64 pixels a side, moving a little."""
+"""A tiny avatar of 64 pixels: the mean face in the colours of its mesh images, with a dark mouth and small motion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from vast_cli.core.devices import Compute
 from vast_cli.face import FaceModel, MeshRasteriser
 from vast_cli.renderer import scene
 from vast_cli.renderer.avatar import Avatar, TemplateFootage
-from vast_cli.renderer.geometry import Box, PoseStatistics, pose_numbers
+from vast_cli.renderer.geometry import Box, PoseStatistics, pose_vectors
 from vast_cli.renderer.limiter import measure_range
 from vast_cli.renderer.network import RendererNetwork, RendererNetworkConfig
 from vast_cli.renderer.plate import Plate
@@ -29,22 +29,22 @@ Pose = tuple[Float32, Float32, Float32]
 
 
 @dataclass(frozen=True)
-class Sitter:
-    """What a tiny avatar was fitted to."""
+class TinyAvatar:
+    """A tiny avatar and the footage it was fitted to."""
 
     avatar: Avatar
     expression: Float32
     pose: Pose
     frames: NDArray[np.uint8]
-    jaw: Callable[[float], Float32]  # standard deviations to an expression [1, 233] with the jaw so far open
+    jaw: Callable[[float], Float32]  # standard deviations to an expression [1, 233] with the jaw open by that much
     face: FaceModel
     rasteriser: MeshRasteriser
 
     def build(self, expression: Float32, pose: Pose) -> Scene:
-        """A scene of this sitter."""
-        where = np.arange(len(expression), dtype=np.float64)
+        """A scene of this avatar."""
+        positions = np.arange(len(expression), dtype=np.float64)
         subject = self.avatar.subject
-        return scene.build(subject, expression, pose, face=self.face, rasteriser=self.rasteriser, positions=where)
+        return scene.build(subject, expression, pose, face=self.face, rasteriser=self.rasteriser, positions=positions)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def compute() -> Compute:
 
 
 @pytest.fixture(scope="session")
-def sitter() -> Sitter:
+def tiny() -> TinyAvatar:
     rng = np.random.default_rng(3)
     weights = data_folder("weights")
     face = FaceModel.load(weights / "face_model.safetensors")
@@ -76,21 +76,21 @@ def sitter() -> Sitter:
     pose = rotation, scale, translation
 
     box = Box(0, 0, SIDE, SIDE)
-    numbers = pose_numbers(*pose)
-    mean = numbers.mean(0, keepdims=True)
+    poses = pose_vectors(*pose)
+    mean = poses.mean(0, keepdims=True)
     place = np.concatenate([mean[:, 4:6], np.zeros((1, 1), np.float32)], 1)
     reference = face.place(face.v_bar[None], mean[:, :3], np.exp(mean[:, 3]), place)[0, :N_SURFACE, :2]
     sets = rasteriser.topology.sets
     lips = np.concatenate([sets["lips_outer"], sets["lips_inner"]])
     eyes = np.concatenate([sets["image_left_eye"], sets["image_right_eye"]])
-    statistics = PoseStatistics(numbers.mean(0), numbers.std(0) + np.float32(1e-4))
+    statistics = PoseStatistics(poses.mean(0), poses.std(0) + np.float32(1e-4))
     open_jaw = face.decode(face.v_bar, jaw(3))[0]
     subject = Subject(box, face.v_bar, open_jaw, statistics, reference, lips, eyes)
     run = scene.build(
         subject, expression, pose, face=face, rasteriser=rasteriser, positions=np.arange(N, dtype=np.float64)
     )
 
-    # the "footage": skin is the mesh's own colour, the mouth's inside is nearly black, the room is grey
+    # footage: skin in the colours of the mesh images, the inside of the mouth nearly black, the room grey
     frames = np.where(run.mesh.mask[..., None] > 0, run.mesh.conditioning[..., :3] // 2 + 100, 60).astype(np.uint8)
     frames[run.mesh.conditioning[..., 3] > 0] = 10
     vertices = box.points(face.place(face.decode(face.v_bar, expression), *pose))[:, :N_SURFACE]
@@ -112,7 +112,7 @@ def sitter() -> Sitter:
         card={"subject": "nobody", "licence": "none needed", "consent": "none needed"},
         face_model_hash=face.hash,
         subject=subject,
-        region=scene.region_of(run.hull, SIDE),
+        region=scene.network_region(run.hull, SIDE),
         rotation=rotation,
         scale=scale,
         translation=translation,
@@ -124,14 +124,14 @@ def sitter() -> Sitter:
         neutral_model="",
         footage=None,
     )
-    return Sitter(avatar, expression, pose, frames, jaw, face, rasteriser)
+    return TinyAvatar(avatar, expression, pose, frames, jaw, face, rasteriser)
 
 
 @pytest.fixture(scope="session")
-def footage(sitter: Sitter) -> TemplateFootage:
-    """The sitter's frames as a bundle keeps them."""
+def footage(tiny: TinyAvatar) -> TemplateFootage:
+    """Frames of the tiny avatar as a bundle stores them."""
     import cv2
 
-    streams = [cv2.imencode(".png", f[:, :, ::-1])[1].reshape(-1) for f in sitter.frames]
+    streams = [cv2.imencode(".png", f[:, :, ::-1])[1].reshape(-1) for f in tiny.frames]
     offsets = np.cumsum([0] + [len(s) for s in streams]).astype(np.int64)
     return TemplateFootage(np.concatenate(streams), offsets, SIDE, SIDE)

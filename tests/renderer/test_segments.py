@@ -1,4 +1,4 @@
-"""A long render that is interrupted goes on where it was, and nobody can tell from the result."""
+"""An interrupted render continues after its finished segments, and its output has the same bytes."""
 
 import hashlib
 import json
@@ -24,15 +24,16 @@ from vast_cli.pipeline.render import render
 from vast_cli.pipeline.request import RenderRequest, RenderResult
 from vast_cli.renderer import RendererState
 
-from .conftest import Sitter
+from .conftest import TinyAvatar
 
 N_FRAMES = 200  # three segments of 96, 96 and 8 frames
+OPTIONS = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def bundle(sitter: Sitter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(tiny: TinyAvatar, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("avatar") / "tiny"
-    sitter.avatar.save(folder)
+    tiny.avatar.save(folder)
     return folder
 
 
@@ -42,35 +43,34 @@ def models() -> Models:
 
 
 @pytest.fixture(scope="module")
-def sound(speech: Path, ffmpeg: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def audio(speech: Path, ffmpeg: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """8 s of speech."""
-    path = tmp_path_factory.mktemp("sound") / "long.wav"
+    path = tmp_path_factory.mktemp("audio") / "long.wav"
     ffmpeg("-stream_loop", 2, "-i", speech, "-t", N_FRAMES / 25, "-ar", "16000", path)
     return path
 
 
 @pytest.fixture
-def make(bundle: Path, sound: Path, models: Models, tmp_path: Path) -> Iterator[Callable[..., RenderResult]]:
-    """Render to a name in `tmp_path`."""
+def make(bundle: Path, audio: Path, models: Models, tmp_path: Path) -> Iterator[Callable[..., RenderResult]]:
+    """Render into the file `name` in `tmp_path`."""
 
     def call(name: str, *, parts: Path | None = None, stop_at: int = 0, **options: Any) -> RenderResult:
         def progress(stage: str, done: int, _total: int | None) -> None:
             if stage == "render" and done == stop_at:
                 raise KeyboardInterrupt
 
-        given: dict[str, Any] = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"} | options
-        request = RenderRequest.of(sound, str(bundle), tmp_path / name, values=given)
+        fields = {key: options.pop(key) for key in ("batch_size", "fingerprint") if key in options}
+        request = RenderRequest.of(audio, str(bundle), tmp_path / name, values=OPTIONS | options, **fields)
         return render(request, models=models, parts=parts, progress=progress)
 
     yield call
 
 
 @pytest.fixture(scope="module")
-def whole(bundle: Path, sound: Path, models: Models, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The undisturbed render."""
+def whole(bundle: Path, audio: Path, models: Models, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Bytes of the uninterrupted render."""
     output = tmp_path_factory.mktemp("whole") / "whole.mp4"
-    values = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"}
-    request = RenderRequest.of(sound, str(bundle), output, values=values)
+    request = RenderRequest.of(audio, str(bundle), output, values=OPTIONS)
     result = render(request, models=models)
     assert (result.n_frames, result.taken_up) == (N_FRAMES, 0)
     assert [path.name for path in output.parent.iterdir()] == ["whole.mp4"]
@@ -78,7 +78,7 @@ def whole(bundle: Path, sound: Path, models: Models, tmp_path_factory: pytest.Te
 
 
 def stop(make: Callable[..., RenderResult], parts: Path, at: int, **options: Any) -> Path:
-    """Interrupt a render; the folder of its segments."""
+    """Interrupt a render at frame `at`; gives the folder of its segments."""
     with pytest.raises(KeyboardInterrupt):
         make("out.mp4", parts=parts, stop_at=at, **options)
     (folder,) = parts.iterdir()
@@ -95,33 +95,33 @@ def test_cuts_are_whole_runs_of_the_prediction(seconds: float) -> None:
     assert len(segments.cut(1536, 60.0)) == 1 and len(segments.cut(1537, 60.0)) == 2
 
 
-# in the first segment, at a segment's last frame (not noted yet), at the first of the next
+# in the first segment, at the last frame of the second (not recorded yet), at the first frame of the third
 @pytest.mark.parametrize("at", [50, 192, 193])
-def test_an_interrupted_render_goes_on_with_the_same_bytes(
+def test_an_interrupted_render_continues_with_the_same_bytes(
     make: Callable[..., RenderResult], whole: bytes, tmp_path: Path, at: int
 ) -> None:
     parts = tmp_path / "a b" / "日本 é'$(x);#?"
     with pytest.raises(KeyboardInterrupt):
         make("out.mp4", parts=parts, stop_at=at)
-    left = [path.name for path in tmp_path.iterdir()]
-    assert left in ([], ["a b"])  # nothing beside the output
+    remaining = [path.name for path in tmp_path.iterdir()]
+    assert remaining in ([], ["a b"])  # nothing beside the output
     result = make("out.mp4", parts=parts)
     assert result.taken_up == (at - 1) // 96
     assert result.output.read_bytes() == whole
     assert not parts.exists()
 
 
-def test_bytes_do_not_depend_on_where_segments_are_kept(
+def test_bytes_do_not_depend_on_where_segments_are_stored(
     make: Callable[..., RenderResult], whole: bytes, tmp_path: Path
 ) -> None:
-    assert make("kept.mp4", parts=tmp_path / "parts").output.read_bytes() == whole
+    assert make("stored.mp4", parts=tmp_path / "parts").output.read_bytes() == whole
     readonly = tmp_path / "file"
     readonly.write_text("no folder")
-    assert make("lost.mp4", parts=readonly / "parts").output.read_bytes() == whole
+    assert make("temporary.mp4", parts=readonly / "parts").output.read_bytes() == whole
 
 
-def test_a_killed_process_loses_one_segment_at_most(
-    make: Callable[..., RenderResult], whole: bytes, bundle: Path, sound: Path, tmp_path: Path
+def test_a_killed_process_loses_at_most_one_segment(
+    make: Callable[..., RenderResult], whole: bytes, bundle: Path, audio: Path, tmp_path: Path
 ) -> None:
     parts = tmp_path / "parts"
     code = f"""
@@ -131,9 +131,8 @@ from vast_cli.pipeline.request import RenderRequest
 def progress(stage, done, total):
     if stage == "render":
         print(done, flush=True)
-values = dict(segment=3.0, encoder_preset="fast", threads=1, device="cpu")
 render(RenderRequest.of(
-    Path({str(sound)!r}), {str(bundle)!r}, Path({str(tmp_path / "out.mp4")!r}), values=values
+    Path({str(audio)!r}), {str(bundle)!r}, Path({str(tmp_path / "out.mp4")!r}), values={OPTIONS!r}
 ), parts=Path({str(parts)!r}), progress=progress)
 """
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -148,7 +147,7 @@ render(RenderRequest.of(
     assert {path.name for path in folder.glob("*.json")} == {"00000.json"}
     result = make("out.mp4", parts=parts)
     assert result.taken_up == 1 and result.output.read_bytes() == whole
-    assert not parts.exists(), "what the dead process was writing is gone too"
+    assert not parts.exists(), "the unfinished file of the killed process is removed, too"
 
 
 def flip(path: Path) -> None:
@@ -158,11 +157,11 @@ def flip(path: Path) -> None:
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "picture": lambda folder: flip(folder / "00001.mp4"),
+    "video": lambda folder: flip(folder / "00001.mp4"),
     "state": lambda folder: flip(folder / "00001.safetensors"),
-    "cut": lambda folder: (folder / "00001.mp4").write_bytes((folder / "00001.mp4").read_bytes()[:999]),
-    "absent": lambda folder: (folder / "00001.mp4").unlink(),
-    "note": lambda folder: (folder / "00001.json").write_text("{"),
+    "truncated": lambda folder: (folder / "00001.mp4").write_bytes((folder / "00001.mp4").read_bytes()[:999]),
+    "missing": lambda folder: (folder / "00001.mp4").unlink(),
+    "record": lambda folder: (folder / "00001.json").write_text("{"),
     "list": lambda folder: (folder / "00001.json").write_text("[1]"),
     "foreign": lambda folder: [
         (folder / f"00001.{end}").write_bytes((folder / f"00000.{end}").read_bytes())
@@ -175,7 +174,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_seen(tmp_path: Path, kind: str) -> None:
+def test_damage_is_detected(tmp_path: Path, kind: str) -> None:
     state = RendererState(np.ones((1, 2, 3, 4), np.float32), "float32")
     with segments.open_store(tmp_path, {}) as store:
         for k in range(2):
@@ -187,7 +186,7 @@ def test_damage_is_seen(tmp_path: Path, kind: str) -> None:
         assert store.has(0, range(96))
 
 
-def test_a_damaged_segment_is_made_again_and_the_next_one_serves(
+def test_only_a_damaged_segment_is_rendered_again(
     make: Callable[..., RenderResult], whole: bytes, tmp_path: Path
 ) -> None:
     parts = tmp_path / "parts"
@@ -197,24 +196,28 @@ def test_a_damaged_segment_is_made_again_and_the_next_one_serves(
     assert result.taken_up == 1 and result.output.read_bytes() == whole
 
 
-def test_other_options_take_nothing_up(make: Callable[..., RenderResult], whole: bytes, tmp_path: Path) -> None:
+def test_segments_of_other_options_are_not_used(
+    make: Callable[..., RenderResult], whole: bytes, tmp_path: Path
+) -> None:
     parts = tmp_path / "parts"
     stop(make, parts, 100)
-    for number, options in enumerate(({"crf": 30, "batch": 4}, {"seed": 5, "detail": "mesh"})):
+    for number, options in enumerate(({"crf": 30, "batch_size": 4}, {"seed": 5, "detail": "mesh"})):
         assert make(f"{number}.mp4", parts=parts, **options).taken_up == 0
     result = make("out.mp4", parts=parts)
-    assert result.taken_up == 1 and result.output.read_bytes() == whole, "they left it alone"
+    assert result.taken_up == 1 and result.output.read_bytes() == whole, "the segments are still there"
 
 
-def test_h265_goes_on_too(make: Callable[..., RenderResult], tmp_path: Path) -> None:
-    wanted = make("whole.mp4", codec="h265", detail="mesh").output.read_bytes()
+def test_h265_continues_after_an_interruption(make: Callable[..., RenderResult], tmp_path: Path) -> None:
+    expected = make("whole.mp4", codec="h265", detail="mesh").output.read_bytes()
     stop(make, tmp_path / "parts", 100, codec="h265", detail="mesh")
     result = make("out.mp4", parts=tmp_path / "parts", codec="h265", detail="mesh")
-    assert result.taken_up == 1 and result.output.read_bytes() == wanted
+    assert result.taken_up == 1 and result.output.read_bytes() == expected
 
 
-def test_two_at_once_do_not_disturb_each_other(make: Callable[..., RenderResult], whole: bytes, tmp_path: Path) -> None:
-    """The same render twice: one has the folder, the other does without."""
+def test_two_processes_do_not_disturb_each_other(
+    make: Callable[..., RenderResult], whole: bytes, tmp_path: Path
+) -> None:
+    """The same render twice: one uses the folder, the other works without it."""
     parts = tmp_path / "parts"
     folder = stop(make, parts, 100)
     with locks.hold(folder / segments.LOCK, record_owner=False, keep_file=False):
@@ -227,10 +230,10 @@ def test_two_at_once_do_not_disturb_each_other(make: Callable[..., RenderResult]
     assert make("out.mp4", parts=parts).taken_up == 1
 
 
-def test_pictures_are_those_of_a_render_in_one_piece(
+def test_frames_equal_those_of_a_render_without_segments(
     make: Callable[..., RenderResult], whole: bytes, tmp_path: Path
 ) -> None:
-    """Cuts change how pictures are encoded, nothing else: compared at a quality that hides nothing."""
+    """Segments affect the encoding only: frames are compared at lossless quality."""
     with media.VideoReader(make("one.mp4", segment=60.0, crf=0).output) as reader:
         one = np.stack(list(reader))
     with media.VideoReader(make("cut.mp4", crf=0).output) as reader:
@@ -241,7 +244,7 @@ def test_pictures_are_those_of_a_render_in_one_piece(
     assert abs(info.duration_s - N_FRAMES / 25) < 1e-6 and info.has_audio
 
 
-def test_segments_hold_states_of_every_kind(tmp_path: Path) -> None:
+def test_segments_store_states_of_every_dtype(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((1, 4, 3, 2)).astype(np.float32)
     with segments.open_store(tmp_path / "parts", {"a": 1}) as store:
@@ -251,27 +254,27 @@ def test_segments_hold_states_of_every_kind(tmp_path: Path) -> None:
             store.video(k).write_bytes(b"video")
             store.keep(k, range(k, k + 1), state)
             assert store.has(k, range(k, k + 1))
-            found = store.state(k)
-            assert found.dtype == state.dtype and np.array_equal(found.values, state.values)
+            loaded = store.state(k)
+            assert loaded.dtype == state.dtype and np.array_equal(loaded.values, state.values)
         assert not store.has(0, range(2)), "other frames"
     with segments.open_store(tmp_path / "parts", {"a": 2}) as store:
         assert not store.has(0, range(1))
 
 
-def test_old_segments_are_swept(tmp_path: Path) -> None:
+def test_old_segments_are_removed(tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     with segments.open_store(parts, {}) as store:
         store.video(0).write_bytes(b"video")
         changed = store.video(0).stat().st_mtime
         segments.sweep_old(parts, older_than_s=100, now_s=changed + 1000)
-        assert store.video(0).exists(), "somebody is at it"
+        assert store.video(0).exists(), "the folder is in use"
     segments.sweep_old(parts, older_than_s=100, now_s=changed + 99)
     assert store.video(0).exists()
     segments.sweep_old(parts, older_than_s=100, now_s=changed + 101)
     assert not parts.exists()
 
 
-def test_a_full_disk_is_told(
+def test_a_full_disk_is_reported(
     make: Callable[..., RenderResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: segments.SegmentStore, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The avatar that ships: whole, without footage, and its mouth follows the mesh."""
+"""The shipped avatar is complete, has no footage, and its mouth follows the mesh."""
 
 import json
 
@@ -24,7 +24,7 @@ def obama() -> Avatar:
     return Avatar.load(folder)
 
 
-def test_bundle_is_small_and_holds_no_footage(obama: Avatar) -> None:
+def test_the_bundle_is_small_and_has_no_footage(obama: Avatar) -> None:
     folder = data_folder("weights") / "avatars" / "obama"
     assert sum(path.stat().st_size for path in folder.iterdir()) <= MAX_SIZE
     assert obama.footage is None
@@ -35,7 +35,7 @@ def test_bundle_is_small_and_holds_no_footage(obama: Avatar) -> None:
     )
 
 
-def test_mouth_follows_the_mesh_and_nothing_else_does(obama: Avatar, compute: Compute) -> None:
+def test_only_the_mouth_follows_the_mesh(obama: Avatar, compute: Compute) -> None:
     weights = data_folder("weights")
     face = FaceModel.load(weights / "face_model.safetensors")
     rasteriser = MeshRasteriser(weights / "topology.npz", weights / "index_sets.json")
@@ -45,9 +45,9 @@ def test_mouth_follows_the_mesh_and_nothing_else_does(obama: Avatar, compute: Co
     for amount in (0.0, 1.5):
         expression = np.zeros((12, len(face.sd)), np.float32)
         expression[:, jaw] = -np.sign(drop[jaw]) * amount * face.sd[jaw]
-        painter = Renderer(obama, face=face, rasteriser=rasteriser, compute=compute)
-        for run in painter.prepare(expression, 0):
-            frames += painter.render(run, np.zeros((len(run), SPEECH_FRAMES, 40), np.float32))
+        renderer = Renderer(obama, face=face, rasteriser=rasteriser, compute=compute)
+        for run in renderer.prepare(expression, 0):
+            frames += renderer.render(run, np.zeros((len(run), SPEECH_FRAMES, 40), np.float32))
             inside = run.mesh.conditioning[-1, ..., 3] > 0
     closed, opened = frames[11].astype(int), frames[23].astype(int)
     assert inside is not None

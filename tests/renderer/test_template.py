@@ -1,4 +1,4 @@
-"""Templates of any length: never outside the footage, never a jump, the same however it is cut."""
+"""Templates of any length stay within the footage, do not jump and do not depend on cuts."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from vast_cli.renderer import template
 
 @pytest.mark.parametrize("length", [2, 7, 40, 1169])
 @pytest.mark.parametrize("seed", [0, 1, 99])
-def test_no_jump_and_never_outside(length: int, seed: int) -> None:
-    where = template.positions(0, 5000, length=length, seed=seed)
-    assert where.min() >= 0
-    assert where.max() <= length - 1
-    assert np.abs(np.diff(where)).max() <= 1 + 1e-9
+def test_positions_stay_within_the_footage_and_do_not_jump(length: int, seed: int) -> None:
+    positions = template.positions(0, 5000, length=length, seed=seed)
+    assert positions.min() >= 0
+    assert positions.max() <= length - 1
+    assert np.abs(np.diff(positions)).max() <= 1 + 1e-9
 
 
 def test_turning_points_are_eased() -> None:
@@ -26,7 +26,7 @@ def test_parts_equal_the_whole() -> None:
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_seeds_begin_elsewhere_and_one_frame_is_enough() -> None:
+def test_seeds_start_elsewhere_and_one_frame_is_enough() -> None:
     starts = {float(template.positions(0, 1, length=500, seed=seed)[0]) for seed in range(8)}
     assert len(starts) > 5
     assert not template.positions(0, 10, length=1, seed=3).any()
@@ -34,4 +34,4 @@ def test_seeds_begin_elsewhere_and_one_frame_is_enough() -> None:
 
 def test_poses_between_frames_are_interpolated() -> None:
     values = np.array([[0.0], [2.0], [6.0]], np.float32)
-    np.testing.assert_allclose(template.at(values, np.array([0.0, 0.5, 1.25, 2.0]))[:, 0], [0, 1, 3, 6])
+    np.testing.assert_allclose(template.interpolate(values, np.array([0.0, 0.5, 1.25, 2.0]))[:, 0], [0, 1, 3, 6])

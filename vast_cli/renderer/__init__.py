@@ -1,8 +1,8 @@
-"""Renderer: textured mesh, layered plate or footage, and the network G on top (paper 3.4, App. B)."""
+"""Renders avatars: textured mesh over plate or footage, refined by the network G (paper 3.4, App. B)."""
 
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.limiter import ExpressionRange, limit_expression
-from vast_cli.renderer.render import Renderer, State, speech_windows
+from vast_cli.renderer.render import Renderer, RendererState, speech_windows
 from vast_cli.renderer.scene import Scene
 from vast_cli.store.bundles import find as find_avatar
 
@@ -10,8 +10,8 @@ __all__ = [
     "Avatar",
     "ExpressionRange",
     "Renderer",
+    "RendererState",
     "Scene",
-    "State",
     "find_avatar",
     "limit_expression",
     "speech_windows",

@@ -1,7 +1,7 @@
-"""The avatar bundle: all a person's renderer needs, in one folder or one `.avatar` file (zip of it).
+"""The avatar bundle: everything a person's renderer needs, as a folder or as a zip of it, a `.avatar` file.
 
 avatar.json         card: name, subject, licence, consent, hashes, measured figures
-avatar.safetensors  identity, template poses, textures, plate, G; the footage itself only if it was fitted over it
+avatar.safetensors  identity, template poses, textures, plate, G; footage only for avatars that are rendered into it
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,10 +24,10 @@ from vast_cli.core.errors import VastError
 from vast_cli.records import N_VERTICES
 from vast_cli.renderer.geometry import Box, PoseStatistics
 from vast_cli.renderer.limiter import ExpressionRange
-from vast_cli.renderer.network import Network, NetworkConfig
+from vast_cli.renderer.network import RendererNetwork, RendererNetworkConfig
 from vast_cli.renderer.plate import Plate
 from vast_cli.renderer.scene import Subject
-from vast_cli.renderer.texture import Region, Texture
+from vast_cli.renderer.texture import Texture, TextureRegion
 from vast_cli.store.bundles import CARD
 
 FORMAT, VERSION = "vast.avatar", 1
@@ -37,13 +38,24 @@ LAYERS = ("background", "torso", "head")
 
 
 @dataclass(frozen=True)
-class Footage:
-    """Template frames of a bundle that keeps its footage: JPEG streams, one after another."""
+class TemplateFootage:
+    """Template frames of a bundle with footage: concatenated JPEG streams."""
 
     data: Image  # [bytes]
     offsets: NDArray[np.int64]  # [frames + 1]
     width: int
     height: int
+
+    def frame(self, index: int) -> Image:
+        """Decode a template frame: RGB [height, width, 3].
+
+        Raises:
+            VastError: `vast_record_invalid` if it is damaged.
+        """
+        image = cv2.imdecode(self.data[self.offsets[index] : self.offsets[index + 1]], cv2.IMREAD_COLOR)
+        if image is None:
+            raise VastError("vast_record_invalid", f"template frame {index} of the avatar is damaged")
+        return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -54,35 +66,35 @@ class Avatar:
     card: dict[str, Any]
     face_model_hash: str
     subject: Subject
-    region: tuple[int, int, int, int]  # top, bottom, left, right of where G works, box pixels, multiples of 8
+    region: tuple[int, int, int, int]  # top, bottom, left, right of G's region; box pixels, multiples of 8
     rotation: Float32  # [t, 3], template poses in footage pixels
     scale: Float32  # [t]
     translation: Float32  # [t, 3]
     texture: Texture
     plate: Plate
-    network: Network
+    network: RendererNetwork
     expression_range: ExpressionRange
-    neutral: Float32  # [d_s], the avatar's own style code, or [0]
-    neutral_model: str  # hash of the style model that made it
-    footage: Footage | None = None
+    neutral: Float32  # [d_s], the avatar's own style, or [0]
+    neutral_model: str  # hash of the style model that encoded it
+    footage: TemplateFootage | None = None
 
     def neutral_style(self, model_hash: str) -> Float32 | None:
-        """The avatar's own style code [d_s], if the style model in use made it."""
+        """The avatar's own style [d_s] if the style model in use encoded it, else None."""
         return self.neutral if self.neutral_model == model_hash and len(self.neutral) else None
 
     @property
-    def yardstick(self) -> Mapping[str, Any] | None:
-        """Its own footage in numbers, for ratios of evaluation and gates; None if it was never measured."""
-        found = self.card.get("yardstick")
-        return found if isinstance(found, Mapping) else None
+    def footage_statistics(self) -> Mapping[str, Any] | None:
+        """Statistics of the avatar's footage, for ratios in evaluation and gates; None if it was not measured."""
+        statistics = self.card.get("yardstick")
+        return statistics if isinstance(statistics, Mapping) else None
 
     @property
     def n_template(self) -> int:
-        """Template frames."""
+        """Number of template frames."""
         return len(self.scale)
 
     def save(self, folder: Path) -> None:
-        """Write the bundle's two files."""
+        """Write the bundle into `folder`."""
         header = {
             "name": self.name,
             "face_model_hash": self.face_model_hash,
@@ -110,7 +122,7 @@ class Avatar:
             "pose.mean": self.subject.pose.mean,
             "pose.sd": self.subject.pose.sd,
             "reference": self.subject.reference,
-            "texture.mean": _levels(self.texture.mean),
+            "texture.mean": _to_levels(self.texture.mean),
             "lower.vertices": self.subject.lower_vertices,
             "upper.vertices": self.subject.upper_vertices,
             "range.mean": self.expression_range.mean,
@@ -131,7 +143,7 @@ class Avatar:
             }
         for key, value in self.plate.state_dict().items():
             array = value.cpu().numpy()
-            tensors[f"plate.{key}"] = _levels(255 * array) if key in LAYERS else array.astype(np.float16)
+            tensors[f"plate.{key}"] = _to_levels(255 * array) if key in LAYERS else array.astype(np.float16)
         for key, value in self.network.state_dict().items():
             tensors[f"network.{key}"] = value.cpu().numpy().astype(np.float16)
         if self.footage is not None:
@@ -140,7 +152,7 @@ class Avatar:
 
     @classmethod
     def load(cls, path: Path) -> "Avatar":
-        """Read a bundle: a folder, or a `.avatar` file.
+        """Read a bundle, a folder or a `.avatar` file.
 
         Raises:
             VastError: `vast_input_missing`, `vast_asset_corrupt`, `vast_record_invalid`, `vast_record_version`.
@@ -153,13 +165,15 @@ class Avatar:
         weights = path / WEIGHTS
         files.check_input(weights)
         if card.get("sha256") != files.sha256(weights):
-            hint = "install vast again, or copy or fit the avatar again"
-            raise VastError("vast_asset_corrupt", f"`{weights}` was changed: its SHA-256 is not its card's", hint=hint)
+            hint = "reinstall vast, or copy or fit the avatar again"
+            raise VastError(
+                "vast_asset_corrupt", f"`{weights}` was modified: its SHA-256 differs from the card", hint=hint
+            )
         tensors, header = records.load_tensors(weights, kind=FORMAT, version=VERSION)
         try:
             return cls._build(card, tensors, header)
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
-            raise VastError("vast_record_invalid", f"`{weights}` is no valid avatar: {error}") from error
+            raise VastError("vast_record_invalid", f"`{weights}` is not a valid avatar: {error}") from error
 
     @classmethod
     def _build(cls, card: dict[str, Any], t: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> "Avatar":
@@ -167,14 +181,14 @@ class Avatar:
             raise ValueError(f"identity has shape {t['identity'].shape}")
         box = Box(**header["box"])
         plate = Plate(box.size)
-        network = Network(NetworkConfig(**header["network"]))
-        _load(plate, {k.removeprefix("plate."): v for k, v in t.items() if k.startswith("plate.")})
-        _load(network, {k.removeprefix("network."): v for k, v in t.items() if k.startswith("network.")})
+        network = RendererNetwork(RendererNetworkConfig(**header["network"]))
+        _load_module(plate, {k.removeprefix("plate."): v for k, v in t.items() if k.startswith("plate.")})
+        _load_module(network, {k.removeprefix("network."): v for k, v in t.items() if k.startswith("network.")})
         regions = []
         for name, gamma in zip(("lower", "upper"), header["gamma"], strict=True):
             components = t[f"{name}.components"].astype(np.float32) * t[f"{name}.scale"][:, None, None, None]
             regions.append(
-                Region(
+                TextureRegion(
                     components=components,
                     middle=t[f"{name}.middle"],
                     directions=t[f"{name}.directions"],
@@ -187,7 +201,7 @@ class Avatar:
             )
         footage = None
         if header["footage"] is not None:
-            footage = Footage(t["footage.data"], t["footage.offsets"], *header["footage"])
+            footage = TemplateFootage(t["footage.data"], t["footage.offsets"], *header["footage"])
         top, bottom, left, right = header["region"]
         return cls(
             name=str(header["name"]),
@@ -217,7 +231,7 @@ class Avatar:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card of a bundle folder.
+    """The card of a bundle.
 
     Raises:
         VastError: `vast_input_missing`, `vast_record_invalid`.
@@ -230,50 +244,52 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads((path / CARD).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise VastError("vast_record_invalid", f"`{path / CARD}` is no valid card: {error}") from error
+        raise VastError("vast_record_invalid", f"`{path / CARD}` is not a valid card: {error}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise VastError("vast_record_invalid", f"`{path / CARD}` is no card of an avatar")
+        raise VastError("vast_record_invalid", f"`{path / CARD}` is not the card of an avatar")
     return card
 
 
 def update_card(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Change entries of the card of a bundle folder; its weights stay as they are.
+    """Change entries of the card of a bundle folder.
 
     Raises:
-        VastError: `vast_option_invalid` for a `.avatar` file, those of `read_card` and of writing.
+        VastError: `vast_option_invalid` for a `.avatar` file; those of `read_card` and `files.atomic_write`.
     """
     if folder.is_file():
-        raise VastError("vast_option_invalid", f"`{folder}` is packed", hint="unpack it into a folder first")
+        raise VastError("vast_option_invalid", f"`{folder}` is a packed avatar", hint="unpack it into a folder first")
     _write_card(folder, read_card(folder) | dict(changes))
 
 
 def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """One key a line: lists of numbers would fill the page."""
+    """Write a card with one key per line, so that lists of numbers stay on theirs."""
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in card.items()]
     with files.atomic_write(folder / CARD) as part:
         part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _levels(values: Float32) -> Image:
+def _to_levels(values: Float32) -> Image:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-def _load(module: torch.nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _load_module(module: torch.nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
     state = {}
     for key, value in arrays.items():
-        scale = 255 if value.dtype == np.uint8 else 1  # layers are stored as levels
+        scale = 255 if value.dtype == np.uint8 else 1  # layers are stored as levels of 255
         state[key] = torch.from_numpy(value.astype(np.float32) / scale)
     module.load_state_dict(state)
     module.eval().requires_grad_(False)
 
 
 def _unzip(path: Path, folder: Path) -> None:
-    """Unpack the known members of a `.avatar` file; anything else in it is refused."""
+    """Unpack a `.avatar` file; members that a bundle does not have are refused."""
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.filename not in MEMBERS or member.file_size > MAX_MEMBER:
-                    raise VastError("vast_record_invalid", f"`{path}` holds `{member.filename}`, which no avatar has")
+                    raise VastError(
+                        "vast_record_invalid", f"`{path}` contains `{member.filename}`, which is not part of an avatar"
+                    )
             archive.extractall(folder)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise VastError("vast_record_invalid", f"`{path}` is no avatar bundle: {error}") from error
+        raise VastError("vast_record_invalid", f"`{path}` is not an avatar bundle: {error}") from error

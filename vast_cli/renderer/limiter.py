@@ -1,4 +1,4 @@
-"""Keep predicted motion inside what an avatar's footage supports (the paper's Fig. 7 shows what happens without)."""
+"""Limits predicted motion to the range of an avatar's footage (the paper's Fig. 7 shows the failures without)."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from vast_cli.core.arrays import Float32
 from vast_cli.records import N_STRONG
 
-KNEE = 0.8  # share of the limit from which motion is bent
-DIRECTIONS = 6  # of the footage that are watched, nearly all its variance; further ones tell persons apart
-QUANTILE = 0.995  # of the footage's own frames that lie inside the limit
+KNEE = 0.8  # share of the limit above which motion is compressed
+DIRECTIONS = 6  # principal directions that are limited: nearly all variance; further ones distinguish persons
+QUANTILE = 0.995  # share of the footage's own frames within the limit
 
 
 @dataclass(frozen=True)
 class ExpressionRange:
-    """Which strong expressions an avatar's footage shows."""
+    """Range of the strong expressions in an avatar's footage."""
 
     mean: Float32  # [85]
     whitening: Float32  # [85, directions], deviations to standard deviations along principal directions
-    limit: float  # Mahalanobis length that `QUANTILE` of the footage stays within
+    limit: float  # Mahalanobis length, the `QUANTILE` of the footage
 
 
 def measure_range(expression: Float32) -> ExpressionRange:
@@ -34,25 +34,25 @@ def measure_range(expression: Float32) -> ExpressionRange:
 
 
 def limit_expression(
-    expression: Float32, known: ExpressionRange, *, max_exaggeration: float
+    expression: Float32, allowed: ExpressionRange, *, max_exaggeration: float
 ) -> tuple[Float32, NDArray[np.bool_]]:
-    """Draw strong expressions that lie outside the range towards its middle, softly and along their own direction.
+    """Move strong expressions outside the range softly towards its mean, along their own direction.
 
-    Scaling the whole deviation keeps its shape: clipping components one by one would open closed lips.
+    Scaling the whole deviation keeps its shape; clipping single components would open closed lips.
 
     Args:
         expression: [n, 233].
-        known: of the avatar.
-        max_exaggeration: factor on the range; larger lets more through.
+        allowed: range of the avatar.
+        max_exaggeration: factor on the range.
 
     Returns:
-        [n, 233], and which frames [n] were touched.
+        The expressions [n, 233], and which frames [n] were outside the range.
     """
-    deviation = expression[:, :N_STRONG] - known.mean
-    length = np.linalg.norm(deviation @ known.whitening, axis=1) / (known.limit * max_exaggeration)
+    deviation = expression[:, :N_STRONG] - allowed.mean
+    length = np.linalg.norm(deviation @ allowed.whitening, axis=1) / (allowed.limit * max_exaggeration)
     over = np.maximum(length - KNEE, 0) / (1 - KNEE)
-    bent = KNEE + (1 - KNEE) * np.tanh(over)  # slope 1 at the knee, never beyond the limit
-    factor = np.where(length > KNEE, bent / np.maximum(length, 1e-6), 1).astype(np.float32)
+    compressed = KNEE + (1 - KNEE) * np.tanh(over)  # slope 1 at the knee, never above the limit
+    factor = np.where(length > KNEE, compressed / np.maximum(length, 1e-6), 1).astype(np.float32)
     result = expression.copy()
-    result[:, :N_STRONG] = known.mean + factor[:, None] * deviation
+    result[:, :N_STRONG] = allowed.mean + factor[:, None] * deviation
     return result, length > 1

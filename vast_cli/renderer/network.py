@@ -1,13 +1,13 @@
-"""The network G: adds to the textured mesh what a mesh cannot hold (paper 3.4, App. B).
+"""The network G: adds detail to the textured mesh that a mesh cannot represent (paper 3.4, App. B).
 
-Three stride-2 convolutions lead down to 1/8 of the size; a fusion module of four convolutions takes the speech in; a
-gated recurrent layer carries time; two steps of resize + convolution lead up with skips, and a pixel shuffle whose
-convolution starts at zero gives the residual. So G begins as the identity on the textured mesh, and neither transposed
-convolutions nor a random shuffle leave checkerboards in the mouth.
+Three stride-2 convolutions reduce the size to 1/8, a fusion module of four convolutions adds the speech, and a gated
+recurrent layer carries state over time. Two steps of resize + convolution with skips restore the size, and a pixel
+shuffle whose convolution is initialised with zeros gives the residual. So G starts as the identity on the textured
+mesh, and neither transposed convolutions nor a random shuffle cause checkerboards in the mouth.
 
-The recurrent layer's gates see the frame, not the state (a quasi-recurrent layer): the state is a weighted mean of what
-frames offered, so it cannot drift. With gates that saw the state, trained on 6 frames, the error on obama_long rose
-from 4.6 to 7.0 levels within 60 frames of use.
+The gates of the recurrent layer depend on the frame, not on the state (a quasi-recurrent layer): the state is a
+weighted mean of the frames' features, so it cannot drift. With gates that depended on the state, trained on 6 frames,
+the error on obama_long rose from 4.6 to 7.0 levels within 60 frames.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-N_INPUT = 10  # base picture (3), mesh images (6), mask (1)
-SPEECH_FRAMES = 11  # PPG at the video instants around a frame, +-0.2 s
+N_INPUT = 10  # base frame (3), mesh images (6), mask (1)
+SPEECH_FRAMES = 11  # PPG frames around a video frame, +-0.1 s
 N_SPEECH = 40
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class RendererNetworkConfig:
     """Sizes of G; saved with its weights."""
 
     half: int = 40  # channels at 1/2 of the size
@@ -30,14 +30,14 @@ class NetworkConfig:
     eighth: int = 96
 
 
-class Network(nn.Module):
-    """G: base picture, mesh images and speech to a residual, frame after frame.
+class RendererNetwork(nn.Module):
+    """G: base frames, mesh images and speech to residuals, frame by frame.
 
     Args:
         config: channels at each size.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: RendererNetworkConfig) -> None:
         super().__init__()
         self.config = config
         a, b, c = config.half, config.quarter, config.eighth
@@ -53,7 +53,7 @@ class Network(nn.Module):
         self.up1 = nn.Conv2d(b + a, a, 3, padding=1)
         self.last = nn.Conv2d(a, 12, 3, padding=1)
         for layer in self.modules():
-            # torch's default shrinks the signal at each layer: speech then moved the picture by .003 levels, not .12
+            # torch's default shrinks the signal at each layer: speech then changed frames by .003 levels, not .12
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 if layer.bias is not None:
@@ -62,24 +62,24 @@ class Network(nn.Module):
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, picture: Tensor, speech: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, frames: Tensor, speech: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Residuals of a run of frames.
 
         Args:
-            picture: [b, n, 10, h, w] in [0, 1]; h and w multiples of 8.
-            speech: [b, n, 11, 40], PPG around each frame; zeros where unknown.
-            state: [b, c, h / 8, w / 8] from the frames before; None at the start of a video.
+            frames: [b, n, 10, h, w] in [0, 1]; h and w are multiples of 8.
+            speech: [b, n, 11, 40], PPG around each frame; zeros if unknown.
+            state: [b, c, h / 8, w / 8], state after the frames before; None at the start of a video.
 
         Returns:
-            residual [b, n, 3, h, w] in units of the picture, and the state after the last frame.
+            Residuals [b, n, 3, h, w] in units of the frames, and the state after the last frame.
         """
-        b, n = picture.shape[:2]
-        x = F.pixel_unshuffle(picture.flatten(0, 1), 2) - 0.5
+        b, n = frames.shape[:2]
+        x = F.pixel_unshuffle(frames.flatten(0, 1), 2) - 0.5
         half = F.silu(self.same1(F.silu(self.down1(x))))
         quarter = F.silu(self.same2(F.silu(self.down2(half))))
         eighth = F.silu(self.down3(quarter))
-        heard = self.speech(speech.flatten(0, 1).flatten(1))
-        fused = torch.cat([eighth, heard[:, :, None, None].expand_as(eighth)], 1)
+        encoded = self.speech(speech.flatten(0, 1).flatten(1))
+        fused = torch.cat([eighth, encoded[:, :, None, None].expand_as(eighth)], 1)
         for layer in self.fusion:
             fused = F.silu(layer(fused))
         fused = fused + eighth

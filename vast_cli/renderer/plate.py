@@ -1,12 +1,12 @@
-"""The layered plate: a whole portrait without footage, for any pose (ours; the paper takes the template's pixels).
+"""The layered plate: a whole portrait in any pose, without footage (ours; the paper uses the template's pixels).
 
-Three fitted pictures lie upon each other: a background that stands still, the torso, and the head with hair, ears and
-neck; torso and head have transparencies. The head moves with the pose's affine map plus a coarse flow, the torso by a
-coarse flow; flows are linear in 27 pose features. Layers instead of one warped picture, because averages of frames in
-different poses leave ghosts at collar, ears and hair: .9165 of whole-frame SSIM on obama_long's held-out tenth, where
-one affinely warped plate with a textured face had .873.
+It has three fitted layers: a static background, the torso, and the head with hair, ears and neck; torso and head are
+transparent where they do not cover. The head moves by the pose's affine map and a coarse flow, the torso by a coarse
+flow; flows are linear in 27 pose features. A single warped image would average frames in different poses, with ghosts
+at collar, ears and hair: on the held-out tenth of obama_long its whole-frame SSIM, with a textured face, was .873, that
+of the layers .9165.
 
-All of it is fitted by gradient descent (`training.plate`): it is weights, no frame of the footage is in it.
+All layers are fitted by gradient descent (`training.renderer.plate`): they are weights, not frames of the footage.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ from torch import Tensor, nn
 from vast_cli.core.arrays import Float32
 from vast_cli.renderer.geometry import N_POSE_FEATURES
 
-FLOW_GRID = 16  # coarse cells a side
-FLOW_UNIT = 0.05  # of half the picture, a unit of the flow's parameters
+FLOW_GRID = 16  # cells per side
+FLOW_UNIT = 0.05  # unit of the flow's parameters, as a share of half the size
 
 
 @dataclass(frozen=True)
 class PlateInput:
-    """What tells a plate the pose of a run of frames."""
+    """Poses of a run of frames, as the plate takes them."""
 
-    affine: Float32  # [n, 2, 3], picture to reference, box pixels (`geometry.affine_to_reference`)
+    affine: Float32  # [n, 2, 3], frame to reference, box pixels (`geometry.affine_to_reference`)
     features: Float32  # [n, 27] (`geometry.pose_features`)
 
 
 class Plate(nn.Module):
-    """Layers and flows; `forward` gives the portrait of a pose, [n, 3, size, size] in [0, 1].
+    """Layers and flows; `forward` renders portraits, [n, 3, size, size] in [0, 1].
 
     Args:
-        size: of the picture, pixels.
+        size: width and height in pixels.
     """
 
     def __init__(self, size: int) -> None:
@@ -53,10 +53,10 @@ class Plate(nn.Module):
         self.register_buffer("grid", grid, persistent=False)  # [size, size, 2], x and y in [-1, 1]
 
     def forward(self, affine: Tensor, features: Tensor) -> Tensor:
-        """Portraits of poses.
+        """Render portraits in given poses.
 
         Args:
-            affine: [n, 2, 3], in the normalised coordinates of `normalised`.
+            affine: [n, 2, 3], in the coordinates of `normalised`.
             features: [n, 27].
         """
         grid: Tensor = self.get_buffer("grid")
@@ -78,15 +78,15 @@ class Plate(nn.Module):
 
 
 def normalised(affine: Float32, size: int) -> Float32:
-    """Affine maps in pixels [n, 2, 3] as maps of [-1, 1] coordinates."""
+    """Affine maps of pixels [n, 2, 3] as maps of coordinates in [-1, 1]."""
     result: Float32 = affine.copy()
     result[:, :, 2] = affine[:, :, :2].sum(2) + 2 * affine[:, :, 2] / size - 1
     return result
 
 
-def paint(plate: Plate, pose: PlateInput) -> Tensor:
-    """Portraits of a run of frames: [n, 3, size, size] in [0, 1]."""
+def render_plate(plate: Plate, pose: PlateInput) -> Tensor:
+    """Render the portraits of a run of frames: [n, 3, size, size] in [0, 1]."""
     device = plate.head.device
     affine = torch.from_numpy(normalised(pose.affine, plate.size)).to(device)
-    pictures: Tensor = plate(affine, torch.from_numpy(np.ascontiguousarray(pose.features)).to(device))
-    return pictures.clamp(0, 1)
+    portraits: Tensor = plate(affine, torch.from_numpy(np.ascontiguousarray(pose.features)).to(device))
+    return portraits.clamp(0, 1)

@@ -1,7 +1,7 @@
-"""From expression and pose to what is painted: mesh images, hull, mouth and eye shapes, motion of the head.
+"""Scenes: mesh images, hulls, mouth and eye shapes and head motion, from expressions and poses.
 
-The renderer does not know the face model; it is given one (`Face`) and a rasteriser. Training and use share this code:
-what G sees in training is what prediction can produce.
+The renderer does not import the face model; callers pass one (`Face`) and a rasteriser. Training and rendering share
+this code, so G is trained on the inputs that it gets from predictions.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from vast_cli.core.arrays import Float32
 from vast_cli.records import MeshImages
-from vast_cli.renderer.geometry import Box, PoseStatistics, affine_to_reference, pose_features, pose_numbers
+from vast_cli.renderer.geometry import Box, PoseStatistics, affine_to_reference, pose_features, pose_vectors
 from vast_cli.renderer.plate import PlateInput
 
-N_SURFACE = 468  # vertices of the surface; the irises follow
-HULL_GROWTH = 8 / 256  # of the picture: the widest open jaw stays inside
+N_SURFACE = 468  # vertices of the surface; those of the irises follow
+HULL_GROWTH = 8 / 256  # of the size: contains the widest open jaw
 HULL_FADE = 6 / 256
 
 
@@ -35,36 +35,36 @@ class Face(Protocol):
 
 
 class Rasteriser(Protocol):
-    """Draws mesh images."""
+    """Renders mesh images."""
 
-    def draw(self, vertices: Float32, height: int, width: int) -> MeshImages:
+    def render(self, vertices: Float32, height: int, width: int) -> MeshImages:
         """[n, 478, 3], pixels -> mesh images."""
         ...
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The person and their place in the picture."""
+    """The person and their place in the frame."""
 
     box: Box
     identity: Float32  # [478, 3], neutral mesh
     open_jaw: Float32  # [478, 3], the neutral with the jaw wide open; for the hull only
     pose: PoseStatistics
     reference: Float32  # [468, 2], the neutral in the mean pose, box pixels
-    lower_vertices: NDArray[np.int64]  # whose positions tell mouth shapes
-    upper_vertices: NDArray[np.int64]  # ... and eye and brow shapes
+    lower_vertices: NDArray[np.int64]  # vertices that define the mouth shape
+    upper_vertices: NDArray[np.int64]  # vertices that define the shape of eyes and brows
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A run of n frames, ready to be painted."""
+    """A run of n frames, ready to render."""
 
     mesh: MeshImages
     lower: Float32  # [n, d], mouth shapes, canonical
     upper: Float32  # [n, d], eye and brow shapes
-    pose: Float32  # [n, 6], standardised pose numbers
+    pose: Float32  # [n, 6], standardised poses
     plate: PlateInput
-    hull: Float32  # [n, size, size], opacity of the region where the face is, from pose and identity alone
+    hull: Float32  # [n, size, size], opacity of the face's region, from pose and identity only
     positions: NDArray[np.float64]  # [n], fractional template frames
 
     def __len__(self) -> int:
@@ -80,28 +80,27 @@ def build(
     rasteriser: Rasteriser,
     positions: NDArray[np.float64],
 ) -> Scene:
-    """Everything about a run of frames that does not need the networks.
+    """Compute everything about a run of frames that needs no network.
 
     Args:
         subject: the person.
         expression: [n, 233].
         pose: rotation [n, 3], scale [n], translation [n, 3], footage pixels.
         face: the face model.
-        rasteriser: draws the meshes.
+        rasteriser: renders the mesh images.
         positions: [n], template frames of the poses.
     """
     size = subject.box.size
     vertices = face.decode(subject.identity, expression)
     placed = subject.box.points(face.place(vertices, *pose))
     n = len(expression)
-    # pose only: a hull or flow that followed the expression would tell G how far the mouth is open
+    # pose only: a hull or flow that depended on the expression would reveal to G how far the mouth is open
     neutral = subject.box.points(face.place(np.repeat(subject.identity[None], n, 0), *pose))[:, :N_SURFACE]
     jaw = subject.box.points(face.place(np.repeat(subject.open_jaw[None], n, 0), *pose))[:, :N_SURFACE]
-    numbers = pose_numbers(*pose)
-    features = pose_features(numbers, subject.pose)
+    features = pose_features(pose_vectors(*pose), subject.pose)
     affine = affine_to_reference(neutral[..., :2], subject.reference)
     return Scene(
-        mesh=rasteriser.draw(placed, size, size),
+        mesh=rasteriser.render(placed, size, size),
         lower=vertices[:, subject.lower_vertices, :2].reshape(n, -1),
         upper=vertices[:, subject.upper_vertices, :2].reshape(n, -1),
         pose=features[:, :6],
@@ -125,11 +124,11 @@ def hulls(points: Float32, size: int) -> Float32:
     return result
 
 
-def region_of(hull: Sequence[Float32] | Float32, size: int) -> tuple[int, int, int, int]:
-    """Where G works: the bounding box of all hulls with a margin, edges at multiples of 8. Top, bottom, left, right."""
+def network_region(hull: Sequence[Float32] | Float32, size: int) -> tuple[int, int, int, int]:
+    """Region of G: bounding box of all hulls with a margin, edges at multiples of 8; top, bottom, left, right."""
     union = np.max(np.asarray(hull), axis=0) > 0
     rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
     edges = []
-    for found in (rows, columns):
-        edges += [max(0, (found[0] - 8) // 8 * 8), min(size, -(-(found[-1] + 9) // 8) * 8)]
+    for covered in (rows, columns):
+        edges += [max(0, (covered[0] - 8) // 8 * 8), min(size, -(-(covered[-1] + 9) // 8) * 8)]
     return int(edges[0]), int(edges[1]), int(edges[2]), int(edges[3])

@@ -1,17 +1,17 @@
-"""A template of any length: the footage's poses forwards and backwards, without a jump."""
+"""Templates of any length: the footage's poses forwards and backwards, without jumps."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vast_cli.core.arrays import Float32
 
-EASE = 12  # frames before and after a turning point over which the motion slows down and turns
+EASE = 12  # frames before and after a turning point in which the motion slows down
 
 
 def positions(start: int, n: int, *, length: int, seed: int) -> NDArray[np.float64]:
-    """Where in the footage the frames start ... start + n - 1 of a video are: [n], fractional frame numbers.
+    """Positions in the footage of the video frames start ... start + n - 1: [n], fractional frame numbers.
 
-    A triangle wave over 0 ... length - 1, its corners rounded to parabolas; the seed says where it begins.
+    A triangle wave over 0 ... length - 1 with corners rounded to parabolas; the seed selects where it starts.
     """
     last = length - 1
     if last <= 0:
@@ -25,10 +25,10 @@ def positions(start: int, n: int, *, length: int, seed: int) -> NDArray[np.float
     return np.where(to_high < ease, last - (to_high**2 + ease**2) / (2 * ease), rounded)
 
 
-def at(values: Float32, where: NDArray[np.float64]) -> Float32:
-    """Values [length, ...] at fractional positions [n], linearly."""
-    left = np.minimum(where.astype(np.int64), max(len(values) - 2, 0))
+def interpolate(values: Float32, at: NDArray[np.float64]) -> Float32:
+    """Linear interpolation of values [length, ...] at fractional positions [n]."""
+    left = np.minimum(at.astype(np.int64), max(len(values) - 2, 0))
     right = np.minimum(left + 1, len(values) - 1)
-    weight = (where - left).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    weight = (at - left).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
     result: Float32 = values[left] * (1 - weight) + values[right] * weight
     return result
