@@ -122,7 +122,7 @@ def test_a_flipped_bit_is_detected(data: st.DataObject) -> None:
 def test_lines_are_ordered_by_position_not_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
     times = iter(["2026-03-04T05:06:07.000Z", "2019-01-01T00:00:00.000Z", "2018-01-01T00:00:00.000Z"])
-    monkeypatch.setattr(journal, "_now", lambda: next(times))
+    monkeypatch.setattr(journal, "utc_timestamp", lambda: next(times))
     write(path, started("a"), ("job_failed", failed("a")), ("job_done", done("a")))
     assert [row["seq"] for row in read_journal(path).rows] == [1, 2, 3]
     state = replay_journals([path]).job("a")

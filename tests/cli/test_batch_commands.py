@@ -22,6 +22,7 @@ from vast_cli.batch.planning import capacity
 from vast_cli.batch.state.command_line import CommandLine
 from vast_cli.batch.state.folder import open_batch
 from vast_cli.batch.state.journal import Journal
+from vast_cli.batch.timestamps import parse_timestamp
 from vast_cli.cli import batch_options
 from vast_cli.cli.batch import batch
 from vast_cli.cli.plan import plan
@@ -322,7 +323,7 @@ def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> No
     call("batch", "jobs.csv", *OUT)
     rows = lines("jobs.vast/journal.jsonl")
     done = [row for row in rows if row["event"] == "job_done"][:2]
-    began = batch_status.parse_time(rows[0]["t"])
+    began = parse_timestamp(rows[0]["t"])
     assert began is not None
     Path("jobs.vast/journal.jsonl").unlink()
     with locks.hold(Path("jobs.vast/lock")), Journal.open(Path("jobs.vast/journal.jsonl"), run="r") as journal:
@@ -331,7 +332,7 @@ def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> No
             journal.append(
                 "job_done", **{k: v for k, v in row.items() if k not in ("v", "seq", "t", "run", "event", "crc")}
             )
-        start = batch_status.parse_time(lines("jobs.vast/journal.jsonl")[0]["t"])
+        start = parse_timestamp(lines("jobs.vast/journal.jsonl")[0]["t"])
         assert start is not None
         found = batch_status.read_status(open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
     year = (start.replace(year=start.year + 1) - start).total_seconds()

@@ -5,8 +5,9 @@ from typing import Any
 
 import typer
 
-from vast_cli.batch.monitor.status import BatchStatus, parse_time, read_status
+from vast_cli.batch.monitor.status import BatchStatus, read_status
 from vast_cli.batch.state.folder import OpenBatch
+from vast_cli.batch.timestamps import parse_timestamp
 from vast_cli.cli import batch_options as common
 from vast_cli.cli import console, options
 from vast_cli.core.errors import Exit
@@ -72,7 +73,7 @@ def _running_jobs(batch_status: BatchStatus) -> list[str]:
     running = [job for job in batch_status.jobs if job.status == "started"]
     rows = []
     for job in running[:MAX_RUNNING]:
-        began = parse_time(job.t)
+        began = parse_timestamp(job.t)
         since = "" if began is None else f", for {duration(max(0.0, (now - began).total_seconds()))}"
         rows.append(f"  {job.id} (worker {job.worker}{since})")
     return [*rows, f"  and {len(running) - MAX_RUNNING} more"] if len(running) > MAX_RUNNING else rows

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from vast_cli.batch.timestamps import utc_timestamp
 from vast_cli.core.errors import ERROR_KINDS
 from vast_cli.core.files import write_error
 
@@ -155,11 +155,6 @@ def schema() -> dict[str, Any]:
     }
 
 
-def now() -> str:
-    """The current time as in events and journals: UTC with milliseconds."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class JsonLines:
     """Listener that writes each event at once as one line of JSON.
 
@@ -175,7 +170,8 @@ class JsonLines:
         """Write one line."""
         if self._stream is None or self._is_too_soon(event, fields):
             return
-        line = json.dumps({"v": VERSION, "t": now(), "run": self._run, "event": event, **fields}, ensure_ascii=False)
+        document = {"v": VERSION, "t": utc_timestamp(), "run": self._run, "event": event, **fields}
+        line = json.dumps(document, ensure_ascii=False)
         try:
             # a file name that is not UTF-8 becomes a JSON escape, so the line stays UTF-8
             _write_all(self._stream, (line + "\n").encode("utf-8", "backslashreplace"))
@@ -256,6 +252,4 @@ class Broadcast:
                 except Exception as error:
                     self._listeners.remove(listener)
                     detail = log.isEnabledFor(logging.DEBUG)
-                    log.warning(
-                        "a listener failed at `%s` and is removed: %s", item[0], error, exc_info=detail
-                    )
+                    log.warning("a listener failed at `%s` and is removed: %s", item[0], error, exc_info=detail)

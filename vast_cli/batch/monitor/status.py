@@ -16,6 +16,7 @@ from vast_cli.batch.state.journal_replay import (
     find_journals,
     replay_journals,
 )
+from vast_cli.batch.timestamps import parse_timestamp
 from vast_cli.core.errors import ERROR_KINDS
 from vast_cli.core.locks import Owner, owner
 
@@ -127,7 +128,7 @@ def _rates(
     for active in active_runs:
         if active.run is None:
             continue
-        started = parse_time(str(active.run.started.get("t", "")))
+        started = parse_timestamp(str(active.run.started.get("t", "")))
         seconds = max(1.0, (now - started).total_seconds()) if started else 0.0
         rows = [row for job in jobs if (row := _ended_in(job, active.run.id)) is not None]
         if seconds:
@@ -140,14 +141,6 @@ def _ended_in(job: JobState, run: str) -> Mapping[str, Any] | None:
     if job.status == "done" and job.done is not None and job.done.run == run and job.done.action == "run":
         return job.done.row
     return job.failure.row if job.failure is not None and job.failure.run == run else None
-
-
-def parse_time(text: str) -> datetime | None:
-    """Parse a time of a journal line; None if it is no time."""
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
 
 
 def group_failures(failures: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ import errno
 import logging
 import os
 import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from vast_cli.batch.state.journal_lines import EVENTS, VERSION, JournalScan, encode_line, read_journal
+from vast_cli.batch.timestamps import utc_timestamp
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 
@@ -79,7 +79,7 @@ class Journal:
             VastError: `vast_disk_full` if the reserve did not help either, `vast_write_failed`.
         """
         assert event in EVENTS, event
-        row = {"v": VERSION, "seq": self.seq + 1, "t": _now(), "run": self.run, "event": event, **fields}
+        row = {"v": VERSION, "seq": self.seq + 1, "t": utc_timestamp(), "run": self.run, "event": event, **fields}
         line = encode_line(row)
         try:
             try:
@@ -144,10 +144,6 @@ class Journal:
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _repair(path: Path, scan: JournalScan) -> None:
