@@ -25,6 +25,7 @@ from vast_cli.pipeline.motion import expressions, style_vector
 from vast_cli.pipeline.options import RenderOptions
 from vast_cli.pipeline.render import render
 from vast_cli.pipeline.request import RenderRequest
+from vast_cli.renderer import Avatar
 from vast_cli.training.corpora import read_index
 
 SHEET_COLUMNS = 10
@@ -59,9 +60,49 @@ def cut(source: Path, seconds: float, out: Path) -> Path:
     return target
 
 
+def render_and_measure(
+    prompt: Path, audio: Path, output: Path, avatar: Avatar, models: Models
+) -> tuple[dict[str, object], list[Image]]:
+    """Figures of one render, and its frames."""
+    # `--prompt` in two steps, because the measures need the style, too
+    style, _ = encode_prompt(prompt, models)
+    style_path = output.with_suffix(".style")
+    style.save(style_path)
+    request = RenderRequest(
+        audio=audio,
+        avatar="obama",
+        style=style_path,
+        output=output,
+        overwrite=True,
+        options=RenderOptions(allow_silence=True),
+    )
+    result = render(request, models=models)
+    info = media.probe(result.output)
+    with media.VideoReader(result.output) as reader:
+        frames = list(reader)
+    ppg = extract_speech(audio, models)
+    vector = style_vector(style, avatar, models, strength=1.0)
+    motion = np.concatenate([run for run, _ in expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)])
+    gap = models.face_model.lip_gap(avatar.subject.identity, motion)
+    rest = np.r_[gap[2:15], gap[-15:-2]]  # away from the speech: people open their lips before they speak
+    spoken = gap[25:-25]
+    return {
+        "frames": len(frames),
+        "right_length": len(frames) == ppg.n_frames,
+        "sound_minus_picture_s": round(ppg.n_samples / timebase.SAMPLE_RATE - len(frames) / timebase.FPS, 4),
+        "duration_s": float(info.duration_s),
+        "seconds": round(result.seconds, 2),
+        "limited_share": round(result.limited_share, 3),
+        "gap_at_rest": round(float(rest.mean()), 2),
+        "largest_gap_at_rest": round(float(rest.max()), 2),
+        "gap_in_speech": round(float(spoken.mean()), 2),
+        "gap_sd_in_speech": round(float(spoken.std()), 2),
+    }, frames
+
+
 def main() -> None:
     """Render, measure, write contact sheets."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("build/prompts"))
     parser.add_argument("--seconds", type=float, default=4.0)
@@ -74,46 +115,12 @@ def main() -> None:
     sheet: list[Image] = []
     clips = prompts(arguments.shared / "video")[: arguments.limit]
     for number, (clip, source) in enumerate(zip(clips, itertools.cycle(audio_files(arguments.shared)), strict=False)):
-        name = f"{number:03d}-{clip.parent.name}-{clip.stem}"
+        output = arguments.out / f"{number:03d}-{clip.parent.name}-{clip.stem}.mp4"
         audio = cut(source, arguments.seconds, arguments.out)
         row: dict[str, object] = {"prompt": f"{clip.parent.name}/{clip.name}", "audio": source.name}
         try:
-            # `--prompt` in two steps, because the measures need the style, too
-            style, _ = encode_prompt(clip, models)
-            style_path = arguments.out / f"{name}.style"
-            style.save(style_path)
-            request = RenderRequest(
-                audio=audio,
-                avatar="obama",
-                style=style_path,
-                output=arguments.out / f"{name}.mp4",
-                overwrite=True,
-                options=RenderOptions(allow_silence=True),
-            )
-            result = render(request, models=models)
-            info = media.probe(result.output)
-            with media.VideoReader(result.output) as reader:
-                frames = list(reader)
-            ppg = extract_speech(audio, models)
-            vector = style_vector(style, avatar, models, strength=1.0)
-            motion = np.concatenate(
-                [run for run, _ in expressions(ppg, vector, avatar, models, max_exaggeration=1.0, seed=0)]
-            )
-            gap = models.face_model.lip_gap(avatar.subject.identity, motion)
-            rest = np.r_[gap[2:15], gap[-15:-2]]  # away from the speech: people open their lips before they speak
-            spoken = gap[25:-25]
-            row |= {
-                "frames": len(frames),
-                "right_length": len(frames) == ppg.n_frames,
-                "sound_minus_picture_s": round(ppg.n_samples / timebase.SAMPLE_RATE - len(frames) / timebase.FPS, 4),
-                "duration_s": float(info.duration_s),
-                "seconds": round(result.seconds, 2),
-                "limited_share": round(result.limited_share, 3),
-                "gap_at_rest": round(float(rest.mean()), 2),
-                "largest_gap_at_rest": round(float(rest.max()), 2),
-                "gap_in_speech": round(float(spoken.mean()), 2),
-                "gap_sd_in_speech": round(float(spoken.std()), 2),
-            }
+            figures, frames = render_and_measure(clip, audio, output, avatar, models)
+            row |= figures
             sheet += [frames[i] for i in np.linspace(8, len(frames) - 8, SHEET_COLUMNS).astype(int)]
         except VastError as error:
             row["error"] = error.code + ": " + error.message
