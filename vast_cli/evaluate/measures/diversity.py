@@ -19,7 +19,7 @@ from vast_cli.evaluate.observation.clip import Observation
 from vast_cli.records import N_STRONG, N_WEAK
 
 WINDOW, STEP = 100, 50  # frames
-WINDOW_S = WINDOW // FPS
+WINDOW_S = timebase.seconds(WINDOW)
 MIN_CLIPS = 5  # for `dvt_set`
 CUT_HZ = 8.0
 JITTER_SD = 0.5
@@ -27,14 +27,14 @@ JITTER_SD = 0.5
 _ORDER = (("half_amplitude", "real"),)
 SPECS = (
     Spec("dvt_x", "Diversity", "Mean distance of two frames' expression, in standard deviations of the training "
-         f"corpus, over {WINDOW_S} s.", "sd", "nearer_prompt", order=_ORDER),
+         f"corpus, over {WINDOW_S:.0f} s.", "sd", "nearer_prompt", order=_ORDER),
     Spec("dvt_x_st", "Diversity, lower face", f"The same of the {N_STRONG} components that follow speech.", "sd",
          "nearer_prompt", order=_ORDER),
     Spec("dvt_x_wk", "Diversity, upper face", f"The same of the other {N_WEAK}.", "sd", "nearer_prompt", order=_ORDER),
     Spec("dvt_x_l2", "Diversity, plain", "Plain distance without units and filter, for other papers.", "units",
          "nearer_prompt", order=_ORDER),
     Spec("jitter_share", "Jitter", f"Energy above {CUT_HZ:g} Hz over all.", "1", "lower", order=(("real", "jitter"),)),
-    Spec("drift_share", "Drift", f"Energy of straight lines over all, in {WINDOW_S} s.", "1", "lower"),
+    Spec("drift_share", "Drift", f"Energy of straight lines over all, in {WINDOW_S:.0f} s.", "1", "lower"),
 )  # fmt: skip
 SET_SPECS = (
     Spec("dvt_set", "Diversity of the set", "Mean distance of two clips by mean and deviation of their expression, in "
