@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check toy bench clean
+.PHONY: help demo test fast check slow toy bench clean
 help:
 	@echo "make demo   install and render the example: the avatar obama speaks examples/speech.flac"
 	@echo "make test   install and run the checks and the tests"
+	@echo "make fast   the tests that need no torch, in less than a minute"
 	@echo "make check  format, lint, types, import contract"
-	@echo "make toy    train every loop for some steps"
+	@echo "make slow   the long tests: kills by the dozen, hundreds of jobs"
+	@echo "make toy    train every network for some steps"
 	@echo "make bench  measure; writes figures with the machine they were taken on"
 
 $(BIN)/python:
@@ -33,11 +35,24 @@ demo: $(VENV)/.installed
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+# files that neither import torch nor start a process that does; tests/conftest.py holds them to it
+FAST := tests/core tests/store tests/test_records.py tests/test_claims.py \
+	$(patsubst %,tests/batch/test_%.py,cleanup decisions estimate events fingerprint job_queue journal manifest \
+		output_template publish retry_policy run_settings shards) \
+	$(patsubst %,tests/cli/test_%.py,batch_display parameters reference) \
+	tests/evaluate/test_frechet.py tests/evaluate/test_statistics.py
+
+fast: $(VENV)/.installed-dev
+	VAST_NO_TORCH=1 $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile $(FAST)
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
 
 toy: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m train

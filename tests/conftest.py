@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,18 @@ SHARED = ROOT.parent / "shared" / "data"
 
 # processes side by side (pytest-xdist) with two threads each would wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+
+
+class NoTorch(MetaPathFinder):
+    """`make fast` promises to need no torch: importing it fails."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("a test of `make fast` imports torch")
+
+
+if os.environ.get("VAST_NO_TORCH"):
+    sys.meta_path.insert(0, NoTorch())
 # a shell without job control hands an ignored SIGINT to what it starts in the background, and that to its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

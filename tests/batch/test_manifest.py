@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jsonschema
 import pytest
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from vast_cli.batch import manifest
 from vast_cli.batch.job import Job
-from vast_cli.batch.manifest import JobOptions, options, output_template, read
+from vast_cli.batch.manifest import JobOptions, options, read
 from vast_cli.core.errors import VastError
 
 Write = Callable[[str, str], Path]
@@ -642,14 +642,6 @@ def test_set_options_of_some_jobs(write: Write) -> None:
 
 
 # --- consistency -----------------------------------------------------------------------------------------------------
-
-
-def test_options_are_those_of_the_pipeline() -> None:
-    from vast_cli.media import staged
-    from vast_cli.renderer.render import DETAILS
-
-    assert set(get_args(JobOptions.model_fields["detail"].annotation)) == set(DETAILS)
-    assert set(output_template.SUFFIXES) == set(staged.SUFFIXES)
 
 
 def test_the_schema_accepts_what_is_read(write: Write) -> None:
