@@ -2,8 +2,8 @@
 
 A file holds tensors and a JSON header: format, format version, version of the producer, and for records the hash of the
 model that made them. Records are checked for names, shapes, dtypes, finiteness, version and model hash. Reading these
-files unpickles nothing. Only `torch.load(weights_only=True)` reads pickles elsewhere, restricted to tensors and plain
-values: third-party weights in `evaluate.external` and in the perceptual loss of the training.
+files unpickles nothing. Pickled files, which are third-party weights in `evaluate.external` and in the perceptual loss
+of the training, are read by `torch.load(weights_only=True)` only, which admits tensors and plain values.
 """
 
 import json

@@ -15,13 +15,13 @@ Seconds = TypeVar("Seconds", float, Fraction)
 Index = TypeVar("Index", int, NDArray[np.int64])
 
 SAMPLE_RATE = 16_000  # Hz, mono, of all audio that networks read
-FPS = 25  # video frames a second
-PPG_RATE = 50  # posteriorgram frames a second
+FPS = 25  # video frames per second
+PPG_RATE = 50  # posteriorgram frames per second
 PPG_WINDOW = 640  # samples, 40 ms
 PPG_SHIFT = 320  # samples, 20 ms
 
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640 in a video frame
-PPG_PER_FRAME = PPG_RATE // FPS  # 2 in a video frame
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640
+PPG_PER_FRAME = PPG_RATE // FPS  # 2
 SAMPLE_S = 1 / SAMPLE_RATE
 FRAME_S = 1 / FPS
 HALF_FRAME_S = 0.5 / FPS
@@ -41,12 +41,12 @@ def full_video_frames(n_samples: int) -> int:
 
 
 def ppg_frames(n_samples: int) -> int:
-    """Posteriorgram frames of `n_samples` of 16 kHz audio: every sample lies in a frame, the last is zero padded."""
+    """Posteriorgram frames of `n_samples` of 16 kHz audio: every sample is in a frame, the last is zero padded."""
     return -(-n_samples // PPG_SHIFT)
 
 
 def full_ppg_frames(n_samples: int) -> int:
-    """Posteriorgram frames whose window lies within `n_samples`, without padding."""
+    """Posteriorgram frames whose window is within `n_samples`, without padding."""
     return max(0, (n_samples - PPG_WINDOW) // PPG_SHIFT + 1)
 
 
@@ -150,17 +150,17 @@ def audio_frames(n_samples: int) -> float:
 
 
 def ppg_at_video(n_frames: int, n_ppg: int, *, start: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Where video instants lie on the posteriorgram's time axis (linear interpolation, paper 4.1).
+    """Positions of video frames on the posteriorgram's time axis, for linear interpolation (paper 4.1).
 
     Args:
-        n_frames: video frames wanted.
-        n_ppg: frames of the posteriorgram.
+        n_frames: number of video frames.
+        n_ppg: number of posteriorgram frames.
         start: index of the first video frame.
 
     Returns:
-        `left` [n_frames], the earlier neighbour, and `weight` [n_frames] of its successor; both neighbours are inside.
+        `left` [n_frames], the earlier neighbour, and `weight` [n_frames] of its successor; both are valid indices.
     """
-    # centre of j = 0.02 j + 0.02 s, so k / 25 s lies at j = 2 k - 1
+    # frame j is centred at 0.02 j + 0.02 s, so k / 25 s is at j = 2 k - 1
     position = (PPG_RATE / FPS) * np.arange(start, start + n_frames, dtype=np.float64) - 1.0
     position = np.clip(position, 0.0, max(n_ppg - 1, 0))
     left = np.minimum(position.astype(np.int64), max(n_ppg - 2, 0))
@@ -168,7 +168,7 @@ def ppg_at_video(n_frames: int, n_ppg: int, *, start: int = 0) -> tuple[NDArray[
 
 
 def interpolate_ppg(values: NDArray[np.float32], n_frames: int, *, start: int = 0) -> NDArray[np.float32]:
-    """Posteriorgram `values` [T, 40] at video instants: [n_frames, 40], rows still sum to 1."""
+    """Posteriorgram `values` [T, 40] at video frames: [n_frames, 40], rows still sum to 1."""
     left, weight = ppg_at_video(n_frames, len(values), start=start)
     right = np.minimum(left + 1, len(values) - 1)
     result: NDArray[np.float32] = values[left] * (1 - weight)[:, None] + values[right] * weight[:, None]
