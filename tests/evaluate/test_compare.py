@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vast_cli import media
-from vast_cli.cli import app as application
+from vast_cli.cli import app
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import timestamp
 from vast_cli.core.timebase import SAMPLE_RATE
@@ -306,8 +306,8 @@ def test_swapping_the_sets_swaps_the_winner(tmp_path: Path) -> None:
 
 @pytest.fixture
 def vast_compare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setitem(application.COMMANDS, "compare", "vast_cli.cli.compare:compare")
-    command = application.build(["compare", "doctor"])
+    monkeypatch.setitem(app.COMMANDS, "compare", "vast_cli.cli.compare:compare")
+    command = app.build(["compare", "doctor"])
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         result = CliRunner().invoke(command, ["compare", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""The report's files and order: one page, whole or not at all, worst clips first, nothing invented."""
+"""Files and order of the report: one page, whole or not at all, the worst clips first, missing values as null."""
 
 import base64
 import json
@@ -73,7 +73,7 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# what comes first
+# --- order
 
 
 def order(clips: list[dict[str, Any]], **measures: dict[str, Any]) -> list[str]:
@@ -91,7 +91,7 @@ def test_unmeasured_then_failed_then_behind() -> None:
     assert order(clips, ssim={"better": "higher"})[:4] == ["d", "c", "b", "f"]
 
 
-def test_better_than_usual_earns_nothing() -> None:
+def test_better_than_usual_does_not_count() -> None:
     values = [(0.90, 2.0), (0.91, 1.0), (0.92, 1.1), (0.93, 0.9), (0.99, 2.0)]
     clips = [clip(str(index), values={"ssim": ssim, "lmd": lmd}) for index, (ssim, lmd) in enumerate(values)]
     ranks = rank_clips(document(clips, ssim={"better": "higher"}, lmd={"better": "lower"}))
@@ -102,22 +102,22 @@ def test_better_than_usual_earns_nothing() -> None:
 @pytest.mark.parametrize(
     ("better", "worst"), [("higher", "a"), ("lower", "e"), ("nearer_1", "e"), ("nearer_0", "e"), ("nearer_truth", "a")]
 )
-def test_each_direction_has_its_worst(better: str, worst: str) -> None:
+def test_each_direction_has_its_worst_clip(better: str, worst: str) -> None:
     clips = [clip(name, values={"m": value}) for name, value in zip("abcde", (0.1, 0.8, 1.0, 1.2, 2.5), strict=True)]
     assert order(clips, m={"better": better, "ceiling": 1.5})[0] == worst
 
 
-def test_a_prompts_own_figure_is_the_aim() -> None:
+def test_the_value_of_the_prompt_is_the_target() -> None:
     clips = [
         clip(name, values={"dvt_x": value}) for name, value in zip("abcde", (0.9, 1.0, 1.1, 1.0, 2.0), strict=True)
     ]
-    for found, prompt in zip(clips, (0.9, 1.0, 1.1, 0.2, 2.0), strict=True):
-        found["measures"]["dvt_x"]["controls"] = {"prompt": prompt, "real": 0.5}
+    for measured, prompt in zip(clips, (0.9, 1.0, 1.1, 0.2, 2.0), strict=True):
+        measured["measures"]["dvt_x"]["controls"] = {"prompt": prompt, "real": 0.5}
     assert order(clips, dvt_x={"better": "nearer_prompt"})[0] == "d"
 
 
 @pytest.mark.parametrize("better", ["in_range", "none"])
-def test_without_a_direction_nothing_counts(better: str) -> None:
+def test_a_measure_without_direction_does_not_count(better: str) -> None:
     clips = [clip(name, values={"m": value}) for name, value in zip("abcde", (0, 0, 0, 1, 99), strict=True)]
     assert all(rank.score == 0 for rank in rank_clips(document(clips, m={"better": better})))
 
@@ -133,34 +133,34 @@ def test_a_family_counts_once_and_an_unreliable_measure_never() -> None:
     assert rank_clips(document(clips, **measures))[4].score == CAP
 
 
-def test_few_values_and_nulls_rank_nothing() -> None:
+def test_few_values_and_nulls_give_no_rank() -> None:
     clips = [clip(str(index), values={"m": value}) for index, value in enumerate([1.0, 1.0, 9.0, None, float("nan")])]
     assert all(rank.behind == {} for rank in rank_clips(document(clips, m={"better": "lower"})))
 
 
-def test_differences_far_below_floor_to_ceiling_are_none() -> None:
+def test_differences_far_below_the_range_do_not_count() -> None:
     clips = [clip(str(index), values={"m": value}) for index, value in enumerate([0.9, 0.9001, 0.9002, 0.9003, 0.8990])]
     ranks = rank_clips(document(clips, m={"better": "higher", "floor": 0.4, "ceiling": 1.0}))
     assert max(rank.score for rank in ranks) < 0.1
 
 
-# pictures
+# --- contact sheets
 
 
-def test_cells_show_the_moments_they_name(ramp: Path) -> None:
+def test_cells_show_the_moments_of_their_labels(ramp: Path) -> None:
     sheet = make_sheet(
         clip("ramp", ramp, reference=str(ramp), mouth_box=[0, 0, 32, 24], reference_mouth_box=[36, 0, 64, 16])
     )
-    picture = cv2.imdecode(np.frombuffer(sheet.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    image = cv2.imdecode(np.frombuffer(sheet.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert [row[0] for row in sheet.rows] == ["output", "truth", "output mouth", "truth mouth"]
-    assert len(sheet.times) == N_MOMENTS and picture.shape[::-1] == sheet.size
+    assert len(sheet.times) == N_MOMENTS and image.shape[::-1] == sheet.size
     assert sheet.times == pytest.approx([0.08 + 0.2 * column for column in range(N_MOMENTS)], abs=0.021)
     for column, time in enumerate(sheet.times):
         for row, (_, top, height) in enumerate(sheet.rows):
             left = column * (sheet.width + sheet.gap)
-            cell = picture[top + height // 3 : top + height // 2, left + 20 : left + sheet.width // 2 - 10]
-            wanted = 0 if row == 3 else 40 + 4 * time * 25  # the truth's mouth was said to be in the black half
-            assert abs(float(cell.mean()) - wanted) < 8, (column, row)
+            cell = image[top + height // 3 : top + height // 2, left + 20 : left + sheet.width // 2 - 10]
+            expected = 0 if row == 3 else 40 + 4 * time * 25  # the mouth box of the truth is in the black half
+            assert abs(float(cell.mean()) - expected) < 8, (column, row)
 
 
 def test_a_clip_of_one_frame_has_one_moment(tmp_path: Path) -> None:
@@ -170,22 +170,22 @@ def test_a_clip_of_one_frame_has_one_moment(tmp_path: Path) -> None:
     assert make_sheet(clip("one", path)).times == [0.0]
 
 
-# files
+# --- files
 
 
-def test_page_holds_the_video_itself(ramp: Path, tmp_path: Path) -> None:
+def test_the_page_contains_the_video(ramp: Path, tmp_path: Path) -> None:
     page = write_report(document([clip("a", ramp)]), tmp_path / "out", overwrite=False)
     assert page == tmp_path / "out" / "index.html"
     assert base64.b64encode(ramp.read_bytes()).decode() in page.read_text("utf-8")
     assert [path.name for path in page.parent.iterdir()] == ["index.html"]
 
 
-def test_same_input_same_bytes(ramp: Path, tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes(ramp: Path, tmp_path: Path) -> None:
     made = [write_report(document([clip("a", ramp)]), tmp_path / name, overwrite=False).read_bytes() for name in "xy"]
     assert made[0] == made[1]
 
 
-def test_beyond_the_budget_files_lie_beside(ramp: Path, tmp_path: Path) -> None:
+def test_files_beyond_the_budget_lie_beside_the_page(ramp: Path, tmp_path: Path) -> None:
     video = tmp_path / HOSTILE / "o'ne & <two> #%.mp4"
     video.parent.mkdir(parents=True)
     video.write_bytes(ramp.read_bytes())
@@ -198,13 +198,13 @@ def test_beyond_the_budget_files_lie_beside(ramp: Path, tmp_path: Path) -> None:
     assert (page.parent / shown["sheet"]["url"]).read_bytes()[:2] == b"\xff\xd8"
 
 
-def test_the_worst_clips_videos_go_in_first() -> None:
+def test_videos_of_the_worst_clips_go_into_the_page_first() -> None:
     videos = [PageVideo(Path(name), "video/mp4", None, size) for name, size in (("a", 300), ("b", 900), ("c", 3))]
     assert choose_inline(videos, 1000) == {Path("a")}
     assert choose_inline(videos, 2000) == {Path("a"), Path("b"), Path("c")}
 
 
-def test_overwriting_leaves_only_the_new_page_and_strangers(ramp: Path, tmp_path: Path) -> None:
+def test_overwriting_leaves_only_the_new_page_and_files_of_others(ramp: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_report(document([clip("a", ramp)]), out, overwrite=False, inline_bytes=0)
     with pytest.raises(VastError) as caught:
@@ -217,7 +217,7 @@ def test_overwriting_leaves_only_the_new_page_and_strangers(ramp: Path, tmp_path
     assert {path.name for path in out.iterdir()} == {"index.html", "mine.txt", "files-mine", beside}
 
 
-def test_a_failure_leaves_the_former_page(ramp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_the_old_page(ramp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Any:
         yield "<!doctype html>"
         raise OSError(28, "No space left on device")
@@ -234,7 +234,7 @@ def test_a_failure_leaves_the_former_page(ramp: Path, tmp_path: Path, monkeypatc
     assert page.exists() and not (tmp_path / "new").exists()
 
 
-def test_a_failure_after_the_files_were_published_takes_them_back(
+def test_a_failure_after_publishing_the_files_removes_them(
     ramp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -263,12 +263,12 @@ def test_names_cannot_become_markup(ramp: Path, tmp_path: Path) -> None:
     assert data_of(page)["clips"][0]["id"] == name
 
 
-def test_names_that_are_no_text(ramp: Path, tmp_path: Path) -> None:
+def test_names_that_do_not_decode(ramp: Path, tmp_path: Path) -> None:
     page = write_report(document([clip("a", Path("gone-\udcff.mp4"))]), tmp_path / "out", overwrite=False)
     assert data_of(page)["clips"][0]["output"].startswith("gone-")
 
 
-def test_files_that_are_gone_or_no_video(ramp: Path, tmp_path: Path) -> None:
+def test_missing_files_and_files_that_are_no_video(ramp: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("not a video")
     clips = [
@@ -295,7 +295,7 @@ def test_files_that_are_gone_or_no_video(ramp: Path, tmp_path: Path) -> None:
         ("mp4", "libx264", "yuv444p"),
     ],
 )
-def test_what_browsers_do_not_play_has_a_note_and_pictures(
+def test_videos_that_browsers_do_not_play_have_a_note_and_a_contact_sheet(
     suffix: str, codec: str, pixels: str, ramp: Path, tmp_path: Path, ffmpeg: Callable[..., None]
 ) -> None:
     video = tmp_path / f"x.{suffix}"
@@ -305,7 +305,7 @@ def test_what_browsers_do_not_play_has_a_note_and_pictures(
     assert "browsers do not play" in shown["video"]["note"] and shown["sheet"]["blob"]
 
 
-def test_nothing_measured_stays_null(tmp_path: Path) -> None:
+def test_missing_values_stay_null(tmp_path: Path) -> None:
     clips = [clip("a", values={"m": float("nan"), "n": None}, series={"fps": 25, "lip_gap": [float("nan"), 0.1]})]
     sync = {"value": None, "valid": False, "reason": "no_weights", "hint": "give them", "better": "higher"}
     data = data_of(
@@ -319,7 +319,7 @@ def test_nothing_measured_stays_null(tmp_path: Path) -> None:
     assert found["series"]["lip_gap"] == [None, 0.1]
 
 
-def test_a_check_that_was_not_made_is_neither_passed_nor_failed(tmp_path: Path) -> None:
+def test_a_measure_without_controls_is_neither_valid_nor_unreliable(tmp_path: Path) -> None:
     measures = {"a": {"valid": True}, "b": {"valid": False, "reason": "control_failed"}, "c": {"valid": None}}
     data = data_of(write_report(document([], **measures), tmp_path / "out", overwrite=False))
     assert {found["name"]: found["state"] for found in data["measures"]} == {
@@ -329,7 +329,7 @@ def test_a_check_that_was_not_made_is_neither_passed_nor_failed(tmp_path: Path) 
     }
 
 
-def test_every_reason_has_words_and_only_advice_is_added() -> None:
+def test_every_reason_has_words_and_only_useful_hints_are_added() -> None:
     assert set(REASONS) == set(MEASURE_HINTS)
     assert hint_text("no_face", MEASURE_HINTS["no_face"]) is None
     assert hint_text("no_weights", "give them") == "give them"
@@ -342,5 +342,5 @@ def test_every_measure_has_a_family_and_a_direction_in_words() -> None:
     assert {spec.better for spec in specs.values()} <= set(BETTER)
 
 
-def test_no_clips_at_all(tmp_path: Path) -> None:
+def test_a_report_without_clips(tmp_path: Path) -> None:
     assert data_of(write_report(document([]), tmp_path / "out", overwrite=False))["clips"] == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.browser import PageLog, needs_chromium, playwright
+from tests.browser import PageLog, needs_chromium, playwright, wait_until
 from vast_cli.cli.study import app
 from vast_cli.evaluate.study import make_study
 from vast_cli.evaluate.study.make import Study, StudySettings
@@ -80,7 +80,7 @@ def is_open(page: Any) -> bool:
 def watch(page: Any) -> None:
     """Play with the space bar until the answers open."""
     page.keyboard.press("Space")
-    playwright.expect(page.locator("#answers input").first).to_be_enabled()
+    wait_until(page, "!document.querySelector('#answers input').matches(':disabled')")
 
 
 def first_record(page: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from vast_cli import records, style
-from vast_cli.cli import app as application
+from vast_cli.cli import app
 from vast_cli.core.errors import VastError
 from vast_cli.evaluate import drawing
 from vast_cli.evaluate.styles import codes, mapping, plot, separation
 from vast_cli.evaluate.styles.labels import LabelTable, list_clips
+from vast_cli.evaluate.styles.mapping import MapSettings
 from vast_cli.evaluate.styles.separation import LabelledPoints
 from vast_cli.evaluate.styles.style_map import StyleMap
 from vast_cli.pipeline.models import Models
@@ -83,7 +85,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Path:
 
 @pytest.fixture(scope="module")
 def style_map(corpus: Path, models: Models) -> StyleMap:
-    return mapping.map_styles([corpus], corpus / "labels.csv", models=models, permutations=100)
+    return mapping.map_styles([corpus], corpus / "labels.csv", MapSettings(permutations=100), models=models)
 
 
 def test_silhouette_is_that_of_scikit_learn() -> None:
@@ -193,7 +195,9 @@ def test_style_files_have_no_baseline_from_expressions(corpus: Path, models: Mod
     for path in corpus.glob("*.track"):
         encoded = style.encode_style(records.load(FaceTrack, path), models.style_model)
         encoded.save(tmp_path / f"{path.stem}.style")
-    document = mapping.map_styles([tmp_path], corpus / "labels.csv", models=models, permutations=20).document()
+    document = mapping.map_styles(
+        [tmp_path], corpus / "labels.csv", MapSettings(permutations=20), models=models
+    ).document()
     assert document["embeddings"]["enhanced"]["silhouette"]["value"] > 0
     for name in ("untrained", "mean_sd"):
         assert {(row["value"], row["reason"]) for row in document["embeddings"][name].values()} == {(None, "no_track")}
@@ -230,9 +234,9 @@ def test_each_clip_of_a_folder_is_listed_once(tmp_path: Path) -> None:
 
 
 def test_command_plots_the_map(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(application.COMMANDS, "styles", "vast_cli.cli.styles:app")
-    monkeypatch.setitem(mapping.map_styles.__kwdefaults__, "permutations", 50)  # 1,000 take 15 s
-    vast = application.build(["styles", "doctor"])
+    monkeypatch.setitem(app.COMMANDS, "styles", "vast_cli.cli.styles:app")
+    monkeypatch.setattr(mapping, "MapSettings", partial(MapSettings, permutations=50))  # 1,000 take 15 s
+    vast = app.build(["styles", "doctor"])
     out = tmp_path / "map.png"
     arguments = ["styles", "map", str(corpus), "--labels", str(corpus / "labels.csv"), "-o", str(out), "--json"]
     result = CliRunner().invoke(vast, [*arguments, "--window", "1"])

@@ -53,10 +53,11 @@ def map_command(
                 files.check_input(clip)
         files.check_output(output, overwrite=overwrite)
 
-        from vast_cli.evaluate.styles.mapping import map_styles
+        from vast_cli.evaluate.styles.mapping import MapSettings, map_styles
         from vast_cli.evaluate.styles.plot import FIGURES, TITLES, figure_text, write_plot
 
-        style_map = map_styles(clips, labels, window_s=window, which=face, seed=seed, progress=ui.progress)
+        settings = MapSettings(window_s=window, which=face, seed=seed)
+        style_map = map_styles(clips, labels, settings, progress=ui.progress)
         write_plot(style_map, output, overwrite=overwrite)
         for warning in style_map.codes.warnings:
             ui.warn(warning)

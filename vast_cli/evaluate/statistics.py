@@ -152,11 +152,11 @@ def rater_mean(ratings: ArrayLike) -> float | None:
         ratings: [raters, videos].
     """
     values = np.asarray(ratings, np.float64)
-    known = np.isfinite(values)
-    has_rated = known.any(axis=1)
+    is_rated = np.isfinite(values)
+    has_rated = is_rated.any(axis=1)
     if not has_rated.any():
         return None
-    means = np.where(known, values, 0.0)[has_rated].sum(axis=1) / known[has_rated].sum(axis=1)
+    means = np.where(is_rated, values, 0.0)[has_rated].sum(axis=1) / is_rated[has_rated].sum(axis=1)
     return float(means.mean())
 
 
@@ -171,16 +171,16 @@ def two_way_interval(ratings: ArrayLike, *, seed: int = 0) -> Interval | None:
         seed: of the bootstrap.
     """
     values = np.asarray(ratings, np.float64)
-    known = np.isfinite(values)
-    values, known = values[known.any(axis=1)], known[known.any(axis=1)]
-    values, known = values[:, known.any(axis=0)], known[:, known.any(axis=0)]
+    is_rated = np.isfinite(values)
+    values, is_rated = values[is_rated.any(axis=1)], is_rated[is_rated.any(axis=1)]
+    values, is_rated = values[:, is_rated.any(axis=0)], is_rated[:, is_rated.any(axis=0)]
     n_raters, n_videos = values.shape
     if min(n_raters, n_videos) < MIN_CLIPS:
         return None
     rng = np.random.default_rng(seed)
     raters = rng.multinomial(n_raters, np.full(n_raters, 1 / n_raters), RESAMPLES)
     videos = rng.multinomial(n_videos, np.full(n_videos, 1 / n_videos), RESAMPLES)
-    sums, counts = videos @ np.where(known, values, 0.0).T, videos @ known.T  # [resamples, raters]
+    sums, counts = videos @ np.where(is_rated, values, 0.0).T, videos @ is_rated.T  # [resamples, raters]
     weights = raters * (counts > 0)
     total = weights.sum(axis=1)
     means = (weights * sums / np.maximum(counts, 1)).sum(axis=1)[total > 0] / total[total > 0]

@@ -33,11 +33,11 @@ class ComparisonSettings:
     """How a comparison looks and sounds.
 
     Attributes:
-        labels: one a video; names of the files if not given.
+        labels: one per video; by default the file names.
         scores: name to value for each video, in the order shown; None is shown as a dash.
         audio: option of `choose_audio`.
         show_waveform: show a strip of the audio with a moving playhead.
-        columns: videos in a row; `grid.default_columns` if not given.
+        columns: videos in a row; `layout.default_columns` if not given.
         height: of each video in pixels.
         crf: quality of the encoder, lower is better.
     """

@@ -28,11 +28,11 @@ function bodyOf(clip, player) {
 }
 
 function figuresOf(clip) {
-  const known = data.measures.filter((measure) => clip.measures[measure.name]);
+  const shown = data.measures.filter((measure) => clip.measures[measure.name]);
   const [measured, missing] = [true, false].map((hasValue) =>
-    known.filter((measure) => (clip.measures[measure.name].value !== null) === hasValue),
+    shown.filter((measure) => (clip.measures[measure.name].value !== null) === hasValue),
   );
-  if (!known.length) return null;
+  if (!shown.length) return null;
   return h(
     "div",
     { class: "all-figures" },
@@ -98,7 +98,7 @@ function among(measure, value, off) {
   if (!sortedValues.has(measure.name)) {
     const values = data.clips
       .map((clip) => clip.measures[measure.name]?.value)
-      .filter((known) => known !== null && known !== undefined);
+      .filter((value) => value !== null && value !== undefined);
     sortedValues.set(
       measure.name,
       values.sort((a, b) => a - b),

@@ -119,12 +119,12 @@ def number(value: object) -> float | None:
 
 
 def _spreads(losses: Sequence[float | None], *, least: float) -> dict[int, float]:
-    known = [loss for loss in losses if loss is not None]
-    if len(known) < MIN_CLIPS:
+    values = [loss for loss in losses if loss is not None]
+    if len(values) < MIN_CLIPS:
         return {}
-    middle = median(known)
-    away = [abs(loss - middle) for loss in known]
-    spread = max(MAD_TO_SD * median(away) or MEAN_TO_SD * fmean(away), least)
+    middle = median(values)
+    deviations = [abs(loss - middle) for loss in values]
+    spread = max(MAD_TO_SD * median(deviations) or MEAN_TO_SD * fmean(deviations), least)
     if spread <= 0:
         return {index: 0.0 for index, loss in enumerate(losses) if loss is not None}
     return {

@@ -72,14 +72,14 @@ def view_clip(clip: Mapping[str, Any], rank: ClipRank, measures: Mapping[str, An
 
 def _view_measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     value = number(measure.get("value"))
-    of_clips = [number((clip.get("measures") or {}).get(name, {}).get("value")) for clip in clips]
-    known = [figure for figure in of_clips if figure is not None]
-    all_whole = bool(known) and all(figure == round(figure) for figure in known)
+    clip_values = [number((clip.get("measures") or {}).get(name, {}).get("value")) for clip in clips]
+    measured = [figure for figure in clip_values if figure is not None]
+    all_whole = bool(measured) and all(figure == round(figure) for figure in measured)
     # a missing value is never unreliable
     valid = measure.get("valid")  # null if no controls could be compared
     state = "missing" if value is None else "unreliable" if valid is False else "ok" if valid else "unchecked"
     controls = measure.get("controls") or {}
-    digits = _digits([value, *known])
+    digits = _digits([value, *measured])
     return {
         "name": name,
         "title": title_of(name, dict(measure)),
@@ -101,7 +101,7 @@ def _view_measure(name: str, measure: Mapping[str, Any], clips: Sequence[Mapping
         "hint": hint_text(measure.get("reason"), measure.get("hint")),
         "digits": digits,
         "clip_digits": 0 if all_whole else digits,
-        "clips": len(known),
+        "clips": len(measured),
     }
 
 
@@ -121,8 +121,8 @@ def _view_figure(clip: Mapping[str, Any], name: str, measure: Mapping[str, Any])
 def _view_error(error: Mapping[str, Any] | None) -> dict[str, str] | None:
     if not error:
         return None
-    known = {name: str(error[name]) for name in ("code", "message", "hint") if error.get(name)}
-    return {"message": "it could not be measured", **known}
+    fields = {name: str(error[name]) for name in ("code", "message", "hint") if error.get(name)}
+    return {"message": "it could not be measured", **fields}
 
 
 def _view_series(series: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -135,8 +135,8 @@ def _view_series(series: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _view_line(values: Sequence[Any] | None) -> list[float | int | None] | None:
     if values is None:
         return None
-    known = [number(value) for value in values]
-    return [None if value is None else int(value) if value == int(value) else round(value, 4) for value in known]
+    numbers = [number(value) for value in values]
+    return [None if value is None else int(value) if value == int(value) else round(value, 4) for value in numbers]
 
 
 def _digits(values: Sequence[float | None]) -> int:

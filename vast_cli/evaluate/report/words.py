@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from vast_cli.evaluate.measures.spec import REASONS as DEFAULT_HINTS
+from vast_cli.evaluate.measures import spec
 
 # measures of a family say much the same, so the rank of a clip counts only the worst of each
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {
@@ -85,7 +85,7 @@ def reason_text(reason: str | None) -> str | None:
 
 def hint_text(code: str | None, hint: str | None) -> str | None:
     """A hint, if it adds something to the words of the reason: what to give or do."""
-    if not hint or (hint == DEFAULT_HINTS.get(str(code)) and not hint.startswith("give ")) or code == "control_failed":
+    if not hint or (hint == spec.REASONS.get(str(code)) and not hint.startswith("give ")) or code == "control_failed":
         return None
     return str(hint)
 

@@ -122,7 +122,7 @@ def _plan_study(table: Path, settings: StudySettings) -> _StudyPlan:
 
 
 def _write_study(plan: _StudyPlan, work: Path, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Encode the videos and write page and key into `work`, then move both into `folder`. Returns the report."""
+    """Encode the videos, write page and key into `work` and move both into `folder`; returns the report."""
     design, clip_format, settings = plan.design, plan.clip_format, plan.settings
     videos = _encode(design, plan.sources, clip_format, work / SEND / page.CLIPS, progress=progress)
     size = page.inline_size(videos)

@@ -150,7 +150,7 @@
     });
     for (const event of ["play", "pause", "loadeddata"]) video.addEventListener(event, update);
     video.addEventListener("error", () => {
-      const text = "This video does not play here. Please try another browser, or tell whoever invited you.";
+      const text = "This video does not play here. Please try another browser, or tell the person who invited you.";
       figure.replaceChildren(Object.assign(document.createElement("p"), { className: "failed", textContent: text }));
     });
     button.addEventListener("click", toggle);

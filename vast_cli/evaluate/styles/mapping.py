@@ -6,6 +6,7 @@ labels and with two codes that need no training.
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,23 @@ SPLIT_FIGURES: dict[str, Callable[..., Separation]] = {
 }
 
 
+@dataclass(frozen=True)
+class MapSettings:
+    """Settings of a style map.
+
+    Attributes:
+        window_s: cut clips into windows; those of one source never lie on both sides of a split.
+        which: face of the videos.
+        permutations: shuffled labellings behind every p.
+        seed: of t-SNE, the untrained encoder and the shuffles.
+    """
+
+    window_s: float | None = None
+    which: str = "largest"
+    permutations: int = separation.N_PERMUTATIONS
+    seed: int = 0
+
+
 def check_installed() -> None:
     """Fail early if scikit-learn is absent.
 
@@ -51,12 +69,9 @@ def check_installed() -> None:
 def map_styles(
     clips: Sequence[Path],
     labels: Path,
+    settings: MapSettings | None = None,
     *,
     models: Models | None = None,
-    window_s: float | None = None,
-    which: str = "largest",
-    permutations: int = separation.N_PERMUTATIONS,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> StyleMap:
     """Encode labelled clips and measure how far their labels lie apart.
@@ -64,11 +79,8 @@ def map_styles(
     Args:
         clips: videos, tracks, style files, or folders of them.
         labels: CSV file of a `LabelTable`.
+        settings: windows, faces, shuffles and seed.
         models: shared networks.
-        window_s: cut clips into windows; those of one source never lie on both sides of a split.
-        which: face of the videos.
-        permutations: shuffled labellings behind every p.
-        seed: of t-SNE, the untrained encoder and the shuffles.
         progress: called with the number of clips and figures done.
 
     Raises:
@@ -76,13 +88,14 @@ def map_styles(
             reading the clips and the table.
     """
     check_installed()
+    settings = settings or MapSettings()
     codes = encode_clips(
         list_clips(clips),
         LabelTable(labels),
         models or Models(),
-        window_s=window_s,
-        which=which,
-        seed=seed,
+        window_s=settings.window_s,
+        which=settings.which,
+        seed=settings.seed,
         progress=progress,
     )
     n = len(codes.items)
@@ -102,14 +115,14 @@ def map_styles(
     tick = _counter(progress, total=len(EMBEDDINGS) * N_FIGURES + len(vectors))
     runs = {}
     for name, values in vectors.items():
-        runs[name] = project(values, perplexity=perplexity, seeds=range(seed, seed + N_STARTS))
+        runs[name] = project(values, perplexity=perplexity, seeds=range(settings.seed, settings.seed + N_STARTS))
         tick()
     figures = {
-        name: measure(codes.items, vectors.get(name), permutations=permutations, seed=seed, tick=tick)
+        name: measure(codes.items, vectors.get(name), permutations=settings.permutations, seed=settings.seed, tick=tick)
         for name in EMBEDDINGS
     }
     others = {name: projections[0] for name, projections in runs.items() if name != "enhanced"}
-    return StyleMap(codes, perplexity, runs["enhanced"], others, figures, seed, window_s)
+    return StyleMap(codes, perplexity, runs["enhanced"], others, figures, settings.seed, settings.window_s)
 
 
 def _counter(progress: Progress, *, total: int) -> Callable[[], None]:
