@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vast_cli.batch.manifest import output_template
 from vast_cli.batch.manifest.output_template import FieldValue, parse_template
 from vast_cli.core.errors import VastError
+from vast_cli.core.formats import CONTAINERS
 
 VALUES: dict[str, FieldValue] = {
     "id": "ep1.5", "index": 7, "total": 12, "audio": "voice", "prompt": "warm", "style": None, "avatar": "obama",
@@ -162,7 +163,7 @@ def test_no_value_leads_out_of_the_folder(pieces: list[str], a: str, b: str) -> 
     below = Path(path).relative_to(parsed.base)
     assert len(below.parts) == len(parsed.names) and ".." not in below.parts
     assert Path(os.path.normpath(path)).is_relative_to(os.path.normpath(parsed.base))
-    assert path.suffix.lower() in output_template.SUFFIXES and path.stem
+    assert path.suffix.lower() in CONTAINERS and path.stem
     assert not set(map(chr, range(32))) & set("".join(below.parts))
     assert len(os.fsencode(path.name)) <= output_template.MAX_NAME
     # whatever the values, the folder before the first field stays

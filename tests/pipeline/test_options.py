@@ -5,9 +5,7 @@ from typing import get_args
 
 import pytest
 
-from vast_cli.batch.manifest import output_template
 from vast_cli.core.errors import VastError
-from vast_cli.media import staged
 from vast_cli.pipeline.options import MachineOptions, RenderOptions, effects, parse, shaping
 from vast_cli.pipeline.request import RenderRequest
 from vast_cli.renderer.render import DETAILS
@@ -15,7 +13,6 @@ from vast_cli.renderer.render import DETAILS
 
 def test_choices_are_those_of_the_stages() -> None:
     assert set(get_args(RenderOptions.model_fields["detail"].annotation)) == set(DETAILS)
-    assert set(output_template.SUFFIXES) == set(staged.SUFFIXES)
 
 
 def test_bytes_depend_on_options_only_when_their_input_is_there() -> None:

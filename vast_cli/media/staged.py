@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from vast_cli.core import timebase
 from vast_cli.core.errors import VastError
 from vast_cli.core.files import atomic_write, part_path
+from vast_cli.core.formats import CONTAINERS
 from vast_cli.core.timebase import HALF_FRAME_S
 from vast_cli.media.audio_track import BITEXACT, ROUNDING_S, Soundtrack, make_soundtrack, timescale
 from vast_cli.media.probe import audio_stream, bad_media, duration_of, open_media, video_stream
@@ -19,7 +20,6 @@ from vast_cli.media.probe import audio_stream, bad_media, duration_of, open_medi
 log = logging.getLogger(__name__)
 
 VIDEO_TIMESCALE = 12_800
-SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
 
 class StagedVideo:
@@ -43,8 +43,8 @@ class StagedVideo:
     def __init__(
         self, path: Path, *, audio: Path | None, n_frames: int | None, n_samples: int | None, overwrite: bool
     ) -> None:
-        if path.suffix.lower() not in SUFFIXES:
-            raise VastError("vast_option_invalid", f"`{path}` does not end in {', '.join(SUFFIXES)}")
+        if path.suffix.lower() not in CONTAINERS:
+            raise VastError("vast_option_invalid", f"`{path}` does not end in {', '.join(CONTAINERS)}")
         self.path = path
         self.n_frames = n_frames
         self.soundtrack: Soundtrack | None = None
@@ -70,7 +70,7 @@ class StagedVideo:
     def muxing(self) -> dict[str, Any]:
         """Options of the container, the same for every output."""
         options: dict[str, Any] = {
-            "format": SUFFIXES[self.path.suffix.lower()],
+            "format": CONTAINERS[self.path.suffix.lower()],
             "movflags": "+faststart+use_metadata_tags",
             "video_track_timescale": VIDEO_TIMESCALE,
             "movie_timescale": VIDEO_TIMESCALE,

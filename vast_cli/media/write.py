@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
 from vast_cli.core.errors import VastError
+from vast_cli.core.formats import Codec
 from vast_cli.core.timebase import FPS
 from vast_cli.media.audio_track import Soundtrack
 from vast_cli.media.ffmpeg import PROTOCOLS, FfmpegProcess, command, safe_path
 from vast_cli.media.probe import MAX_SIDE
 from vast_cli.media.staged import StagedVideo
 
-Codec = Literal["h264", "h265"]
 THREADS = 4  # fixed, never the number of cores: the same frames give the same bytes on every machine
 FINISH_S = 900.0  # the encoder's last frames, and moving the index of a large file to its front
 _BT709 = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "color_range": "tv"}

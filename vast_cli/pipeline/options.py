@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from vast_cli.core.errors import VastError
+from vast_cli.core.formats import Codec
 from vast_cli.core.text import suggest
 
 ReportFault = Callable[[str, str], None]  # option, what is wrong with it
@@ -111,7 +112,7 @@ class RenderOptions(MotionOptions):
     encoder_preset: Annotated[EncoderPreset, Effect("encoding")] = Field(
         default="fast", description="Speed of the encoder."
     )
-    codec: Annotated[Literal["h264", "h265"], Effect("encoding")] = Field(
+    codec: Annotated[Codec, Effect("encoding")] = Field(
         default="h264", description="h264 plays everywhere; h265 is smaller."
     )
     detail: Annotated[Literal["full", "mesh"], Effect("frames")] = Field(

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vast_cli import media, records, renderer
+from vast_cli import records, renderer
 from vast_cli.core import devices, files, timebase
 from vast_cli.core.limits import LIMITS
 from vast_cli.core.progress import Progress, silent
@@ -95,7 +95,6 @@ def _check(request: RenderRequest) -> None:
     for path in request.inputs.values():
         files.check_input(path)
     files.check_output(request.output, overwrite=request.overwrite)
-    media.check_codec(request.options.codec)
 
 
 def _load_style(

@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from vast_cli.core.errors import VastError
+from vast_cli.core.formats import CONTAINERS
 from vast_cli.core.text import suggest
 
-SUFFIXES = (".mp4", ".m4v", ".mov")  # that the video writer supports
 DEFAULT = "out/{id}.mp4"
 TEXT_FIELDS = ("id", "audio", "prompt", "style", "avatar", "preset", "hash", "ext")
 NUMBER_FIELDS = ("index", "total", "seed")
@@ -91,7 +91,7 @@ class OutputTemplate:
             VastError: `vast_option_invalid`: a value is missing or gives no name, a name is too long.
         """
         names = [_fill_name(parts, values) for parts in self.names]
-        if not names[-1].lower().endswith(SUFFIXES):
+        if not names[-1].lower().endswith(tuple(CONTAINERS)):
             names[-1] += ".mp4"
         for name, limit in zip(names, [MAX_FOLDER] * (len(names) - 1) + [MAX_NAME], strict=True):
             if len(name) > limit // 4 and len(os.fsencode(name)) > limit:
@@ -195,8 +195,8 @@ def _check_suffix(file_name: NameParts) -> None:
     if not isinstance(tail, str) or "." not in tail:
         return
     stem, _, suffix = tail.rpartition(".")
-    if f".{suffix.lower()}" not in SUFFIXES:
-        raise _template_error(f"`.{suffix}` is not a supported video format; there are {', '.join(SUFFIXES)}")
+    if f".{suffix.lower()}" not in CONTAINERS:
+        raise _template_error(f"`.{suffix}` is not a supported video format; there are {', '.join(CONTAINERS)}")
     if len(file_name) == 1 and not stem.strip("."):
         raise _template_error("no file name before its suffix")
 
