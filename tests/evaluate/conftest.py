@@ -1,4 +1,4 @@
-"""Clips for the tests of evaluation: real ones cut short, and faults made on the fly."""
+"""Clips for the tests of evaluation, and random weights for published networks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,30 +10,30 @@ import pytest
 @pytest.fixture(scope="session")
 def val_clips(shared: Path, tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> list[Path]:
     """Twelve val clips of twelve speakers, the first 4.4 seconds of each."""
-    from vast_cli.training.corpora import read_index, audio_offset_s
+    from vast_cli.training.corpora import audio_offset_s, read_index
 
     folder = tmp_path_factory.mktemp("val")
-    found: dict[str, Path] = {}
+    clips: dict[str, Path] = {}
     for row in read_index(shared / "video"):
-        if row.split == "val" and row.set == "talk" and row.sync_ok and row.n_frames >= 150 and len(found) < 12:
-            if row.speaker not in found:
-                found[row.speaker] = folder / f"{row.path.stem}.mp4"
+        if row.split == "val" and row.set == "talk" and row.sync_ok and row.n_frames >= 150 and len(clips) < 12:
+            if row.speaker not in clips:
+                clips[row.speaker] = folder / f"{row.path.stem}.mp4"
                 late = audio_offset_s(row)  # the clips' constant offsets would look like faults
-                moved = ["-ss", f"{late}"] if late > 0 else ["-itsoffset", f"{-late}"]
-                inputs = ["-i", row.path, *moved, "-i", row.path, "-map", "0:v", "-map", "1:a"]
+                shift = ["-ss", f"{late}"] if late > 0 else ["-itsoffset", f"{-late}"]
+                inputs = ["-i", row.path, *shift, "-i", row.path, "-map", "0:v", "-map", "1:a"]
                 encoder = ["-c:v", "libx264", "-crf", "10", "-preset", "ultrafast", "-c:a", "aac"]
-                sound = ["-af", "aresample=async=1:first_pts=0,apad", "-t", "4.4"]
-                ffmpeg(*inputs, *encoder, *sound, found[row.speaker])
-    return list(found.values())
+                audio = ["-af", "aresample=async=1:first_pts=0,apad", "-t", "4.4"]
+                ffmpeg(*inputs, *encoder, *audio, clips[row.speaker])
+    return list(clips.values())
 
 
 @pytest.fixture(scope="session")
 def randomised() -> Callable[[Any], dict[str, Any]]:
-    """Give a network of others, whose weights are not here, random ones."""
+    """Fill a published network, whose weights do not ship, with random ones."""
     import torch
 
     def fill(network: Any) -> dict[str, Any]:
-        """Fill a network so that its layers neither fade nor burst; its state without counters."""
+        """Fill a network so that activations neither vanish nor explode; returns its state without counters."""
         torch.manual_seed(0)
         for name, value in network.state_dict().items():
             if value.ndim > 1:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vast_cli.core.errors import VastError
 from vast_cli.evaluate.external import lip_reader
-from vast_cli.evaluate.external.command import Command
+from vast_cli.evaluate.external.command import CommandTemplate
 from vast_cli.evaluate.external.emotion import EmotionModel
 from vast_cli.evaluate.external.lip_reader import LipReader, character_errors, word_errors
 
@@ -52,7 +52,7 @@ def test_a_relative_video_is_no_option(program, monkeypatch, tmp_path):
 )
 def test_a_failing_program_is_reported(program, lines, code, message):
     with pytest.raises(VastError, match=message) as error:
-        Command.parse(program(*lines)).run(Path("v.mp4"), timeout_s=1 if code == "vast_timeout" else 20)
+        CommandTemplate.parse(program(*lines)).run(Path("v.mp4"), timeout_s=1 if code == "vast_timeout" else 20)
     assert error.value.code == code
 
 
@@ -61,7 +61,7 @@ def test_a_timeout_ends_the_programs_children_too(program, tmp_path):
     child = f"import time; time.sleep(2.5); open({str(mark)!r}, 'w')"
     line = f"subprocess.run([sys.executable, '-c', {child!r}])"
     with pytest.raises(VastError, match="within 1 s"):
-        Command.parse(program(line)).run(Path("v.mp4"), timeout_s=1)
+        CommandTemplate.parse(program(line)).run(Path("v.mp4"), timeout_s=1)
     time.sleep(2)
     assert not mark.exists()
 
@@ -69,7 +69,7 @@ def test_a_timeout_ends_the_programs_children_too(program, tmp_path):
 def test_a_child_left_behind_with_the_output_open_times_out(program):
     line = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     with pytest.raises(VastError, match="within 1 s"):
-        Command.parse(program(line)).run(Path("v.mp4"), timeout_s=1)
+        CommandTemplate.parse(program(line)).run(Path("v.mp4"), timeout_s=1)
 
 
 def test_a_program_that_prints_nothing_has_read_nothing(program):

@@ -33,20 +33,20 @@ class Program:
         Raises:
             VastError: `vast_option_invalid`.
         """
-        self._command = Command.parse(command)
+        self._command = CommandTemplate.parse(command)
         self.command = command
         self.version = self._command.version()
 
 
 @dataclass(frozen=True)
-class Command:
-    """A checked command line."""
+class CommandTemplate:
+    """A checked command line with a placeholder for the video."""
 
     text: str  # as the user gave it
     words: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> "Command":
+    def parse(cls, text: str) -> "CommandTemplate":
         """Check a command line.
 
         Raises:

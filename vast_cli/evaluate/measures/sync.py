@@ -120,7 +120,7 @@ def _controls(clip: Observation, network: sync.LagSync) -> dict[str, dict[str, f
     if clip.other_audio is not None:
         other = _embed_audio(network, clip.other_audio, video)
         cases["other_audio"] = (frames.mouth[: len(other)], other, frames.mouth_valid[: len(other)])
-    scores = {name: sync.score(mouth, sound, valid=valid) for name, (mouth, sound, valid) in cases.items()}
+    scores = {name: sync.score(mouth, speech, valid=valid) for name, (mouth, speech, valid) in cases.items()}
     controls = {name: _figures(score) for name, score in scores.items() if score is not None}
     if "other_audio" in controls:  # the truth must stand out more than twice as far as the audio of another clip
         margin = controls["other_audio"]["lagsync_margin"]
