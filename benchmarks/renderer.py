@@ -35,8 +35,9 @@ from vast_cli.training.renderer.footage import (
     measure_footage,
     track_footage,
 )
+from vast_cli.training.renderer.settings import RendererTrainingSettings
 from vast_cli.training.renderer.texture import Unwrapper
-from vast_cli.training.renderer.train import fit_renderer
+from vast_cli.training.renderer.train import AvatarRequest, fit_renderer
 
 Frames = Sequence[Image]
 
@@ -374,10 +375,11 @@ def main() -> None:
     bundle = options.bundle or options.work / options.footage.stem
     if options.bundle is None:
         used = time.process_time()
-        report = fit_renderer(
-            options.footage, bundle, name=options.footage.stem, portrait=options.portrait,
-            seconds=60 * options.minutes, holdout=options.holdout, compute=compute, work=options.work, box=box,
-        )  # fmt: skip
+        request = AvatarRequest(
+            options.footage, bundle, options.footage.stem, portrait=options.portrait, holdout=options.holdout, box=box
+        )
+        settings = RendererTrainingSettings(seconds=60 * options.minutes)
+        report = fit_renderer(request, settings, compute=compute, work=options.work)
         print(f"fitted in {time.process_time() - used:.0f} CPU s: {report}\n")
     avatar = Avatar.load(bundle)
     face, rasteriser = FaceModel.load(), MeshRasteriser()

@@ -123,7 +123,7 @@ OTHER_MEANINGS = {
         "SAMPLE_RATE / 2": "highest frequency of audio",
     },
     "training/lagsync/batches.py": {"len(x) // 25": "log-mel frames of 10 ms"},
-    "training/renderer/generator.py": {"(share + 0.005) / 0.02": "share of the training steps"},
+    "training/renderer/generator.py": {"(done + 0.005) / 0.02": "share of the training time"},
     "training/style/batches.py": {
         "0.02 * random.standard_normal(prompt.shape).astype(np.float32)": "level of noise",
     },

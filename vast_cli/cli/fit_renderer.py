@@ -27,7 +27,9 @@ def fit_renderer(
     licence: Annotated[str, typer.Option(help="Licence of the footage.")] = "unknown",
     consent: Annotated[str, typer.Option(help="What the person agreed to.")] = "unknown",
     face: options.Face = "largest",
-    work: Annotated[Path, typer.Option(help="Folder of checkpoints; a broken fit goes on from there.")] = Path("build"),
+    work: Annotated[Path, typer.Option(help="Folder of checkpoints; an interrupted fit resumes from there.")] = Path(
+        "build"
+    ),
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -39,7 +41,7 @@ def fit_renderer(
     debug: options.Debug = False,
     log_file: options.LogFile = None,
 ) -> None:
-    """Make an avatar from footage of one person; shows held-out quality as it trains.
+    """Make an avatar from footage of one person; shows the error on held-out frames while it trains.
 
     vast fit-renderer ann.mp4 --name ann --subject "Ann Lee" --consent "signed 2026-03-01"
     """
@@ -50,26 +52,31 @@ def fit_renderer(
 
         from vast_cli.core import devices
         from vast_cli.evaluate.footage import measure
+        from vast_cli.training.renderer.settings import RendererTrainingSettings
+        from vast_cli.training.renderer.train import AvatarRequest
         from vast_cli.training.renderer.train import fit_renderer as fit
 
-        report = fit(
+        request = AvatarRequest(
             footage,
             target,
-            name=name,
+            name,
             portrait=portrait,
-            seconds=60 * minutes,
             holdout=holdout,
+            face=face,
             subject=subject,
             licence=licence,
             consent=consent,
-            face=face,
-            work=work,
-            seed=seed,
+        )
+        report = fit(
+            request,
+            RendererTrainingSettings(seconds=60 * minutes, seed=seed),
             compute=devices.choose(device, threads=threads),
-            progress=ui.progress,
+            work=work,
             calibrate=lambda video, avatar: measure.footage_document(
                 video, avatar, face_name=face, progress=ui.progress
             ),
+            progress=ui.progress,
+            on_status=ui.training,
         )
         for key, value in report.items():
             ui.note(f"{key}: {value}")

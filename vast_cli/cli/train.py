@@ -1,4 +1,4 @@
-"""`vast train`: make the shipped models again."""
+"""`vast train`: train the shipped models again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from vast_cli.core import files
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Make the shipped models again from the corpora their cards name.",
+    help="Train the shipped models again from the corpora that their cards name.",
     pretty_exceptions_enable=False,
 )
 
@@ -54,7 +54,7 @@ def acoustic(
     overwrite: options.Overwrite = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train the network that turns sound into phonetic posteriorgrams.
+    """Train the network that turns audio into phonetic posteriorgrams.
 
     vast train acoustic --corpus ../shared/data/speech --more build/speech
     """
@@ -99,20 +99,22 @@ def style(
 def lagsync(
     corpus: Annotated[Path, typer.Option(help="Folder of clips with its index.csv.")],
     speech: Annotated[
-        Path | None, typer.Option(help="Folder of the labelled corpora, for the start of the sound tower.")
+        Path | None, typer.Option(help="Folder of the labelled corpora that the audio tower learns phones from first.")
     ] = None,
     more: Annotated[
         Path | None, typer.Option(help="Folder of further corpora, made as the card of `acoustic` says.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("lagsync.safetensors"),
-    steps: Annotated[int, typer.Option(min=1, help="Steps at most; held-out speakers may end it earlier.")] = 1000,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps at most; fewer if figures of held-out speakers no longer rise.")
+    ] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     work: Annotated[Path, typer.Option(help="Folder of checkpoints, landmarks and crops.")] = WORK,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train the network that tells how well a mouth fits a sound, and at which lag.
+    """Train the network that measures how well a mouth fits the audio, and at which lag.
 
     vast train lagsync --corpus ../shared/data/video --speech ../shared/data/speech --more build/speech
     """

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -145,21 +146,20 @@ class Loop(Generic[M]):
             after_update: called after the optimiser's step, to update a discriminator; gives its losses.
         """
         state, first, first_s = self.state, self.state.step, self.state.spent_s
-        sums: dict[str, float] = {}
-        count, checked_s = 0, state.spent_s
+        losses: dict[str, list[float]] = {}  # since the last check
+        checked_s = state.spent_s
         board = _tensorboard(self.folder, state.step)
         while not self._is_finished():
             started = time.monotonic()
             for name, value in self._update(step, after_update).items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+                losses.setdefault(name, []).append(float(value.detach()))
             state.spent_s += time.monotonic() - started
-            count += 1
-            self._report(sums[LOSS] / count, step_s=(state.spent_s - first_s) / (state.step - first))
+            self._report(mean(losses[LOSS]), step_s=(state.spent_s - first_s) / (state.step - first))
             if self._check_is_due(checked_s):
-                self._check({name: value / count for name, value in sums.items()}, check, board)
-                sums, count, checked_s = {}, 0, state.spent_s
-        if count or (check is not None and not state.figures):  # the time was up between two checks
-            self._check({name: value / count for name, value in sums.items()}, check, board)
+                self._check({name: mean(values) for name, values in losses.items()}, check, board)
+                losses, checked_s = {}, state.spent_s
+        if losses or (check is not None and not state.figures):  # the time was up between two checks
+            self._check({name: mean(values) for name, values in losses.items()}, check, board)
         if board is not None:
             board.close()
 
@@ -184,8 +184,8 @@ class Loop(Generic[M]):
         a, b = self.settings.ema_warm_up
         decay = min(self.settings.ema, (self.state.step + a) / (self.state.step + b))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.averaged.parameters()), 1 - decay)
-        for mean, latest in zip(self.average.buffers(), self.averaged.buffers(), strict=True):
-            mean.copy_(latest)
+        for buffer, latest in zip(self.average.buffers(), self.averaged.buffers(), strict=True):
+            buffer.copy_(latest)
 
     def _is_finished(self) -> bool:
         settings, state = self.settings, self.state

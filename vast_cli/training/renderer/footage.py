@@ -17,7 +17,7 @@ from vast_cli.pipeline.extract import face_choice
 from vast_cli.records import FaceTrack, Posteriorgram
 from vast_cli.renderer import scene
 from vast_cli.renderer.avatar import TemplateFootage
-from vast_cli.renderer.geometry import Box, PoseStatistics, pose_numbers
+from vast_cli.renderer.geometry import Box, PoseStatistics, pose_vectors
 from vast_cli.renderer.network import SPEECH_FRAMES
 from vast_cli.renderer.plate import PlateInput
 from vast_cli.renderer.render import crop_to_box, speech_windows
@@ -122,7 +122,7 @@ def describe_subject(
     lower = np.concatenate([sets["lips_outer"], sets["lips_inner"], np.flatnonzero(mouth)[::4]])
     names = [f"image_{side}_{part}" for part in ("eye", "iris", "brow") for side in ("left", "right")]
     upper = np.concatenate([*(sets[n] for n in names), np.flatnonzero(~mouth)[::4]])
-    numbers = pose_numbers(track.rotation[:n_train], track.scale[:n_train], track.translation[:n_train])
+    numbers = pose_vectors(track.rotation[:n_train], track.scale[:n_train], track.translation[:n_train])
     statistics = PoseStatistics(numbers.mean(0), numbers.std(0) + 1e-4)
     mean = numbers.mean(0, keepdims=True)
     translation = np.concatenate([mean[:, 4:6], np.zeros((1, 1), np.float32)], 1)

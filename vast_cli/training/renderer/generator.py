@@ -1,203 +1,32 @@
-"""Train G over the base pictures of one avatar (paper Eq. 5-7): crops, losses, checkpoints."""
+"""Train G over the base frames of one avatar (paper Eq. 5-7): crops, losses, held-out errors."""
 
-import json
-import logging
-import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vast_cli.core import files
-from vast_cli.core.arrays import Float32
 from vast_cli.core.devices import Compute, cpu_flags
-from vast_cli.core.progress import Progress
-from vast_cli.renderer import base
-from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.network import RendererNetwork
+from vast_cli.training.checkpoint import fingerprint
+from vast_cli.training.loop import Figures, Loop, LoopSettings, Losses, TrainingStatus
 from vast_cli.training.losses.perceptual import feature_network, perceptual_loss
+from vast_cli.training.optimisation import scaled_cosine
+from vast_cli.training.renderer.base_frames import BaseFrames
 from vast_cli.training.renderer.discriminator import Discriminator, discriminator_loss, generator_loss
-from vast_cli.training.renderer.footage import RUN, MeasuredFootage
-from vast_cli.training.renderer.texture import FittedTexture
+from vast_cli.training.renderer.footage import RUN
+from vast_cli.training.renderer.settings import RendererTrainingSettings
 
-log = logging.getLogger(__name__)
-
-WINDOW = 6  # frames of a training sample; the paper has 16, crops are cheaper and the state is carried
-WARM = 2  # of them only carry state, without gradient
-SAMPLES = 4  # windows a step
-CROP = (80, 96)  # height and width of a crop, multiples of 8
-MOUTH_SHARE = 0.65  # of the crops lie on the mouth
-MOUTH_WEIGHT = 4.0  # on pixels of the mouth's interior and lips
-RATE = 6e-4
-PERCEPTUAL_WEIGHT = 0.02
-ADVERSARIAL_WEIGHT = 0.004
-ADVERSARIAL_FROM = 0.35  # of the time
-SPEECH_DROPOUT = 0.25  # windows whose speech is unknown: footage and prompts may have no sound
-NOISE_SD = 1.5  # levels of 255, on the base picture: prediction's errors must not become shimmer
-EMA = 0.998
-STRAY = 0.5  # how far the texture's coefficients are led astray in training, of their standard deviation
-CALM = 0.8  # correlation of neighbouring frames in that
-SAVE_EVERY_S = 60.0
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Bases:
-    """What G sees and what it should make of it, in its region."""
-
-    inputs: NDArray[np.uint8]  # [n, 10, h, w]
-    truth: NDArray[np.uint8]  # [n, 3, h, w]
-    weight: NDArray[np.uint8]  # [n, h, w], 0..255: where the truth may be asked for (hull over footage, all else)
-
-
-def paint_bases(
-    avatar: Avatar, material: MeasuredFootage, fitted: FittedTexture, *, progress: Progress, portrait: bool
-) -> Bases:
-    """Base pictures of all frames; each without the help of its own surroundings, as at use."""
-    top, bottom, left, right = avatar.region
-    inputs, truth, weight = [], [], []
-    done, n = 0, len(fitted.lower)  # frames held out are unseen anyway
-    # G must trust the mesh more than the texture: for mouths that the footage never showed the texture is wrong
-    strayed = STRAY * _wander(len(material.frames), fitted.lower.std(0))
-    strayed[n:] = 0
-    lower = np.concatenate([fitted.lower, avatar.texture.lower.mix(material.lower[n:], material.pose[n:])])
-    upper = np.concatenate([fitted.upper, avatar.texture.upper.mix(material.upper[n:], material.pose[n:])])
-    for run in material.scenes:
-        part = slice(done, done + len(run))
-        background = None if portrait else material.frames[part].astype(np.float32)
-        unseen = lower[part] + strayed[part], upper[part]
-        picture = base.render_base(run, avatar.texture, avatar.plate, background=background, mixed=unseen)
-        layers = base.network_input(np.clip(picture, 0, 255), run, avatar.region)[0]
-        inputs.append((255 * layers).round().to(torch.uint8).numpy())
-        truth.append(material.frames[part, top:bottom, left:right].transpose(0, 3, 1, 2))
-        hull = run.hull[:, top:bottom, left:right]
-        weight.append(np.full(hull.shape, 255, np.uint8) if portrait else np.round(255 * hull).astype(np.uint8))
-        done += len(run)
-        progress("textured mesh", done, len(material.frames))
-    return Bases(np.concatenate(inputs), np.concatenate(truth), np.concatenate(weight))
-
-
-def _wander(n: int, scale: Float32) -> Float32:
-    """Noise that changes slowly over n frames, of standard deviation `scale` [k]: [n, k]."""
-    random = np.random.default_rng(0)
-    steps = random.standard_normal((n, len(scale))) * np.sqrt(1 - CALM**2)
-    for t in range(1, n):
-        steps[t] += CALM * steps[t - 1]
-    return (steps * scale).astype(np.float32)
-
-
-class Trainer:
-    """G, D, their optimisers and the average that ships; saves itself and goes on after `kill -9`."""
-
-    def __init__(self, network: RendererNetwork, compute: Compute, *, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.network = network.to(compute.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
-        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        self.judge = Discriminator().to(compute.device).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4)
-        self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), lr=2e-4, betas=(0.5, 0.99))
-        self.features, self.feature_name = feature_network()
-        self.features.to(compute.device)
-        self.step = 0
-        self.spent = 0.0  # seconds
-        self.random = np.random.default_rng(seed)
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "network": self.network,
-            "judge": self.judge,
-            "optimiser": self.optimiser,
-            "judge_optimiser": self.judge_optimiser,
-        }
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {"average": self.average, "step": self.step, "spent": self.spent}
-        with files.atomic_write(path) as part_path:
-            torch.save(state, part_path)
-
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = torch.load(path, weights_only=True)
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.average, self.step, self.spent = state["average"], state["step"], state["spent"]
-        self.random = np.random.default_rng(self.step)
-
-
-def train_network(
-    avatar: Avatar,
-    material: MeasuredFootage,
-    bases: Bases,
-    *,
-    n_train: int,
-    seconds: float,
-    compute: Compute,
-    work: Path,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Train G of `avatar` in place; its weights become the running average.
-
-    Returns:
-        Steps, CPU seconds, and mean absolute errors (levels) on the held-out end before and after.
-    """
-    trainer = Trainer(avatar.network, compute, seed=seed)
-    checkpoint = work / "checkpoint.pt"
-    work.mkdir(parents=True, exist_ok=True)
-    if checkpoint.is_file():
-        trainer.load(checkpoint)
-        log.warning("going on from step %d of `%s`", trainer.step, checkpoint)
-    inputs, truth, weight = (torch.from_numpy(a) for a in (bases.inputs, bases.truth, bases.weight))
-    heard = torch.from_numpy(material.speech)
-    mouth = material.mouth - np.array([avatar.region[2], avatar.region[0]])
-    started, cpu = time.monotonic(), time.process_time()
-    saved = trainer.spent
-    # 1.9x on a CPU that has the instructions, several times slower on one that has not
-    half = compute.device.type == "cuda" or bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
-    with (work / "log.jsonl").open("a", encoding="utf-8") as journal:
-        while trainer.spent < seconds:
-            share = trainer.spent / seconds
-            _set_rate(trainer.optimiser, share)
-            sample = _sample(trainer.random, inputs, truth, weight, heard, mouth, n_train, compute)
-            with torch.autocast(compute.device.type, dtype=torch.bfloat16, enabled=half):
-                terms = _train_step(trainer, sample, adversarial=share >= ADVERSARIAL_FROM)
-            trainer.step += 1
-            trainer.spent += time.monotonic() - started
-            started = time.monotonic()
-            progress("train", round(trainer.spent), round(seconds))
-            if trainer.step % 50 == 0:
-                journal.write(json.dumps({"step": trainer.step, "spent_s": trainer.spent} | terms) + "\n")
-                journal.flush()
-            if trainer.spent - saved > SAVE_EVERY_S:
-                trainer.save(checkpoint)
-                saved = trainer.spent
-    trainer.network.load_state_dict(trainer.average)
-    trainer.network.eval().requires_grad_(False)
-    trainer.save(checkpoint)
-    return {
-        "steps": trainer.step,
-        "cpu_s": round(time.process_time() - cpu),
-        "perceptual_features": trainer.feature_name,
-        "held_out_frames": len(bases.truth) - n_train,
-        "l1_levels": _held_out(avatar, bases, heard, n_train, compute),
-    }
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, share: float) -> None:
-    rate = RATE * min(1.0, (share + 0.005) / 0.02) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(share, 1))))
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Windows of crops."""
+class Windows:
+    """Crops of runs of frames."""
 
     inputs: Tensor  # [b, n, 10, h, w]
     truth: Tensor  # [b, n, 3, h, w]
@@ -205,94 +34,256 @@ class Sample:
     speech: Tensor  # [b, n, 11, 40]
 
 
-def _sample(
-    random: np.random.Generator,
-    inputs: Tensor,
-    truth: Tensor,
-    weight: Tensor,
-    heard: Tensor,
-    mouth: Float32,
-    n_train: int,
-    compute: Compute,
-) -> Sample:
-    height, width = inputs.shape[2:]
-    h, w = min(CROP[0], height), min(CROP[1], width)
-    picked: list[list[Tensor]] = [[], [], [], []]
-    for _ in range(SAMPLES):
-        start = int(random.integers(0, max(n_train - WINDOW, 0) + 1))
-        window = slice(start, start + WINDOW)
-        if random.random() < MOUTH_SHARE:
-            centre = mouth[start + WINDOW // 2] + random.uniform(-10, 10, 2)
-            x, y = centre - (w / 2, h / 2)
+class WindowSampler:
+    """Samples windows of the training frames, with noise on the base frames."""
+
+    def __init__(self, frames: BaseFrames, settings: RendererTrainingSettings, device: torch.device) -> None:
+        self.inputs, self.truth = torch.from_numpy(frames.inputs), torch.from_numpy(frames.truth)
+        self.weight, self.speech = torch.from_numpy(frames.weight)[:, None], torch.from_numpy(frames.speech)
+        self.mouth, self.n_train = frames.mouth, frames.n_train
+        self.settings, self.device = settings, device
+
+    def sample(self, random: np.random.Generator) -> Windows:
+        """Windows of one step."""
+        settings = self.settings
+        groups: list[list[Tensor]] = [[], [], [], []]
+        for _ in range(settings.batch):
+            start = int(random.integers(0, max(self.n_train - settings.window, 0) + 1))
+            window = slice(start, start + settings.window)
+            rows, columns = self._crop(random, middle=start + settings.window // 2)
+            crop = (window, slice(None), rows, columns)
+            speech = self.speech[window]
+            if random.random() < settings.speech_dropout:
+                speech = torch.zeros_like(speech)
+            for group, value in zip(
+                groups, (self.inputs[crop], self.truth[crop], self.weight[crop], speech), strict=True
+            ):
+                group.append(value)
+        inputs, truth, weight, speech = (torch.stack(group).to(self.device) for group in groups)
+        return Windows(self._with_noise(inputs.float() / 255), truth.float() / 255, weight.float() / 255, speech)
+
+    def _crop(self, random: np.random.Generator, *, middle: int) -> tuple[slice, slice]:
+        """Rows and columns of a crop, most often on the mouth of the window's middle frame."""
+        height, width = self.inputs.shape[2:]
+        h, w = min(self.settings.crop[0], height), min(self.settings.crop[1], width)
+        if random.random() < self.settings.mouth_share:
+            centre = self.mouth[middle] + random.uniform(-10, 10, 2)
+            left, top = centre - (w / 2, h / 2)
         else:
-            x, y = random.uniform(0, width - w), random.uniform(0, height - h)
-        x, y = int(np.clip(x, 0, width - w)) // 2 * 2, int(np.clip(y, 0, height - h)) // 2 * 2
-        crop = (window, slice(None), slice(y, y + h), slice(x, x + w))
-        voice = heard[window] if random.random() >= SPEECH_DROPOUT else torch.zeros_like(heard[window])
-        for into, value in zip(picked, (inputs[crop], truth[crop], weight[:, None][crop], voice), strict=True):
-            into.append(value)
-    stacked = [torch.stack(group).to(compute.device) for group in picked]
-    x, y, z = (t.float() / 255 for t in stacked[:3])
-    noise = NOISE_SD / 255 * torch.randn(len(x), 1, 3, x.shape[3] // 4, x.shape[4] // 4, device=x.device)
-    smooth = nn.functional.interpolate(noise.flatten(0, 1), x.shape[3:], mode="bilinear", align_corners=False)
-    x = torch.cat([x[:, :, :3] + smooth[:, None], x[:, :, 3:]], 2)
-    return Sample(x, y, z, stacked[3])
+            left, top = random.uniform(0, width - w), random.uniform(0, height - h)
+        x, y = int(np.clip(left, 0, width - w)) // 2 * 2, int(np.clip(top, 0, height - h)) // 2 * 2
+        return slice(y, y + h), slice(x, x + w)
+
+    def _with_noise(self, inputs: Tensor) -> Tensor:
+        shape = len(inputs), 1, 3, inputs.shape[3] // 4, inputs.shape[4] // 4
+        noise = self.settings.base_noise / 255 * torch.randn(*shape, device=inputs.device)
+        smooth = nn.functional.interpolate(noise.flatten(0, 1), inputs.shape[3:], mode="bilinear", align_corners=False)
+        return torch.cat([inputs[:, :, :3] + smooth[:, None], inputs[:, :, 3:]], 2)
 
 
-def _train_step(trainer: Trainer, sample: Sample, *, adversarial: bool) -> dict[str, float]:
-    """One step of G, and of D once it takes part (Eq. 7)."""
-    with torch.no_grad():
-        _, state = trainer.network(sample.inputs[:, :WARM], sample.speech[:, :WARM])
-    residual, _ = trainer.network(sample.inputs[:, WARM:], sample.speech[:, WARM:], state)
-    residual = residual.float()
-    before = sample.inputs[:, WARM:, :3]
-    ours, truth = (before + residual).flatten(0, 1), sample.truth[:, WARM:].flatten(0, 1)
-    mesh = sample.inputs[:, WARM:, 3:9].flatten(0, 1)
-    allowed = sample.weight[:, WARM:].flatten(0, 1)
-    # interior of the mouth and a rim of lips around it count more
-    rim = mesh[:, 3:4]
-    for _ in range(2):  # 13 pixels wide, in two cheaper steps
-        rim = nn.functional.max_pool2d(rim, 7, stride=1, padding=3)
-    weight = allowed * (1 + (MOUTH_WEIGHT - 1) * rim)
-    weight = nn.functional.pad(weight[..., 4:-4, 4:-4], (4, 4, 4, 4))  # a crop's border lacks its surroundings
-    l1 = ((ours - truth).abs() * weight).sum() / (3 * weight.sum() + 1e-6)
-    shown = torch.lerp(truth, ours, allowed)
-    # one frame of each window: the pretrained network costs as much as G (.40 -> .22 CPU s a step)
-    seen = perceptual_loss(trainer.features, shown[:: WINDOW - WARM], truth[:: WINDOW - WARM])
-    loss = l1 + PERCEPTUAL_WEIGHT * seen
-    terms = {"l1": 255 * l1.item(), "perceptual": seen.item()}
-    if adversarial:
-        fooled = generator_loss(trainer.judge(mesh, shown))
-        loss = loss + ADVERSARIAL_WEIGHT * fooled
-        terms["adversarial"] = fooled.item()
-    trainer.optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(trainer.network.parameters(), 1.0)
-    trainer.optimiser.step()
-    with torch.no_grad():
-        for name, value in trainer.network.state_dict().items():
-            trainer.average[name].lerp_(value, 1 - min(EMA, (trainer.step + 1) / (trainer.step + 10)))
-    if adversarial:
-        told = discriminator_loss(trainer.judge(mesh, truth), trainer.judge(mesh, shown.detach()))
-        trainer.judge_optimiser.zero_grad()
-        told.backward()
-        trainer.judge_optimiser.step()
-        terms["judge"] = told.item()
-    return terms
+@dataclass(frozen=True)
+class ImagePairs:
+    """What the discriminator compares: truth and rendered images with the same mesh images."""
+
+    mesh: Tensor  # [k, 6, h, w]
+    truth: Tensor  # [k, 3, h, w]
+    rendered: Tensor  # [k, 3, h, w]
+
+
+class RendererTrainer:
+    """The losses of G and D; `loop.average` is the G to ship."""
+
+    def __init__(
+        self,
+        network: RendererNetwork,
+        frames: BaseFrames,
+        settings: RendererTrainingSettings,
+        *,
+        compute: Compute,
+        folder: Path,
+        on_status: Callable[[TrainingStatus], None] | None = None,
+    ) -> None:
+        self.frames, self.settings, self.device = frames, settings, compute.device
+        torch.manual_seed(settings.seed)
+        self.network = _on_device(network, compute.device).train().requires_grad_(True)
+        self.discriminator = _on_device(Discriminator(), compute.device)
+        self.discriminator_optimiser = torch.optim.Adam(
+            self.discriminator.parameters(), lr=settings.discriminator_rate, betas=(0.5, 0.99)
+        )
+        self.features, self.feature_name = feature_network()
+        self.features.to(compute.device)
+        self.sampler = WindowSampler(frames, settings, compute.device)
+        self.random = np.random.default_rng(settings.seed)
+        # 1.9x on a CPU that has the instructions, several times slower on one that has not
+        self.bf16 = compute.device.type == "cuda" or bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+        self.loop = Loop(
+            self._loop_settings(),
+            self.network,
+            torch.optim.AdamW(
+                self.network.parameters(),
+                lr=settings.peak_rate,
+                betas=(0.9, 0.99),
+                weight_decay=settings.weight_decay,
+            ),
+            averaged=self.network,
+            also={"discriminator": self.discriminator, "discriminator_optimiser": self.discriminator_optimiser},
+            folder=folder,
+            on_status=on_status,
+        )
+        self._pairs: ImagePairs | None = None  # of the last step, once the discriminator takes part
+
+    def _loop_settings(self) -> LoopSettings:
+        settings = self.settings
+
+        def schedule(_step: int, done: float) -> float:
+            return scaled_cosine(settings.peak_rate, (done + 0.005) / 0.02, min(done, 1), floor=0.03)
+
+        return LoopSettings(
+            "train",
+            schedule,
+            seconds=settings.seconds,
+            ema=settings.ema,
+            ema_warm_up=(1, 10),
+            check_every_s=settings.check_every_s,
+            figure="l1_levels",
+        )
+
+    def run(self) -> None:
+        """Train for the time; resumes from the checkpoint of a fit that was interrupted."""
+        if self.loop.resume(fingerprint(self.settings, ignore=("seconds", "check_every_s", "check_frames"))):
+            self.random = np.random.default_rng(self.loop.state.step)
+        self.loop.run(self.step, self.check, after_update=self.update_discriminator)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def step(self, _step: int, done: float) -> Losses:
+        """Losses of G on windows of the step (Eq. 7); `l1` in levels of 255."""
+        settings, warm = self.settings, self.settings.warm_frames
+        windows = self.sampler.sample(self.random)
+        with self._autocast():
+            rendered = self._render(windows).flatten(0, 1)
+            truth = windows.truth[:, warm:].flatten(0, 1)
+            mesh = windows.inputs[:, warm:, 3:9].flatten(0, 1)
+            allowed = windows.weight[:, warm:].flatten(0, 1)
+            weight = self._pixel_weight(mesh, allowed)
+            l1 = ((rendered - truth).abs() * weight).sum() / (3 * weight.sum() + 1e-6)
+            composed = torch.lerp(truth, rendered, allowed)
+            # one frame of each window: the pretrained network costs as much as G (.40 -> .22 CPU s a step)
+            stride = settings.window - warm
+            perceptual = perceptual_loss(self.features, composed[::stride], truth[::stride])
+            losses = {"loss": l1 + settings.perceptual_weight * perceptual, "l1": 255 * l1, "perceptual": perceptual}
+            self._pairs = None
+            if done >= settings.adversarial_from:
+                adversarial = generator_loss(self.discriminator(mesh, composed))
+                losses["loss"] = losses["loss"] + settings.adversarial_weight * adversarial
+                losses["adversarial"] = adversarial
+                self._pairs = ImagePairs(mesh, truth, composed.detach())
+        return losses
+
+    def _render(self, windows: Windows) -> Tensor:
+        """Frames of the windows after the warm ones, [b, n - warm, 3, h, w]."""
+        warm = self.settings.warm_frames
+        with torch.no_grad():
+            _, state = self.network(windows.inputs[:, :warm], windows.speech[:, :warm])
+        residual, _ = self.network(windows.inputs[:, warm:], windows.speech[:, warm:], state)
+        rendered: Tensor = windows.inputs[:, warm:, :3] + residual.float()
+        return rendered
+
+    def _pixel_weight(self, mesh: Tensor, allowed: Tensor) -> Tensor:
+        """Weight of the pixels, [k, 1, h, w]: the mouth's interior and a rim of lips around it count more."""
+        rim = mesh[:, 3:4]
+        for _ in range(2):  # 13 pixels wide, in two cheaper steps
+            rim = nn.functional.max_pool2d(rim, 7, stride=1, padding=3)
+        weight = allowed * (1 + (self.settings.mouth_weight - 1) * rim)
+        # a crop's border lacks its surroundings
+        return nn.functional.pad(weight[..., 4:-4, 4:-4], (4, 4, 4, 4))
+
+    def update_discriminator(self) -> Losses:
+        """Update D with the images of the last step (Eq. 6)."""
+        if self._pairs is None:
+            return {}
+        pairs = self._pairs
+        with self._autocast():
+            real, fake = self.discriminator(pairs.mesh, pairs.truth), self.discriminator(pairs.mesh, pairs.rendered)
+            loss = discriminator_loss(real, fake)
+        self.discriminator_optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.discriminator_optimiser.step()
+        return {"discriminator": loss}
+
+    def check(self, _losses: Mapping[str, float]) -> Figures:
+        """Error of the averaged G on some held-out frames, levels; smaller is better."""
+        errors = held_out_errors(self.loop.average, self.frames, self.device, limit=self.settings.check_frames)
+        return {} if errors is None else {"l1_levels": errors["with G"]}
+
+
+def train_network(
+    network: RendererNetwork,
+    frames: BaseFrames,
+    settings: RendererTrainingSettings,
+    *,
+    compute: Compute,
+    folder: Path,
+    on_status: Callable[[TrainingStatus], None] | None = None,
+) -> dict[str, Any]:
+    """Train G in place; its weights become the running average.
+
+    Args:
+        network: G.
+        frames: of the footage.
+        settings: of the training.
+        compute: device and threads.
+        folder: of the checkpoint and `log.jsonl`.
+        on_status: called after each step.
+
+    Returns:
+        Steps, CPU seconds, and mean absolute errors (levels) on the held-out end without and with G.
+    """
+    trainer = RendererTrainer(network, frames, settings, compute=compute, folder=folder, on_status=on_status)
+    cpu = time.process_time()
+    trainer.run()
+    network.load_state_dict(trainer.loop.average.state_dict())
+    network.eval().requires_grad_(False)
+    return {
+        "steps": trainer.loop.state.step,
+        "cpu_s": round(time.process_time() - cpu),
+        "perceptual_features": trainer.feature_name,
+        "held_out_frames": frames.n_held_out,
+        "l1_levels": held_out_errors(network, frames, compute.device),
+    }
+
+
+def _on_device(network: N, device: torch.device) -> N:
+    moved: N = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # no such stub
+    return moved
 
 
 @torch.inference_mode()
-def _held_out(avatar: Avatar, bases: Bases, heard: Tensor, n_train: int, compute: Compute) -> dict[str, float] | None:
-    """Mean absolute error on the held-out end in G's region, without and with G."""
-    if n_train >= len(bases.truth):
+def held_out_errors(
+    network: RendererNetwork, frames: BaseFrames, device: torch.device, *, limit: int | None = None
+) -> dict[str, float] | None:
+    """Mean absolute error (levels) on held-out frames in G's region, without and with G; None if none are held out.
+
+    Args:
+        network: G.
+        frames: of the footage.
+        device: of the network.
+        limit: use only so many held-out frames.
+    """
+    end = len(frames.truth) if limit is None else min(len(frames.truth), frames.n_train + limit)
+    if frames.n_train >= end:
         return None
-    before, after, state = [], [], None
-    for start in range(n_train, len(bases.truth), RUN):
-        part = slice(start, start + RUN)
-        x = torch.from_numpy(bases.inputs[part]).to(compute.device).float() / 255
-        y = torch.from_numpy(bases.truth[part]).to(compute.device).float() / 255
-        w = torch.from_numpy(bases.weight[part]).to(compute.device).float()[:, None] / 255
-        residual, state = avatar.network(x[None], heard[None, part].to(compute.device), state)
-        for errors, picture in ((before, x[:, :3]), (after, x[:, :3] + residual[0])):
-            errors.append(255 * float(((picture.clamp(0, 1) - y).abs() * w).sum() / (3 * w.sum())))
-    return {"textured mesh": round(float(np.mean(before)), 3), "with G": round(float(np.mean(after)), 3)}
+    errors: dict[str, list[float]] = {"textured mesh": [], "with G": []}
+    state = None
+    for start in range(frames.n_train, end, RUN):
+        part = slice(start, min(start + RUN, end))
+        inputs = torch.from_numpy(frames.inputs[part]).to(device).float() / 255
+        truth = torch.from_numpy(frames.truth[part]).to(device).float() / 255
+        weight = torch.from_numpy(frames.weight[part]).to(device).float()[:, None] / 255
+        speech = torch.from_numpy(frames.speech[None, part]).to(device)
+        residual, state = network(inputs[None], speech, state)
+        for name, rendered in (("textured mesh", inputs[:, :3]), ("with G", inputs[:, :3] + residual[0])):
+            difference = (rendered.clamp(0, 1) - truth).abs() * weight
+            errors[name].append(255 * float(difference.sum() / (3 * weight.sum())))
+    return {name: round(float(np.mean(values)), 3) for name, values in errors.items()}

@@ -134,7 +134,7 @@ class StyleNetworks(nn.Module):
 
     def _weak_terms(self, style: Tensor, batch: StyleBatch) -> dict[str, Tensor]:
         decoder = self.decoder.ar
-        truth = self.decoder.normal_weak(batch.target)
+        truth = self.decoder.normalise_weak(batch.target)
         n = truth.shape[1]
         # at inference its own past is imperfect: add noise (to half of the clips, or the mixture learns its width)
         size = truth.new_empty(len(truth), 1, 1)
@@ -152,7 +152,7 @@ class StyleNetworks(nn.Module):
         first = torch.where(fresh[:, None] > 0, decoder.begin(style), truth[:, 0])
         past = torch.cat([first[:, None], truth[:, :-1] + off[:, :-1]], 1) + noise
         truth = torch.cat([truth[:, :1], truth[:, 1:] + RETURN * off[:, :-1]], 1)
-        speech = decoder.heard(batch.previous_speech)
+        speech = decoder.middle_ppg(batch.previous_speech)
         keep = (torch.rand_like(speech[..., :1]) >= 0.5) * batch.paired[:, None, None]  # DP of Eq. 3
         ahead, after = decoder(past, speech * keep, style, state)
         if self.training:
@@ -163,7 +163,7 @@ class StyleNetworks(nn.Module):
         use = batch.mask * batch.visible
         drawn = decoder.config.drawn
         rest = ((ahead.mean - truth)[..., drawn:] * self.decoder.scale[N_STRONG + drawn :]) ** 2
-        begin = ((decoder.begin(style) - self.decoder.normal_weak(batch.target).mean(1)) ** 2).mean()
+        begin = ((decoder.begin(style) - self.decoder.normalise_weak(batch.target).mean(1)) ** 2).mean()
         return {
             "weak": masked_mean(-ahead.log_likelihood(truth), use) / drawn + 0.1 * begin,
             "weak_rest": masked_mean(rest.sum(-1), use) / (self.decoder.scale[N_STRONG + drawn :] ** 2).sum(),
