@@ -1,4 +1,4 @@
-"""From Python as from the command line: same results, same errors, and every example of the documentation runs."""
+"""`Pipeline` gives the results and errors of the command line, and runs every example of docs/python.md."""
 
 import json
 import os
@@ -12,18 +12,17 @@ import numpy as np
 import pytest
 
 import vast_cli
+from tests.conftest import ROOT, Ffmpeg, Vast
 from vast_cli import Pipeline, VastError, api, records
 from vast_cli.core import files
 from vast_cli.gates.options import GatedOptions
 from vast_cli.pipeline.request import RenderRequest
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "python.md"
-Vast = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def clips(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None], speech: Path, prompt: Path) -> Path:
+def clips(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Ffmpeg, speech: Path, prompt: Path) -> Path:
     """A folder with 1.6 s of speech and of a face: 40 frames."""
     folder = tmp_path_factory.mktemp("clips") / "a b 日本 é'$(x);"
     folder.mkdir()
@@ -33,12 +32,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None],
 
 
 @pytest.fixture(scope="module")
-def vast_of_module(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """Loaded once for all tests."""
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """A pipeline that loads its networks once for all tests."""
     return Pipeline(threads=1, cache=tmp_path_factory.mktemp("cache"))
 
 
-def run(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_python(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", code],
         cwd=folder,
@@ -50,7 +49,7 @@ def run(code: str, folder: Path, **environment: str) -> "subprocess.CompletedPro
     )
 
 
-SESSION = """
+RUN_BLOCKS = """
 import json, re, sys
 from pathlib import Path
 names = {}
@@ -68,7 +67,7 @@ def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
         "id,audio,prompt\nintro,speech.wav,excited.mp4\nbroken,speech.wav,speech.wav\n", encoding="utf-8"
     )
     (tmp_path / "page.md").write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    result = run(SESSION, tmp_path, VAST_CACHE=str(tmp_path / "platform"))
+    result = run_python(RUN_BLOCKS, tmp_path, VAST_CACHE=str(tmp_path / "platform"))
     assert result.returncode == 0, result.stderr
     out = result.stdout
     assert "out.mp4 40 1.60 s" in out
@@ -80,8 +79,10 @@ def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
     assert "listen (s) 1 1" in out
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
     assert list((tmp_path / "report").glob("*.html"))
-    made = {"out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "out", "jobs.vast"}
-    assert made <= {path.name for path in tmp_path.iterdir()}
+    written = {
+        "out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "out", "jobs.vast",
+    }  # fmt: skip
+    assert written <= {path.name for path in tmp_path.iterdir()}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"intro.mp4", "broken.mp4"}
     assert not (tmp_path / "new.mp4").exists()
 
@@ -97,64 +98,69 @@ plan = vast_cli.Pipeline().plan("jobs.jsonl", "{id}.mp4")
 assert plan.to_run == 1, plan
 assert "torch" not in sys.modules
 """
-    result = run(code, tmp_path, VAST_CACHE=str(tmp_path / "cache"))
+    result = run_python(code, tmp_path, VAST_CACHE=str(tmp_path / "cache"))
     assert result.returncode == 0, result.stderr
 
 
-def test_the_package_says_what_it_holds() -> None:
+def test_the_package_exports_its_public_names() -> None:
     assert vast_cli.Pipeline is Pipeline and vast_cli.VastError is VastError
     with pytest.raises(AttributeError, match="Pipelin"):
         _ = vast_cli.Pipelin
     assert {name for name in vast_cli.__all__ if hasattr(vast_cli, name)} == set(vast_cli.__all__)
 
 
-def test_a_video_is_that_of_the_command_line(vast_of_module: Pipeline, clips: Path, tmp_path: Path, vast: Vast) -> None:
-    given = {"audio": clips / "speech.wav", "prompt": clips / "excited.mp4"}
-    result = vast_of_module.render(**given, output=tmp_path / "-é.mp4", preset="draft", style_strength=1.5)
-    arguments = [f"--{name}={path}" for name, path in given.items()]
-    told = vast("render", *arguments, "--preset=draft", "--style-strength=1.5", "--threads=1", "-o", tmp_path / "b.mp4")
-    assert told.returncode == 0, told.stderr
+def test_render_writes_the_bytes_of_the_command_line(
+    pipeline: Pipeline, clips: Path, tmp_path: Path, vast: Vast
+) -> None:
+    inputs = {"audio": clips / "speech.wav", "prompt": clips / "excited.mp4"}
+    result = pipeline.render(**inputs, output=tmp_path / "-é.mp4", preset="draft", style_strength=1.5)
+    arguments = [
+        *(f"--{name}={path}" for name, path in inputs.items()), "--preset=draft", "--style-strength=1.5", "--threads=1",
+    ]  # fmt: skip
+    process = vast("render", *arguments, "-o", tmp_path / "b.mp4")
+    assert process.returncode == 0, process.stderr
     assert files.sha256(tmp_path / "-é.mp4") == files.sha256(tmp_path / "b.mp4")
     assert result.n_frames == 40 and result.output == tmp_path / "-é.mp4"
 
 
-def test_a_second_look_comes_from_the_cache(
-    vast_of_module: Pipeline, clips: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = vast_of_module.extract(clips / "excited.mp4"), vast_of_module.ppg(str(clips / "speech.wav"))
+def test_the_cache_answers_the_second_call(pipeline: Pipeline, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track, ppg = pipeline.extract(clips / "excited.mp4"), pipeline.ppg(str(clips / "speech.wav"))
     monkeypatch.delattr("vast_cli.face.track_video")
     monkeypatch.delattr("vast_cli.speech.extract_ppg")
-    again = vast_of_module.extract(clips / "excited.mp4"), vast_of_module.ppg(clips / "speech.wav")
-    assert np.array_equal(first[0].expression, again[0].expression)
-    assert np.array_equal(first[1].values, again[1].values)
+    assert np.array_equal(pipeline.extract(clips / "excited.mp4").expression, track.expression)
+    assert np.array_equal(pipeline.ppg(clips / "speech.wav").values, ppg.values)
 
 
-def test_without_a_cache_nothing_is_written(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cache_no_file_is_written(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAST_CACHE", str(tmp_path / "cache"))
     Pipeline(cache=False).ppg(clips / "speech.wav")
     assert list(tmp_path.iterdir()) == []
     Pipeline().ppg(clips / "speech.wav")
-    assert (tmp_path / "cache").is_dir()
+    assert any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
 
 
-def test_a_style_in_memory_is_as_good_as_its_file(vast_of_module: Pipeline, clips: Path, tmp_path: Path) -> None:
-    style = vast_of_module.encode_style(clips / "excited.mp4")
+def test_a_style_and_its_file_give_the_same_motion(pipeline: Pipeline, clips: Path, tmp_path: Path) -> None:
+    style = pipeline.encode_style(clips / "excited.mp4")
     style.save(tmp_path / "a.style")
-    motions = [vast_of_module.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", None)]
-    assert np.array_equal(motions[0].expression, motions[1].expression)
-    assert not np.array_equal(motions[0].expression, motions[2].expression)
-    motions[0].save(tmp_path / "a.motion")
-    assert records.load(records.Motion, tmp_path / "a.motion").n_samples == motions[0].n_samples
+    motion, of_file, own_style = (
+        pipeline.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", None)
+    )
+    assert np.array_equal(motion.expression, of_file.expression)
+    assert not np.array_equal(motion.expression, own_style.expression)
+    motion.save(tmp_path / "a.motion")
+    loaded = records.load(records.Motion, tmp_path / "a.motion")
+    assert loaded.n_samples == motion.n_samples and np.array_equal(loaded.expression, motion.expression)
 
 
-def code_of(call: Callable[[], Any]) -> tuple[str, str, str]:
+def raised(call: Callable[[], Any]) -> tuple[str, str, str]:
+    """Code, message and hint of the error that the call raises."""
     with pytest.raises(VastError) as error:
         call()
     return error.value.code, error.value.message, error.value.hint
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "words"),
+    ("options", "code", "text"),
     [
         ({"style_strenght": 1.0}, "vast_option_invalid", "did you mean `style_strength`?"),
         ({"nonsense": 1}, "vast_option_invalid", "style_strength"),
@@ -169,25 +175,25 @@ def code_of(call: Callable[[], Any]) -> tuple[str, str, str]:
         ({"prompt": "none.mp4"}, "vast_input_missing", "none.mp4"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    vast_of_module: Pipeline, clips: Path, tmp_path: Path, options: dict[str, Any], code: str, words: str
+def test_wrong_options_of_render_are_rejected(
+    pipeline: Pipeline, clips: Path, tmp_path: Path, options: dict[str, Any], code: str, text: str
 ) -> None:
-    error = code_of(lambda: vast_of_module.render(clips / "speech.wav", output=tmp_path / "a.mp4", **options))
-    assert error[0] == code and words in " ".join(error)
+    error = raised(lambda: pipeline.render(clips / "speech.wav", output=tmp_path / "a.mp4", **options))
+    assert error[0] == code and text in " ".join(error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_options_of_a_batch_are_refused_too(tmp_path: Path, clips: Path) -> None:
+def test_wrong_options_of_a_batch_are_rejected(tmp_path: Path, clips: Path) -> None:
     manifest = tmp_path / "jobs.csv"
     manifest.write_text(f"audio\n{clips / 'speech.wav'}\n")
     vast = Pipeline(cache=tmp_path / "cache")
-    assert "did you mean `retries`?" in code_of(lambda: vast.batch(manifest, retrys=1))[2]
-    assert code_of(lambda: vast.plan(manifest, "x.mp4", crf=99))[0] == "vast_option_invalid"
-    assert code_of(lambda: vast.plan(manifest, "x.mp4", shard="0/0"))[0] == "vast_option_invalid"
-    assert code_of(lambda: vast.plan(manifest, "x.mp4", rerun_on="nothing"))[0] == "vast_option_invalid"
-    assert code_of(lambda: vast.plan(manifest, "x.mp4", avatar=None, set={"crf": "x"}))[0] == "vast_option_invalid"
-    assert code_of(lambda: vast.retry(manifest, ids={"none"}))[0] == "vast_option_invalid"
-    assert code_of(lambda: vast.plan(tmp_path / "none.csv"))[0] == "vast_input_missing"
+    assert "did you mean `retries`?" in raised(lambda: vast.batch(manifest, retrys=1))[2]
+    assert raised(lambda: vast.plan(manifest, "x.mp4", crf=99))[0] == "vast_option_invalid"
+    assert raised(lambda: vast.plan(manifest, "x.mp4", shard="0/0"))[0] == "vast_option_invalid"
+    assert raised(lambda: vast.plan(manifest, "x.mp4", rerun_on="nothing"))[0] == "vast_option_invalid"
+    assert raised(lambda: vast.plan(manifest, "x.mp4", avatar=None, set={"crf": "x"}))[0] == "vast_option_invalid"
+    assert raised(lambda: vast.retry(manifest, ids={"none"}))[0] == "vast_option_invalid"
+    assert raised(lambda: vast.plan(tmp_path / "none.csv"))[0] == "vast_input_missing"
 
 
 def test_render_takes_every_option_of_vast_render(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,19 +204,17 @@ def test_render_takes_every_option_of_vast_render(tmp_path: Path, clips: Path, m
         return None, {}
 
     monkeypatch.setattr("vast_cli.gates.render.render", render)
-    other = {
+    values = {
         "style_strength": 1.5, "max_exaggeration": 2.0, "allow_silence": True, "seed": 3, "crf": 30, "codec": "h265",
         "encoder_preset": "slow", "detail": "mesh", "face": "left", "sidecar": True, "segment": 90.0,
     }  # fmt: skip
-    assert set(other) | {"gate"} == set(GatedOptions.model_fields)
-    api.Pipeline().render(clips / "speech.wav", output=tmp_path / "a.mp4", gate="frames=exact", **other)
+    assert set(values) | {"gate"} == set(GatedOptions.model_fields)
+    api.Pipeline().render(clips / "speech.wav", output=tmp_path / "a.mp4", gate="frames=exact", **values)
     request, gates = calls[0]
-    assert request.options.model_dump() == other and gates == ("frames=exact",)
+    assert request.options.model_dump() == values and gates == ("frames=exact",)
 
 
-def test_what_a_preset_says_of_the_machine_yields_to_what_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_of_the_pipeline_win_over_those_of_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "vast" / "presets").mkdir(parents=True)
     (tmp_path / "vast" / "presets" / "mine.yaml").write_text("dtype: bf16\nthreads: 3\ncrf: 30\n")
