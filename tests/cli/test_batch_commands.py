@@ -1,4 +1,4 @@
-"""The commands on batches: what they print where, how they end, what `retry` keeps. Workers are played by a fake."""
+"""`vast batch`, `plan`, `status` and `retry`: output, exit statuses and state, with a fake executor."""
 
 import json
 import os
@@ -35,9 +35,9 @@ from vast_cli.core.files import sha256
 
 
 class FakeExecutor:
-    """Renders in no time: a sound whose text is `fail CODE` fails with it, `seed=7` mends `vast_no_face`."""
+    """Renders nothing: audio with the text `fail CODE` fails with CODE, unless it is `vast_no_face` and `seed=7`."""
 
-    ends: BaseException | None = None  # raised when asked for messages
+    interruption: BaseException | None = None  # raised by `poll`
 
     def __init__(self, settings: WorkerSettings, n_workers: int) -> None:
         self.n_workers = n_workers
@@ -47,7 +47,7 @@ class FakeExecutor:
         self.messages.append(Ready(worker, os.getpid()))
 
     def submit(self, worker: int, task: Task) -> None:
-        if self.ends is not None:
+        if self.interruption is not None:
             return
         words = task.job.audio.read_text().split()
         if words[0] == "fail" and not (words[1] == "vast_no_face" and task.job.options["seed"] == 7):
@@ -62,8 +62,8 @@ class FakeExecutor:
         self.messages.append(Done(worker, task.key, outcome))
 
     def poll(self, timeout_s: float) -> list[Message]:
-        if self.ends is not None and not self.messages:
-            raise self.ends
+        if self.interruption is not None and not self.messages:
+            raise self.interruption
         messages, self.messages = list(self.messages), deque()
         return messages
 
@@ -75,8 +75,8 @@ class FakeExecutor:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[FakeExecutor]]:
-    """No real workers, a cache and a folder of its own."""
+def fake_executor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[FakeExecutor]]:
+    """Replaces the executor, in an empty folder with its own cache."""
     folder = tmp_path / "a b" / "日本 é'$(x);"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -85,12 +85,12 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[FakeE
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(run, "make_executor", lambda name, settings, n: FakeExecutor(settings, n))
-    monkeypatch.setattr(FakeExecutor, "ends", None)
+    monkeypatch.setattr(FakeExecutor, "interruption", None)
     yield FakeExecutor
 
 
-class Ended:
-    """What a command printed and how it ended."""
+class CommandResult:
+    """Exit status and output of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -101,13 +101,13 @@ class Ended:
 
 
 @pytest.fixture
-def call(fake: type[FakeExecutor], capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run a command in this process; its streams are read where they leave it."""
+def call(fake_executor: type[FakeExecutor], capfd: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Run a command in this process and capture its streams as file descriptors."""
     app = typer.Typer()
     for name, function in (("batch", batch), ("plan", plan), ("status", status), ("retry", retry)):
         app.command(name)(function)
 
-    def run_it(*arguments: str) -> Ended:
+    def run_command(*arguments: str) -> CommandResult:
         capfd.readouterr()
         try:
             app(list(arguments), standalone_mode=True)
@@ -115,108 +115,108 @@ def call(fake: type[FakeExecutor], capfd: pytest.CaptureFixture[str]) -> Callabl
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = capfd.readouterr()
-        return Ended(code, out, err)
+        return CommandResult(code, out, err)
 
-    return run_it
+    return run_command
 
 
-def write(n: int = 3, *, bad: dict[int, str] | None = None, name: str = "jobs.csv", extra: str = "") -> None:
-    """A table of n jobs and their sounds."""
+def write_manifest(n: int = 3, *, bad: dict[int, str] | None = None, name: str = "jobs.csv", extra: str = "") -> None:
+    """A manifest of n jobs and their audio; jobs of `bad` fail with its codes."""
     rows = ["id,audio,x_lang" + (",seed" if extra else "")]
     for k in range(n):
         code = (bad or {}).get(k)
-        Path(f"s{k}.wav").write_text(f"fail {code}" if code else f"sound {k}")
+        Path(f"s{k}.wav").write_text(f"fail {code}" if code else f"audio {k}")
         rows.append(f"j{k},s{k}.wav,de" + (f",{extra}" if extra else ""))
     Path(name).write_text("\n".join(rows) + "\n")
 
 
-def lines(path: str) -> list[dict[str, Any]]:
+def read_json_lines(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
 OUT = ("-o", "out/{id}.mp4", "--workers", "2", "--no-report")
 
 
-def test_paths_on_stdout_the_rest_on_stderr(call: Callable[..., Ended]) -> None:
-    write(3)
-    ended = call("batch", "jobs.csv", *OUT)
-    assert ended.code == 0
-    assert sorted(ended.out.splitlines()) == [str(Path(f"out/j{k}.mp4").absolute()) for k in range(3)]
-    assert "start: j0" in ended.err and "3 jobs: 3 done" in ended.err
+def test_paths_go_to_stdout_and_the_rest_to_stderr(call: Callable[..., CommandResult]) -> None:
+    write_manifest(3)
+    result = call("batch", "jobs.csv", *OUT)
+    assert result.code == 0
+    assert sorted(result.out.splitlines()) == [str(Path(f"out/j{k}.mp4").absolute()) for k in range(3)]
+    assert "start: j0" in result.err and "3 jobs: 3 done" in result.err
     again = call("batch", "jobs.csv", *OUT)
     assert (again.code, again.out) == (0, "") and "nothing to do: 3 of 3" in again.err
 
 
-def test_quiet_is_quiet(call: Callable[..., Ended]) -> None:
-    write(2, bad={1: "vast_no_face"})
-    ended = call("batch", "jobs.csv", *OUT, "-q")
-    assert ended.code == 3 and len(ended.err.splitlines()) == 1 and "[vast_no_face]" in ended.err
+def test_quiet_prints_failures_only(call: Callable[..., CommandResult]) -> None:
+    write_manifest(2, bad={1: "vast_no_face"})
+    result = call("batch", "jobs.csv", *OUT, "-q")
+    assert result.code == 3 and len(result.err.splitlines()) == 1 and "[vast_no_face]" in result.err
 
 
-def test_failures_are_told_at_once_and_summed_up(call: Callable[..., Ended]) -> None:
-    write(5, bad={1: "vast_no_face", 3: "vast_no_face", 4: "vast_no_speech"}, name="my jobs.csv")
-    ended = call("batch", "my jobs.csv", *OUT)
-    assert ended.code == 3
-    told = ended.err.splitlines()
-    assert sum(line.startswith("failed: ") for line in told) == 3
-    assert "failed: j1: `s1.wav` is bad [vast_no_face]" in told
-    assert "2 failed with vast_no_face: j1, j3" in told and "1 failed with vast_no_speech: j4" in told
-    assert sum(line.strip().startswith("hint: ") for line in told) == 2
-    again = next(line for line in told if line.startswith("again: "))
-    assert shlex.split(again)[1:] == ["vast", "retry", "my jobs.csv"]
+def test_each_failure_is_printed_and_all_are_summed_up_by_code(call: Callable[..., CommandResult]) -> None:
+    write_manifest(5, bad={1: "vast_no_face", 3: "vast_no_face", 4: "vast_no_speech"}, name="my jobs.csv")
+    result = call("batch", "my jobs.csv", *OUT)
+    assert result.code == 3
+    messages = result.err.splitlines()
+    assert sum(line.startswith("failed: ") for line in messages) == 3
+    assert "failed: j1: `s1.wav` is bad [vast_no_face]" in messages
+    assert "2 failed with vast_no_face: j1, j3" in messages and "1 failed with vast_no_speech: j4" in messages
+    assert sum(line.strip().startswith("hint: ") for line in messages) == 2
+    command = next(line for line in messages if line.startswith("again: "))
+    assert shlex.split(command)[1:] == ["vast", "retry", "my jobs.csv"]
 
 
-def test_one_json_document(call: Callable[..., Ended]) -> None:
-    write(3, bad={1: "vast_no_face"})
-    ended = call("batch", "jobs.csv", *OUT, "--json")
-    found = ended.json
-    assert ended.code == found["exit"] == 3
-    assert (found["jobs"], found["done"], found["failed"], found["why"]) == (3, 2, 1, None)
-    assert sorted(found["outputs"]) == [str(Path(f"out/j{k}.mp4").absolute()) for k in (0, 2)]
-    (failure,) = found["failures"]
+def test_one_json_document(call: Callable[..., CommandResult]) -> None:
+    write_manifest(3, bad={1: "vast_no_face"})
+    result = call("batch", "jobs.csv", *OUT, "--json")
+    document = result.json
+    assert result.code == document["exit"] == 3
+    assert (document["jobs"], document["done"], document["failed"], document["why"]) == (3, 2, 1, None)
+    assert sorted(document["outputs"]) == [str(Path(f"out/j{k}.mp4").absolute()) for k in (0, 2)]
+    (failure,) = document["failures"]
     assert failure["id"] == "j1" and failure["exit"] == 65 and failure["hint"]
 
 
-def test_events_of_a_run_fit_the_schema(call: Callable[..., Ended]) -> None:
-    write(4, bad={1: "vast_no_face", 2: "vast_internal"})
+def test_events_of_a_run_fit_the_schema(call: Callable[..., CommandResult]) -> None:
+    write_manifest(4, bad={1: "vast_no_face", 2: "vast_internal"})
     assert call("batch", "jobs.csv", *OUT, "--events", "ev/e.jsonl", "--joblog", "log.tsv").code == 3
     assert call("batch", "jobs.csv", *OUT, "--events", "ev/e.jsonl", "--joblog", "log.tsv").code == 3
-    found = lines("ev/e.jsonl")
-    for line in found:
-        jsonschema.validate(line, events.schema())
-    assert len({line["run"] for line in found}) == 2
-    first = [line for line in found if line["run"] == found[0]["run"]]
+    rows = read_json_lines("ev/e.jsonl")
+    for row in rows:
+        jsonschema.validate(row, events.schema())
+    assert len({row["run"] for row in rows}) == 2
+    first = [row for row in rows if row["run"] == rows[0]["run"]]
     assert [first[0]["event"], first[1]["event"], first[-1]["event"]] == ["run_started", "plan", "run_done"]
-    told = {line["event"] for line in found}
-    assert told >= {"job_started", "stage", "job_done", "job_failed", "job_retried", "job_skipped"}
-    assert all(line["x"] == {"x_lang": "de"} for line in found if line["event"] == "job_done")
-    assert {line["id"] for line in first if line["event"] == "job_done"} == {"j0", "j3"}
+    names = {row["event"] for row in rows}
+    assert names >= {"job_started", "stage", "job_done", "job_failed", "job_retried", "job_skipped"}
+    assert all(row["x"] == {"x_lang": "de"} for row in rows if row["event"] == "job_done")
+    assert {row["id"] for row in first if row["event"] == "job_done"} == {"j0", "j3"}
     log = [line.split("\t") for line in Path("log.tsv").read_text().splitlines()]
     assert sorted((row[9], row[6], row[8]) for row in log[1:5]) == [
         ("j0", "0", ""), ("j1", "65", "vast_no_face"), ("j2", "1", "vast_internal"), ("j3", "0", ""),
     ]  # fmt: skip
-    assert len(log) == 1 + 4 + 2  # the second run tried the failed ones only
+    assert len(log) == 1 + 4 + 2  # the second run ran the failed jobs only
 
 
-def test_journal_lines_of_a_run_fit_the_schema(call: Callable[..., Ended]) -> None:
-    write(3, bad={1: "vast_no_face"})
+def test_journal_lines_of_a_run_fit_the_schema(call: Callable[..., CommandResult]) -> None:
+    write_manifest(3, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", *OUT)
-    found = lines("jobs.vast/journal.jsonl")
-    for line in found:
-        jsonschema.validate(line, schemas()["journal"])
-    assert [found[0]["event"], found[-1]["event"]] == ["run_started", "run_done"]
+    rows = read_json_lines("jobs.vast/journal.jsonl")
+    for row in rows:
+        jsonschema.validate(row, schemas()["journal"])
+    assert [rows[0]["event"], rows[-1]["event"]] == ["run_started", "run_done"]
 
 
-def test_events_on_stdout(call: Callable[..., Ended]) -> None:
-    write(2)
-    ended = call("batch", "jobs.csv", *OUT, "--events", "-")
-    assert [json.loads(line)["event"] for line in ended.out.splitlines()][-1] == "run_done"
+def test_events_on_stdout(call: Callable[..., CommandResult]) -> None:
+    write_manifest(2)
+    result = call("batch", "jobs.csv", *OUT, "--events", "-")
+    assert [json.loads(line)["event"] for line in result.out.splitlines()][-1] == "run_done"
     refused = call("batch", "jobs.csv", *OUT, "--events", "-", "--json")
     assert refused.code == 78 and refused.json["error"]["code"] == "vast_option_invalid"
 
 
-def test_a_closed_stdout_stops_nothing(fake: type[FakeExecutor]) -> None:
-    write(4)
+def test_a_closed_stdout_does_not_stop_the_batch(fake_executor: type[FakeExecutor]) -> None:
+    write_manifest(4)
     script = (
         "import sys, typer\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
@@ -244,51 +244,51 @@ def test_a_closed_stdout_stops_nothing(fake: type[FakeExecutor]) -> None:
 # --- plan ----------------------------------------------------------------------------------------------------------
 
 
-def test_plan_writes_nothing(call: Callable[..., Ended]) -> None:
-    write(3)
+def test_plan_writes_nothing(call: Callable[..., CommandResult]) -> None:
+    write_manifest(3)
     before = sorted(Path().rglob("*"))
-    ended = call("plan", "jobs.csv", "-o", "out/{id}.mp4")
-    assert ended.code == 0 and ended.out.splitlines()[:3] == [f"run    j{k}  new" for k in range(3)]
-    assert "3 jobs: 3 to run" in ended.out
+    result = call("plan", "jobs.csv", "-o", "out/{id}.mp4")
+    assert result.code == 0 and result.out.splitlines()[:3] == [f"run    j{k}  new" for k in range(3)]
+    assert "3 jobs: 3 to run" in result.out
     assert sorted(Path().rglob("*")) == before
     dry = call("batch", "jobs.csv", *OUT, "--dry-run")
-    assert dry.out == ended.out and sorted(Path().rglob("*")) == before
+    assert dry.out == result.out and sorted(Path().rglob("*")) == before
 
 
-def test_plan_says_why(call: Callable[..., Ended]) -> None:
-    write(5, bad={1: "vast_no_face"})
+def test_plan_gives_the_reason_of_each_job(call: Callable[..., CommandResult]) -> None:
+    write_manifest(5, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", *OUT)
-    Path("s0.wav").write_text("another sound")
+    Path("s0.wav").write_text("other audio")
     Path("s2.wav").unlink()
     Path("out/j3.mp4").unlink()
-    ended = call("plan", "jobs.csv", "-o", "out/{id}.mp4", "--json")
-    assert ended.code == 3  # j2 cannot run
-    found = {job["id"]: (job["action"], job["reason"]) for job in ended.json["jobs"]}
-    assert found == {
+    result = call("plan", "jobs.csv", "-o", "out/{id}.mp4", "--json")
+    assert result.code == 3  # j2 cannot run
+    decisions = {job["id"]: (job["action"], job["reason"]) for job in result.json["jobs"]}
+    assert decisions == {
         "j0": ("run", "input_changed:audio"), "j1": ("run", "failed"), "j2": ("refuse", "vast_input_missing"),
         "j3": ("run", "output_missing"), "j4": ("skip", "done"),
     }  # fmt: skip
-    assert ended.json["jobs"][2]["error"]["hint"] and ended.json["to_run"] == 3
+    assert result.json["jobs"][2]["error"]["hint"] and result.json["to_run"] == 3
     text = call("plan", "jobs.csv", "-o", "out/{id}.mp4").out
     assert "run    j0  audio is another file now" in text and "fail   j2  no file" in text
 
 
-def test_many_jobs_are_grouped(call: Callable[..., Ended]) -> None:
-    write(60)
+def test_plan_groups_many_jobs_by_reason(call: Callable[..., CommandResult]) -> None:
+    write_manifest(60)
     for k in range(50, 54):
         Path(f"s{k}.wav").unlink()
-    ended = call("plan", "jobs.csv")
-    assert len(ended.out.splitlines()) < 12
-    assert any(line.split()[:3] == ["run", "56", "new:"] and line.endswith("...") for line in ended.out.splitlines())
-    assert any(line.split()[:2] == ["fail", "4"] and "[vast_input_missing]" in line for line in ended.out.splitlines())
+    result = call("plan", "jobs.csv")
+    assert len(result.out.splitlines()) < 12
+    assert any(line.split()[:3] == ["run", "56", "new:"] and line.endswith("...") for line in result.out.splitlines())
+    assert any(line.split()[:2] == ["fail", "4"] and "[vast_input_missing]" in line for line in result.out.splitlines())
     assert len(call("plan", "jobs.csv", "--all").out.splitlines()) > 60
 
 
 # --- status --------------------------------------------------------------------------------------------------------
 
 
-def test_status_before_during_and_after(call: Callable[..., Ended]) -> None:
-    write(4, bad={2: "vast_no_face"})
+def test_status_before_during_and_after(call: Callable[..., CommandResult]) -> None:
+    write_manifest(4, bad={2: "vast_no_face"})
     assert call("status", "jobs.csv").code == 3
     with locks.hold(Path("jobs.vast/lock")), Journal.open(Path("jobs.vast/journal.jsonl"), run="r") as journal:
         journal.append("run_started", jobs=4)
@@ -302,13 +302,13 @@ def test_status_before_during_and_after(call: Callable[..., Ended]) -> None:
     after = call("status", "jobs.csv")
     assert after.code == 3 and "3 of 4 done, 1 failed, 0 left" in after.out
     assert "hint: " in after.out and "vast retry jobs.csv" in after.out
-    Path("s2.wav").write_text("mended")
+    Path("s2.wav").write_text("fixed")
     assert call("retry", "jobs.csv", "--no-report").code == 0
     assert call("status", "jobs.csv").code == 0
 
 
-def test_status_of_shards_together(call: Callable[..., Ended]) -> None:
-    write(8)
+def test_status_merges_shards(call: Callable[..., CommandResult]) -> None:
+    write_manifest(8)
     assert call("batch", "jobs.csv", *OUT, "--shard", "1/2").code == 0
     half = call("status", "jobs.csv", "--json").json
     assert 0 < half["done"] < 8 and half["new"] == 8 - half["done"]
@@ -318,13 +318,11 @@ def test_status_of_shards_together(call: Callable[..., Ended]) -> None:
     assert call("batch", "jobs.csv", *OUT).out == ""
 
 
-def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> None:
-    write(4)
+def test_rate_and_time_left_of_a_running_batch(call: Callable[..., CommandResult]) -> None:
+    write_manifest(4)
     call("batch", "jobs.csv", *OUT)
-    rows = lines("jobs.vast/journal.jsonl")
+    rows = read_json_lines("jobs.vast/journal.jsonl")
     done = [row for row in rows if row["event"] == "job_done"][:2]
-    began = parse_timestamp(rows[0]["t"])
-    assert began is not None
     Path("jobs.vast/journal.jsonl").unlink()
     with locks.hold(Path("jobs.vast/lock")), Journal.open(Path("jobs.vast/journal.jsonl"), run="r") as journal:
         journal.append("run_started", jobs=4)
@@ -332,21 +330,21 @@ def test_rate_and_time_left_of_a_running_batch(call: Callable[..., Ended]) -> No
             journal.append(
                 "job_done", **{k: v for k, v in row.items() if k not in ("v", "seq", "t", "run", "event", "crc")}
             )
-        start = parse_timestamp(lines("jobs.vast/journal.jsonl")[0]["t"])
+        start = parse_timestamp(read_json_lines("jobs.vast/journal.jsonl")[0]["t"])
         assert start is not None
-        found = batch_status.read_status(open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
+        running = batch_status.read_status(open_batch(Path("jobs.csv")), now=start.replace(year=start.year + 1))
     year = (start.replace(year=start.year + 1) - start).total_seconds()
-    assert found.fps == pytest.approx(50 / year) and found.eta_s == pytest.approx(year)
+    assert running.fps == pytest.approx(50 / year) and running.eta_s == pytest.approx(year)
 
 
 # --- retry ---------------------------------------------------------------------------------------------------------
 
 
-def test_retry_runs_the_failed_ones_only(call: Callable[..., Ended]) -> None:
-    write(5, bad={1: "vast_no_face", 3: "vast_no_speech"})
+def test_retry_runs_failed_jobs_only(call: Callable[..., CommandResult]) -> None:
+    write_manifest(5, bad={1: "vast_no_face", 3: "vast_no_speech"})
     call("batch", "jobs.csv", *OUT)
     for k in (1, 3):
-        Path(f"s{k}.wav").write_text("mended")
+        Path(f"s{k}.wav").write_text("fixed")
     Path("out/j0.mp4").unlink()  # missing, but it did not fail
     first = call("retry", "jobs.csv", "--code", "no_speech", "--no-report", "--json")
     assert first.code == 0 and first.json["outputs"] == [str(Path("out/j3.mp4").absolute())]
@@ -357,7 +355,7 @@ def test_retry_runs_the_failed_ones_only(call: Callable[..., Ended]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "hint"),
+    ("arguments", "hint"),
     [
         (("--id", "j00"), "did you mean `j0`"),
         (("--id", "j0"), "vast batch"),
@@ -369,87 +367,93 @@ def test_retry_runs_the_failed_ones_only(call: Callable[..., Ended]) -> None:
         (("--set", "crf"), "--set crf=20"),
     ],
 )
-def test_retry_of_what_cannot_be_is_explained(words: tuple[str, ...], hint: str, call: Callable[..., Ended]) -> None:
-    write(3, bad={1: "vast_no_face"})
+def test_retry_rejects_wrong_ids_codes_and_options(
+    arguments: tuple[str, ...], hint: str, call: Callable[..., CommandResult]
+) -> None:
+    write_manifest(3, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", *OUT)
-    ended = call("retry", "jobs.csv", *words)
-    assert ended.code == 78 and hint in ended.err and "vast_option_invalid" in ended.err
+    result = call("retry", "jobs.csv", *arguments)
+    assert result.code == 78 and hint in result.err and "vast_option_invalid" in result.err
     assert not Path("jobs.vast/overrides.json").exists()
 
 
-def test_what_retry_set_stays_set(call: Callable[..., Ended]) -> None:
-    write(4, bad={1: "vast_no_face", 2: "vast_no_speech"}, extra="3")
+def test_values_of_retry_hold_until_the_row_changes(call: Callable[..., CommandResult]) -> None:
+    write_manifest(4, bad={1: "vast_no_face", 2: "vast_no_speech"}, extra="3")
     call("batch", "jobs.csv", *OUT, "--crf", "30")
-    ended = call("retry", "jobs.csv", "--code", "vast_no_face", "--set", "seed=7", "--no-report", "--json")
-    assert ended.code == 0 and ended.json["done"] == 1
-    made = Path("out/j1.mp4").read_text()
-    assert "'seed': 7" in made and "'crf': 30" in made  # options of the last `vast batch` hold
+    result = call("retry", "jobs.csv", "--code", "vast_no_face", "--set", "seed=7", "--no-report", "--json")
+    assert result.code == 0 and result.json["done"] == 1
+    video = Path("out/j1.mp4").read_text()
+    assert "'seed': 7" in video and "'crf': 30" in video  # options of the last `vast batch` hold
     plain = call("batch", "jobs.csv", *OUT, "--crf", "30", "--json")
     assert plain.json["done"] == 0 and plain.json["skipped"] == 3  # j2 fails again
-    assert Path("out/j1.mp4").read_text() == made
+    assert Path("out/j1.mp4").read_text() == video
     text = Path("jobs.csv").read_text().replace("j1,s1.wav,de,3", "j1,s1.wav,de,9")
-    Path("jobs.csv").write_text(text)  # the row means something else now
+    Path("jobs.csv").write_text(text)  # the row overrides `retry --set` now
     edited = {
         job["id"]: job["reason"] for job in call("plan", "jobs.csv", *OUT[:2], "--crf", "30", "--json").json["jobs"]
     }
     assert edited["j1"] == "option_changed:seed" and edited["j0"] == "done"
 
 
-def test_files_set_by_retry_are_found_from_anywhere(
-    call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+def test_paths_set_by_retry_do_not_depend_on_the_working_folder(
+    call: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(2, bad={1: "vast_no_face"})
+    write_manifest(2, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", *OUT)
     Path("other").mkdir()
-    Path("other/mended.wav").write_text("mended")
+    Path("other/fixed.wav").write_text("fixed")
     manifest = Path("jobs.csv").absolute()
     monkeypatch.chdir("other")
-    assert call("retry", str(manifest), "--set", "audio=mended.wav", "--no-report").code == 0
+    assert call("retry", str(manifest), "--set", "audio=fixed.wav", "--no-report").code == 0
     monkeypatch.chdir("..")
-    assert Path("out/j1.mp4").read_text().startswith("['mended']")
-    Path("other").rename("gone")  # and the change is not lost but told
-    assert "other/mended.wav" in call("plan", "jobs.csv", *OUT[:2]).out
+    assert Path("out/j1.mp4").read_text().startswith("['fixed']")
+    Path("other").rename("gone")  # `plan` reports the missing file, so the change is not lost
+    assert "other/fixed.wav" in call("plan", "jobs.csv", *OUT[:2]).out
 
 
-def test_kept_changes_that_somebody_broke(call: Callable[..., Ended]) -> None:
-    write(1)
+def test_a_broken_file_of_overrides_is_named(call: Callable[..., CommandResult]) -> None:
+    write_manifest(1)
     Path("jobs.vast").mkdir()
     Path("jobs.vast/overrides.json").write_text("{")
-    ended = call("plan", "jobs.csv")
-    assert ended.code == 78 and "vast_record_invalid" in ended.err and "overrides.json" in ended.err
+    result = call("plan", "jobs.csv")
+    assert result.code == 78 and "vast_record_invalid" in result.err and "overrides.json" in result.err
 
 
-def test_a_word_of_now_is_stronger_than_one_of_retry(call: Callable[..., Ended]) -> None:
-    write(2, bad={1: "vast_no_face"})
+def test_set_of_this_command_wins_over_set_of_retry(call: Callable[..., CommandResult]) -> None:
+    write_manifest(2, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", *OUT)
     call("retry", "jobs.csv", "--set", "seed=7", "--no-report")
-    now = call("plan", "jobs.csv", *OUT[:2], "--set", "seed=8", "--json").json["jobs"][1]
-    assert now["reason"] == "option_changed:seed"
+    job = call("plan", "jobs.csv", *OUT[:2], "--set", "seed=8", "--json").json["jobs"][1]
+    assert job["reason"] == "option_changed:seed"
 
 
-def test_retry_remembers_outputs_after_a_move(call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_finds_the_outputs_after_the_manifest_moved(
+    call: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("in {x}").mkdir()
     monkeypatch.chdir("in {x}")
-    write(2, bad={1: "vast_no_face"})
+    write_manifest(2, bad={1: "vast_no_face"})
     call("batch", "jobs.csv", "-o", "../videos/{id}.mp4", "--workers", "1", "--no-report")
     monkeypatch.chdir("..")
     assert Path("videos/j0.mp4").exists()
     Path("in {x}").rename("moved {y}")
-    Path("moved {y}/s1.wav").write_text("mended")
+    Path("moved {y}/s1.wav").write_text("fixed")
     assert call("retry", "moved {y}/jobs.csv", "--no-report").code == 0
     assert Path("videos/j1.mp4").exists()
 
 
-def test_command_is_kept_by_its_way_from_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_the_last_command_are_stored_relative_to_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     base = tmp_path / "m"
-    said = CommandLine.of(
+    command = CommandLine.of(
         base, output="o/{id}.mp4", options={"prompt": "p.mp4", "avatar": "x/me", "crf": 3}, overrides={}
     )
-    assert said == CommandLine("../o/{id}.mp4", {"prompt": "../p.mp4", "avatar": "../x/me", "crf": "3"}, {})
+    assert command == CommandLine("../o/{id}.mp4", {"prompt": "../p.mp4", "avatar": "../x/me", "crf": "3"}, {})
     moved = tmp_path / "{n}" / "m"
-    assert said.output_template(moved) == f"{tmp_path}/{{{{n}}}}/o/{{id}}.mp4"
-    assert said.absolute_options(moved) == {
+    assert command.output_template(moved) == f"{tmp_path}/{{{{n}}}}/o/{{id}}.mp4"
+    assert command.absolute_options(moved) == {
         "prompt": f"{tmp_path}/{{n}}/p.mp4",
         "avatar": f"{tmp_path}/{{n}}/x/me",
         "crf": "3",
@@ -463,45 +467,47 @@ def test_command_is_kept_by_its_way_from_the_manifest(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("limit", "failed"), [("2", 2), ("20%", 2), ("100%", 6)])
-def test_max_failures(limit: str, failed: int, call: Callable[..., Ended]) -> None:
-    write(10, bad={k: "vast_no_face" for k in range(6)})
-    ended = call(
+def test_max_failures_stops_the_batch(limit: str, failed: int, call: Callable[..., CommandResult]) -> None:
+    write_manifest(10, bad={k: "vast_no_face" for k in range(6)})
+    result = call(
         "batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "1", "--no-report", "--max-failures", limit, "--json"
     )
-    assert ended.code == 3 and ended.json["failed"] == failed
-    assert ended.json["why"] == ("max_failures" if failed < 6 else None)
+    assert result.code == 3 and result.json["failed"] == failed
+    assert result.json["why"] == ("max_failures" if failed < 6 else None)
 
 
-def test_fail_fast(call: Callable[..., Ended]) -> None:
-    write(4, bad={0: "vast_no_face"})
-    ended = call("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "1", "--no-report", "--fail-fast")
-    assert ended.code == 3 and "3 not started" in ended.err and "stopped" in ended.err
+def test_fail_fast_starts_no_further_job(call: Callable[..., CommandResult]) -> None:
+    write_manifest(4, bad={0: "vast_no_face"})
+    result = call("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "1", "--no-report", "--fail-fast")
+    assert result.code == 3 and "3 not started" in result.err and "stopped" in result.err
 
 
-def test_a_sick_machine_stops_the_batch(call: Callable[..., Ended]) -> None:
-    write(9, bad={k: "vast_asset_missing" for k in range(9)})
-    ended = call("batch", "jobs.csv", *OUT[:2], "--workers", "1", "--no-report")
-    assert ended.code == 69 and "job after job" in ended.err and "4 not started" in ended.err
+def test_a_fault_of_the_machine_stops_the_batch(call: Callable[..., CommandResult]) -> None:
+    write_manifest(9, bad={k: "vast_asset_missing" for k in range(9)})
+    result = call("batch", "jobs.csv", *OUT[:2], "--workers", "1", "--no-report")
+    assert result.code == 69 and "job after job" in result.err and "4 not started" in result.err
 
 
-@pytest.mark.parametrize("json_too", [True, False])
-def test_interrupted(json_too: bool, call: Callable[..., Ended], fake: type[FakeExecutor]) -> None:
-    write(3)
-    fake.ends = KeyboardInterrupt()
-    ended = call("batch", "jobs.csv", *OUT, *(["--json"] if json_too else []))
-    assert ended.code == 130 and "interrupted" in ended.err and "Traceback" not in ended.err
-    if json_too:
-        assert ended.json["why"] == "interrupted" and ended.json["exit"] == 130
-    fake.ends = None
+@pytest.mark.parametrize("with_json", [True, False])
+def test_an_interrupted_batch_ends_with_130_and_frees_the_lock(
+    with_json: bool, call: Callable[..., CommandResult], fake_executor: type[FakeExecutor]
+) -> None:
+    write_manifest(3)
+    fake_executor.interruption = KeyboardInterrupt()
+    result = call("batch", "jobs.csv", *OUT, *(["--json"] if with_json else []))
+    assert result.code == 130 and "interrupted" in result.err and "Traceback" not in result.err
+    if with_json:
+        assert result.json["why"] == "interrupted" and result.json["exit"] == 130
+    fake_executor.interruption = None
     assert call("batch", "jobs.csv", *OUT).code == 0  # the lock is free
 
 
-def test_locked(call: Callable[..., Ended]) -> None:
-    write(3)
+def test_a_run_and_its_shards_lock_each_other_out(call: Callable[..., CommandResult]) -> None:
+    write_manifest(3)
     with locks.hold(Path("jobs.vast/lock")):
-        ended = call("batch", "jobs.csv", *OUT, "--json")
-        assert ended.code == 75 and ended.json["error"]["code"] == "vast_locked"
-        assert str(os.getpid()) in ended.err
+        result = call("batch", "jobs.csv", *OUT, "--json")
+        assert result.code == 75 and result.json["error"]["code"] == "vast_locked"
+        assert str(os.getpid()) in result.err
         assert call("batch", "jobs.csv", *OUT, "--shard", "1/2").code == 75
     with locks.hold(Path("jobs.vast/lock.1-of-2")):
         assert call("batch", "jobs.csv", *OUT).code == 75
@@ -509,28 +515,28 @@ def test_locked(call: Callable[..., Ended]) -> None:
         assert call("batch", "jobs.csv", *OUT, "--shard", "2/2").code == 0
 
 
-def test_faults_of_a_manifest_start_nothing(call: Callable[..., Ended]) -> None:
+def test_faults_of_a_manifest_start_no_job(call: Callable[..., CommandResult]) -> None:
     Path("jobs.csv").write_text("id,audio,crff\na,a.wav,3\nb,,\n")
-    ended = call("batch", "jobs.csv", *OUT)
-    assert ended.code == 78 and "did you mean `crf`" in ended.err and "row 3" in ended.err
+    result = call("batch", "jobs.csv", *OUT)
+    assert result.code == 78 and "did you mean `crf`" in result.err and "row 3" in result.err
     assert not Path("jobs.vast").exists()
 
 
-def test_a_manifest_from_standard_input_needs_a_state(
-    call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+def test_a_manifest_from_standard_input_needs_a_state_folder(
+    call: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(1)
+    write_manifest(1)
     assert "--state" in call("batch", "-", *OUT).err
     with Path("in.jsonl").open("w+") as stream:
         stream.write('{"id": "j0", "audio": "s0.wav"}\n')
         stream.seek(0)
         monkeypatch.setattr(sys, "stdin", stream)
-        ended = call("batch", "-", *OUT, "--state", "st", "--json")
-    assert ended.code == 0 and ended.json["done"] == 1 and Path("st/journal.jsonl").exists()
+        result = call("batch", "-", *OUT, "--state", "st", "--json")
+    assert result.code == 0 and result.json["done"] == 1 and Path("st/journal.jsonl").exists()
 
 
-def test_what_a_dead_run_left_is_removed(call: Callable[..., Ended]) -> None:
-    write(2)
+def test_partial_files_of_a_dead_run_are_removed(call: Callable[..., CommandResult]) -> None:
+    write_manifest(2)
     Path("out").mkdir()
     with Journal.open(Path("jobs.vast/journal.jsonl"), run="dead0run") as journal:
         journal.append("run_started", jobs=2)
@@ -541,8 +547,8 @@ def test_what_a_dead_run_left_is_removed(call: Callable[..., Ended]) -> None:
     assert not left.exists() and others.exists()
 
 
-def test_a_shard_leaves_the_files_of_others_alone(call: Callable[..., Ended]) -> None:
-    write(4)
+def test_a_shard_leaves_the_files_of_others_alone(call: Callable[..., CommandResult]) -> None:
+    write_manifest(4)
     theirs = Path("jobs.vast/scratch.2-of-2/file")
     theirs.parent.mkdir(parents=True)
     theirs.touch()
@@ -552,45 +558,46 @@ def test_a_shard_leaves_the_files_of_others_alone(call: Callable[..., Ended]) ->
     assert not theirs.exists()
 
 
-def test_a_foreign_file_is_not_replaced_unasked(call: Callable[..., Ended]) -> None:
-    write(2)
+def test_a_file_that_the_batch_did_not_write_needs_overwrite(call: Callable[..., CommandResult]) -> None:
+    write_manifest(2)
     Path("out").mkdir()
     Path("out/j1.mp4").write_text("theirs")
-    ended = call("batch", "jobs.csv", *OUT)
-    assert ended.code == 3 and "vast_output_exists" in ended.err and Path("out/j1.mp4").read_text() == "theirs"
+    result = call("batch", "jobs.csv", *OUT)
+    assert result.code == 3 and "vast_output_exists" in result.err and Path("out/j1.mp4").read_text() == "theirs"
     assert call("batch", "jobs.csv", *OUT, "--overwrite").code == 0
 
 
-def test_the_report_is_named(call: Callable[..., Ended]) -> None:
-    write(3, bad={1: "vast_no_face"})
-    ended = call("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "2", "--json")
+def test_json_names_the_report(call: Callable[..., CommandResult]) -> None:
+    write_manifest(3, bad={1: "vast_no_face"})
+    result = call("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "2", "--json")
     jsonschema.validate(json.loads(Path("jobs.vast/report.json").read_text()), schemas()["report"])
-    assert ended.json["report"] == str(Path("jobs.vast/report.html").absolute())
-    assert Path(ended.json["report"]).exists()
+    assert result.json["report"] == str(Path("jobs.vast/report.html").absolute())
+    assert Path(result.json["report"]).exists()
 
 
-# --- words to values -----------------------------------------------------------------------------------------------
+# --- text to values -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5 h", 5400), ("1:30", 90), ("1:00:00", 3600)],
 )
-def test_times(text: str, value: float) -> None:
+def test_valid_times(text: str, value: float) -> None:
     assert batch_options.seconds(text, "--timeout") == value
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "5x", "1:99", "inf", "nan", "1e3", "0s", "0:00"])
-def test_no_times(text: str) -> None:
+def test_invalid_times(text: str) -> None:
     with pytest.raises(VastError) as caught:
         batch_options.seconds(text, "--timeout")
     assert caught.value.exit == Exit.CONFIG
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "0%", "101%", "x", "1.5", "%"])
-def test_no_limits_of_failures(text: str) -> None:
-    with pytest.raises(VastError):
+def test_invalid_limits_of_failures(text: str) -> None:
+    with pytest.raises(VastError) as caught:
         batch_options.failures(text, fail_fast=False)
+    assert caught.value.exit == Exit.CONFIG
 
 
 def test_workers_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
