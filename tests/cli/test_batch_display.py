@@ -1,4 +1,4 @@
-"""What people see of a batch: right counts, a table that fits any terminal, lines where there is none."""
+"""The progress of a batch: its counts, a table that fits any terminal, lines where there is none."""
 
 import io
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from vast_cli.cli.options import ProgressMode
 from vast_cli.core.errors import VastError
 from vast_cli.core.text import clock_in, duration
 
-FACE = VastError("vast_no_face", "no face found in `a[b].mp4`", where="row 12").as_dict()
+NO_FACE = VastError("vast_no_face", "no face found in `a[b].mp4`", where="row 12").as_dict()
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -29,9 +29,9 @@ class Clock:
         return self.now
 
 
-def _start(progress: Callable[..., None], jobs: int, slots: int = 2) -> None:
-    event = {"jobs": jobs + 3, "to_run": jobs, "skipped": 3, "executor": "local", "slots": slots, "state": "x.vast"}
-    progress("run_started", event)
+def _start(progress: Callable[..., None], jobs: int, n_workers: int = 2) -> None:
+    fields = {"jobs": jobs + 3, "to_run": jobs, "skipped": 3, "executor": "local", "slots": n_workers}
+    progress("run_started", fields | {"state": "x.vast"})
 
 
 def _begin(progress: Callable[..., None], job: str, worker: int, attempt: int = 1) -> None:
@@ -52,10 +52,10 @@ def _done(progress: Callable[..., None], job: str, worker: int, frames: int = 50
 
 
 def _fail(progress: Callable[..., None], job: str) -> None:
-    progress("job_failed", {"id": job, "worker": None, "attempt": 1, "seconds": 1.0} | FACE)
+    progress("job_failed", {"id": job, "worker": None, "attempt": 1, "seconds": 1.0} | NO_FACE)
 
 
-def test_counts_of_a_run() -> None:
+def test_done_failed_and_left_jobs_are_counted() -> None:
     progress = BatchProgress()
     _start(progress, 4)
     for job, worker in (("a", 0), ("b", 1)):
@@ -77,13 +77,13 @@ def test_speed_is_that_of_all_workers_together() -> None:
         _move(progress, "a", 0, 20 * second, 1000)
         _move(progress, "b", 1, 30 * second, 1000)
     assert progress.fps == pytest.approx(50, rel=0.1)
-    _done(progress, "a", 0, 200)  # what was counted as it was rendered is not counted again
+    _done(progress, "a", 0, 200)  # frames counted during the render do not count again
     clock.now += 1.0
     _move(progress, "b", 1, 330, 1000)
     assert progress.fps == pytest.approx(50, rel=0.15)
 
 
-def test_an_attempt_that_begins_again_gives_no_negative_speed() -> None:
+def test_a_second_attempt_gives_no_negative_speed() -> None:
     clock = Clock()
     progress = BatchProgress(clock=clock)
     _start(progress, 1)
@@ -93,11 +93,11 @@ def test_an_attempt_that_begins_again_gives_no_negative_speed() -> None:
     assert progress.fps is not None and progress.fps > 0
 
 
-def test_the_estimate_is_corrected_by_what_is_measured() -> None:
+def test_measured_times_correct_the_estimate() -> None:
     clock = Clock()
     weights = {str(n): 10.0 for n in range(100)}
     progress = BatchProgress(weights, 500.0, clock=clock)
-    _start(progress, 100, slots=2)
+    _start(progress, 100, n_workers=2)
     assert progress.eta_s == pytest.approx(500)
     for n in range(40):  # each takes 20 s on each of two workers
         clock.now += 10.0
@@ -107,7 +107,7 @@ def test_the_estimate_is_corrected_by_what_is_measured() -> None:
     assert progress.share == pytest.approx(0.4)
 
 
-def test_without_an_estimate_jobs_count_alike() -> None:
+def test_without_an_estimate_every_job_counts_the_same() -> None:
     clock = Clock()
     progress = BatchProgress(clock=clock)
     _start(progress, 10)
@@ -125,24 +125,24 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.integers(20, 200), st.integers(6, 60), st.booleans())
-def test_table_never_outgrows_the_terminal(
+def test_the_table_never_outgrows_the_terminal(
     moves: list[tuple[str, int, int]], width: int, height: int, weighted: bool
 ) -> None:
     clock = Clock()
     progress = BatchProgress(
         {str(n): 1.0 + n for n in range(6)} if weighted else None, 30.0 if weighted else None, clock=clock
     )
-    _start(progress, 6, slots=4)
-    for what, job, worker in moves:
+    _start(progress, 6, n_workers=4)
+    for event, job, worker in moves:
         clock.now += 0.7
         name = f"{job}" * (30 * job or 1)
-        if what == "begin":
+        if event == "begin":
             _begin(progress, name, worker)
-        elif what == "move":
+        elif event == "move":
             _move(progress, name, worker, job, 9 if worker else None)
-        elif what == "done":
+        elif event == "done":
             _done(progress, name, worker)
-        elif what == "fail":
+        elif event == "fail":
             _fail(progress, name)
         else:
             progress("worker_died", {"worker": worker, "id": None, "reason": "killed"})
@@ -151,9 +151,9 @@ def test_table_never_outgrows_the_terminal(
 
 @pytest.mark.parametrize("height", [8, 24, 40])
 @pytest.mark.parametrize("width", [24, 40, 80, 120])
-def test_many_workers_fit(width: int, height: int) -> None:
+def test_a_table_of_many_workers_fits_the_terminal(width: int, height: int) -> None:
     progress = BatchProgress()
-    _start(progress, 200, slots=64)
+    _start(progress, 200, n_workers=64)
     for worker in range(64):
         _begin(progress, f"lesson-{worker}-" + "x" * 100, worker)
         _move(progress, f"lesson-{worker}-" + "x" * 100, worker, worker, 64)
@@ -207,12 +207,12 @@ def test_totals_every_half_minute(capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_failures_are_told_however_quiet(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_printed_even_if_quiet(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
     lines = _lines(capsys, ProgressMode.none, quiet=quiet)
     assert len(lines) == 1 and "[vast_no_face]" in lines[0]
 
 
-def test_lengths_of_time_read_well() -> None:
+def test_durations_and_times_of_day() -> None:
     lengths = (0.4, 59, 61, 3599, 8040, 90000)
     assert [duration(s) for s in lengths] == ["0 s", "59 s", "1 min", "1 h 00 min", "2 h 14 min", "1 d 1 h"]
     now = datetime(2026, 3, 4, 23, 0)
