@@ -1,4 +1,4 @@
-"""docs/cli.md is what the code says."""
+"""docs/cli.md is generated from the code."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from vast_cli.core.errors import ERROR_KINDS
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
 
-def test_the_page_is_up_to_date() -> None:
+def test_the_generated_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m vast_cli.cli.reference > docs/cli.md`"
 
 
