@@ -1,15 +1,16 @@
-"""The main job as a whole: length, sound, manner, silence, repeatability."""
+"""`pipeline.render` and its stages: lengths, style, silence, caching, the same bytes from the same seed."""
 
+import dataclasses
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from vast_cli import media
+from tests.conftest import Ffmpeg
+from vast_cli import media, records
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.pipeline.extract import encode_prompt, extract_speech, extract_track
@@ -20,8 +21,6 @@ from vast_cli.pipeline.render import render
 from vast_cli.pipeline.request import RenderRequest
 from vast_cli.store.assets import data_folder
 from vast_cli.store.cache import Cache
-
-Ffmpeg = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +36,19 @@ def style_file(models: Models, prompt: Path, tmp_path_factory: pytest.TempPathFa
     return path
 
 
+@pytest.fixture(scope="module")
+def second(speech: Path, ffmpeg: Ffmpeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One second of the example's speech."""
+    path = tmp_path_factory.mktemp("audio") / "second.wav"
+    ffmpeg("-i", speech, "-ss", "0.5", "-t", "1", "-ar", "16000", path)
+    return path
+
+
+def count_frames(video: Path) -> int:
+    with media.VideoReader(video) as reader:
+        return sum(1 for _ in reader)
+
+
 def draft(audio: Path, output: Path, **options: object) -> RenderRequest:
     fields = {name: options.pop(name) for name in ("prompt", "style", "overwrite", "fingerprint") if name in options}
     values = {"detail": "mesh", "encoder_preset": "ultrafast", "threads": 2} | options
@@ -50,36 +62,35 @@ def motion(audio: Path, models: Models, **options: object) -> Float32:
     return predict_motion(audio, models, **inputs, options=MotionOptions(**options)).expression  # type: ignore[arg-type]
 
 
-def gap(expression: Float32, models: Models) -> Float32:
+def lip_gap(expression: Float32, models: Models) -> Float32:
     avatar = models.avatar("obama")
     return models.face_model.lip_gap(avatar.subject.identity, expression)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.2, 0.61, 1.237, 2.0])
-def test_picture_and_sound_end_together(
+def test_video_and_audio_end_together(
     seconds: float, models: Models, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
     audio, output = tmp_path / "cut.wav", tmp_path / "out.mp4"
     ffmpeg("-i", speech, "-ss", "0.8", "-t", seconds, "-ar", "44100", audio)
     result = render(draft(audio, output, allow_silence=True), models=models)
-    with media.VideoReader(output) as reader:
-        n_frames = sum(1 for _ in reader)
+    n_frames = count_frames(output)
     n_samples = len(media.load_audio(output))
     assert n_frames == result.n_frames
     assert abs(n_frames / 25 - n_samples / 16_000) <= 0.0205
     assert abs(n_samples / 16_000 - seconds) < 0.03
 
 
-def test_the_same_seed_gives_the_same_bytes(models: Models, speech: Path, style_file: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(models: Models, second: Path, style_file: Path, tmp_path: Path) -> None:
     contents = []
     for number, seed in enumerate((3, 3, 4)):
         output = tmp_path / f"{number}.mp4"
-        render(draft(speech, output, style=style_file, seed=seed, detail="full"), models=models)
+        render(draft(second, output, style=style_file, seed=seed, detail="full"), models=models)
         contents.append(output.read_bytes())
     assert contents[0] == contents[1] != contents[2]
 
 
-def test_strength_0_is_the_avatars_own_manner(models: Models, speech: Path, style_file: Path) -> None:
+def test_strength_0_is_the_avatars_own_style(models: Models, speech: Path, style_file: Path) -> None:
     own = motion(speech, models)
     assert np.array_equal(motion(speech, models, style=style_file, style_strength=0.0), own)
     distances = [
@@ -93,26 +104,31 @@ def test_lips_close_in_silence(models: Models, speech: Path, style_file: Path, f
     audio = tmp_path / "pause.wav"
     ffmpeg("-i", speech, "-af", "adelay=1500:all=1,apad=pad_dur=1.5", "-ar", "16000", audio)
     for style in (None, style_file):
-        opening = gap(motion(audio, models, style=style), models)
-        talking = opening[38 : 38 + 100]
-        assert opening[8:30].max() < np.percentile(talking, 60)
-        assert opening[8:30].std() < 0.5 * talking.std()
+        gap = lip_gap(motion(audio, models, style=style), models)
+        silence, speaking = gap[8:30], gap[38 : 38 + 100]
+        assert silence.max() < np.percentile(speaking, 60)
+        assert silence.std() < 0.5 * speaking.std()
 
 
-def test_a_prompt_without_sound(models: Models, prompt: Path, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+def test_a_prompt_without_audio_gives_a_style(
+    models: Models, prompt: Path, second: Path, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
     mute = tmp_path / "mute.mp4"
     ffmpeg("-i", prompt, "-an", "-c:v", "copy", mute)
     record, _ = encode_prompt(mute, models)
     assert not record.speech_known
-    result = render(draft(speech, tmp_path / "out.mp4", prompt=mute), models=models)
-    assert result.output.is_file()
+    result = render(draft(second, tmp_path / "out.mp4", prompt=mute), models=models)
+    render(draft(second, tmp_path / "own.mp4"), models=models)
+    assert count_frames(result.output) == result.n_frames == 25
+    assert result.output.read_bytes() != (tmp_path / "own.mp4").read_bytes()  # the avatar's own style
 
 
-def test_a_track_is_a_prompt(models: Models, prompt: Path, tmp_path: Path) -> None:
+def test_the_track_of_a_prompt_gives_a_style_without_its_audio(models: Models, prompt: Path, tmp_path: Path) -> None:
     track = extract_track(prompt, models)
     track.save(tmp_path / "prompt.track")
     record, _ = encode_prompt(tmp_path / "prompt.track", models)
     assert record.n_frames == int(track.valid.sum())
+    assert not record.speech_known
 
 
 def test_the_rendered_mouth_follows_the_prediction(
@@ -121,16 +137,12 @@ def test_the_rendered_mouth_follows_the_prediction(
     output = tmp_path / "out.mp4"
     render(draft(speech, output, style=style_file, detail="full"), models=models)
     track = extract_track(output, models)
-    seen = models.face_model.lip_gap(track.identity, track.expression)
-    wanted = gap(motion(speech, models, style=style_file), models)
-    assert np.corrcoef(seen, wanted)[0, 1] > 0.9
+    tracked_gap = models.face_model.lip_gap(track.identity, track.expression)
+    predicted_gap = lip_gap(motion(speech, models, style=style_file), models)
+    assert np.corrcoef(tracked_gap, predicted_gap)[0, 1] > 0.9
 
 
 def test_a_record_of_another_model_is_refused(models: Models, speech: Path, style_file: Path, tmp_path: Path) -> None:
-    import dataclasses
-
-    from vast_cli import records
-
     foreign = dataclasses.replace(records.load(records.Style, style_file), model_hash="0123456789abcdef")
     foreign.save(tmp_path / "foreign.style")
     with pytest.raises(VastError) as error:
@@ -139,8 +151,8 @@ def test_a_record_of_another_model_is_refused(models: Models, speech: Path, styl
     assert not (tmp_path / "out.mp4").exists()
 
 
-class Unloaded(Models):
-    """Models of a process that may load nothing."""
+class UnloadableModels(Models):
+    """Fails when a network is loaded."""
 
     def __getattribute__(self, name: str) -> object:
         if name.endswith("_model"):
@@ -148,36 +160,36 @@ class Unloaded(Models):
         return super().__getattribute__(name)
 
 
-def test_what_is_cached_is_not_made_again(models: Models, prompt: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Two files of one content: the second one's name is in the records, and its user is warned as the first one's."""
-    first, second = tmp_path / "first.mp4", tmp_path / "a b" / "日本 é'$(x);.mp4"
+def test_cached_tracks_and_styles_load_no_network(models: Models, prompt: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A copy of a file gets the cached records and warnings, with its own name in both."""
+    first, copy = tmp_path / "first.mp4", tmp_path / "a b" / "日本 é'$(x);.mp4"
     ffmpeg("-i", prompt, "-vf", "drawbox=t=fill:color=black:enable='gt(t,3.4)'", "-c:a", "copy", first)
-    second.parent.mkdir()
-    shutil.copy(first, second)
-    plain = encode_prompt(first, models)
-    assert "first.mp4" in plain[1][0] and "no face" in plain[1][0]
+    copy.parent.mkdir()
+    shutil.copy(first, copy)
+    uncached, warnings = encode_prompt(first, models)
+    assert "first.mp4" in warnings[0] and "no face" in warnings[0]
     cache = Cache(tmp_path / "cache")
-    made = encode_prompt(first, models, cache=cache)
-    found, warnings = encode_prompt(second, Unloaded(), cache=cache)
-    assert made[1] == plain[1] and warnings == [plain[1][0].replace("first.mp4", second.name)]
-    assert (made[0].source, found.source) == ("first.mp4", second.name)
+    stored, stored_warnings = encode_prompt(first, models, cache=cache)
+    cached, cached_warnings = encode_prompt(copy, UnloadableModels(), cache=cache)
+    assert stored_warnings == warnings and cached_warnings == [warnings[0].replace("first.mp4", copy.name)]
+    assert (stored.source, cached.source) == ("first.mp4", copy.name)
     for name in ("mean", "log_std", "flow_seed", "vector"):
-        assert np.array_equal(getattr(plain[0], name), getattr(made[0], name))
-        assert np.array_equal(getattr(plain[0], name), getattr(found, name))
-    assert extract_track(second, Unloaded(), cache=cache).source == second.name
-    with pytest.raises(AssertionError, match="loaded"):  # another face of it is another track
-        encode_prompt(second, Unloaded(), face_name="left", cache=cache)
+        assert np.array_equal(getattr(uncached, name), getattr(stored, name))
+        assert np.array_equal(getattr(uncached, name), getattr(cached, name))
+    assert extract_track(copy, UnloadableModels(), cache=cache).source == copy.name
+    with pytest.raises(AssertionError, match="loaded"):  # another face of the video is another track
+        encode_prompt(copy, UnloadableModels(), face_name="left", cache=cache)
 
 
 def test_speech_is_cached_by_content(models: Models, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    made = extract_speech(speech, models, cache=cache)
-    copied = Path(shutil.copy(speech, tmp_path / "copy.flac"))
-    found = extract_speech(copied, Unloaded(), cache=cache)
-    assert np.array_equal(made.values, found.values) and made.n_samples == found.n_samples
+    stored = extract_speech(speech, models, cache=cache)
+    copy = Path(shutil.copy(speech, tmp_path / "copy.flac"))
+    cached = extract_speech(copy, UnloadableModels(), cache=cache)
+    assert np.array_equal(stored.values, cached.values) and stored.n_samples == cached.n_samples
     short = tmp_path / "short.wav"
     ffmpeg("-i", speech, "-t", "0.03", "-ar", "16000", short)
-    for name, networks in (("short.wav", models), ("again.wav", Unloaded())):
+    for name, networks in (("short.wav", models), ("again.wav", UnloadableModels())):
         shutil.copy(short, tmp_path / "other.wav")
         (tmp_path / "other.wav").rename(tmp_path / name)
         with pytest.raises(VastError) as error:
@@ -185,42 +197,38 @@ def test_speech_is_cached_by_content(models: Models, speech: Path, ffmpeg: Ffmpe
         assert error.value.code == "vast_audio_too_short" and name in error.value.message
 
 
-def test_the_result_does_not_depend_on_the_cache(
-    models: Models, prompt: Path, speech: Path, ffmpeg: Ffmpeg, tmp_path: Path
-) -> None:
-    audio = tmp_path / "cut.wav"
-    ffmpeg("-i", speech, "-ss", "0.5", "-t", "1", "-ar", "16000", audio)
+def test_the_cache_does_not_change_the_bytes(models: Models, prompt: Path, second: Path, tmp_path: Path) -> None:
     renamed = Path(shutil.copy(prompt, tmp_path / "renamed.mp4"))
     caches = Cache(None), Cache(tmp_path / "cache"), Cache(tmp_path / "cache")
     for number, (cache, source) in enumerate(zip(caches, (prompt, renamed, prompt), strict=True)):
-        render(draft(audio, tmp_path / f"{number}.mp4", prompt=source), models=models, cache=cache)
+        render(draft(second, tmp_path / f"{number}.mp4", prompt=source), models=models, cache=cache)
     contents = [(tmp_path / f"{number}.mp4").read_bytes() for number in range(3)]
     assert contents[0] == contents[1] == contents[2]
 
 
-def test_avatars_stay_loaded_until_they_change(tmp_path: Path) -> None:
+def test_avatars_stay_loaded_until_they_change_or_others_replace_them(tmp_path: Path) -> None:
     models = Models()
     bundle = Path(shutil.copytree(data_folder("weights") / "avatars" / "obama", tmp_path / "mine"))
-    first = models.avatar(str(bundle))
-    assert models.avatar(str(bundle)) is first
+    loaded = models.avatar(str(bundle))
+    assert models.avatar(str(bundle)) is loaded
     os.utime(bundle / "avatar.json", ns=(0, 0))
-    second = models.avatar(str(bundle))
-    assert second is not first and models.avatar(str(bundle)) is second
+    reloaded = models.avatar(str(bundle))
+    assert reloaded is not loaded and models.avatar(str(bundle)) is reloaded
     for number in range(4):
         models.avatar(str(shutil.copytree(bundle, tmp_path / f"{number}")))
-    assert models.avatar(str(bundle)) is not second, "only those used last stay"
+    assert models.avatar(str(bundle)) is not reloaded, "only those used last stay"
 
 
 def test_an_avatar_of_another_face_model_is_refused(models: Models, tmp_path: Path) -> None:
-    import dataclasses
-
     dataclasses.replace(models.avatar("obama"), face_model_hash="0123456789abcdef").save(tmp_path / "old")
     with pytest.raises(VastError) as error:
         models.avatar(str(tmp_path / "old"))
     assert error.value.code == "vast_model_mismatch"
 
 
-def test_an_unknown_codec_is_told_before_any_work(models: Models, speech: Path, tmp_path: Path) -> None:
+def test_an_unknown_codec_is_rejected_with_the_known_ones(speech: Path, tmp_path: Path) -> None:
     with pytest.raises(VastError) as error:
-        render(draft(speech, tmp_path / "o.mp4", codec="vp9"), models=models)
-    assert error.value.code == "vast_option_invalid" and "h265" in error.value.hint
+        render(draft(speech, tmp_path / "o.mp4", codec="vp9"), models=UnloadableModels())
+    assert error.value.code == "vast_option_invalid"
+    assert error.value.message == "`codec`: `vp9` is none of h264 or h265"
+    assert not (tmp_path / "o.mp4").exists()
