@@ -12,11 +12,12 @@ import pytest
 
 from vast_cli.batch.execution import Coordinator, RunContext, RunSettings, Summary, retry_policy, worker_pool
 from vast_cli.batch.execution.coordinator import REDRAW_SEED_STEP
-from vast_cli.batch.job import Alive, Died, Done, Failed, FileState, Job, Message, Outcome, Progress, Ready, Task
+from vast_cli.batch.job import Alive, Died, Done, Failed, Job, Message, Outcome, Progress, Ready, Task
 from vast_cli.batch.planning.decisions import PlannedJob
 from vast_cli.batch.planning.fingerprint import Fingerprint
 from vast_cli.batch.state.journal import Journal
 from vast_cli.core.errors import Exit, VastError
+from vast_cli.store.hashes import FileState
 
 DIE = "dies"
 HANG = "does not answer"

@@ -1,4 +1,4 @@
-"""Gates: what may be wanted for, and that faults are found in a finished video while a real one passes."""
+"""Gates: how they are written, and that they find faults in a finished video while a real one passes."""
 
 import dataclasses
 import functools

@@ -1,10 +1,12 @@
 """Accuracy of the shipped network on unseen audio: lower bounds from the figures of its card."""
 
+import functools
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from vast_cli.core.arrays import Bools, Float32
 from vast_cli.speech import CLASSES, AcousticModel, extract_ppg, is_speech_present, speech_share
 from vast_cli.training.acoustic.corpus import utterance_audio
 from vast_cli.training.acoustic.scores import accuracies, apply_channel, labelled_audio
@@ -13,10 +15,15 @@ FLOORS = {"emu": 0.74, "so762": 0.60, "libri": 0.68, "kokoro": 0.80}  # near vow
 LOSS = {"noise20": 0.07, "noise10": 0.18, "telephone": 0.07}  # what a channel may cost, on the mean of those corpora
 
 
+@functools.cache
+def utterances(speech_data: Path, corpus: str) -> list[tuple[Float32, Bools]]:
+    """12 utterances at most: decoding takes longer than recognising, and each is used four times."""
+    return list(islice(labelled_audio(speech_data, corpus), 12))
+
+
 def accuracy(model: AcousticModel, speech_data: Path, corpus: str, channel: str) -> float:
-    """Of 40 utterances at most."""
     guess, accepted = [], []
-    for k, (audio, right) in enumerate(islice(labelled_audio(speech_data, corpus), 40)):
+    for k, (audio, right) in enumerate(utterances(speech_data, corpus)):
         guess.append(extract_ppg([apply_channel(channel, audio, k)], model).values.argmax(axis=1))
         accepted.append(right)
     shares = accuracies(np.concatenate(guess), np.concatenate(accepted))

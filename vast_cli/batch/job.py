@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vast_cli.core.errors import VastError
-
-FileState = tuple[int, int, str]  # size, mtime in ns, SHA-256
+from vast_cli.store.hashes import FileState
 
 
 @dataclass(frozen=True)

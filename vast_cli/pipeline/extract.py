@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vast_cli import face, media, records, speech, style
-from vast_cli.core import files, timebase
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import Exit, VastError
 from vast_cli.core.progress import Progress, counted, silent
@@ -41,7 +41,6 @@ def extract_track(
     Raises:
         VastError: `vast_input_missing`, `vast_bad_media`, `vast_no_face`, `vast_face_lost`.
     """
-    files.check_input(video)
     choice = face_choice(face_name)
 
     def make() -> FaceTrack:
@@ -61,7 +60,6 @@ def extract_speech(
     Raises:
         VastError: `vast_input_missing`, `vast_no_audio`, `vast_bad_media`, `vast_audio_too_short`.
     """
-    files.check_input(audio)
 
     def make() -> Posteriorgram:
         blocks = _count_seconds(media.read_audio(audio), progress)
@@ -115,7 +113,6 @@ def encode_prompt(
 
     `prompt` is a video, or a track that `vast extract` wrote. A prompt without audio is fine: its speech is unknown.
     """
-    files.check_input(prompt)
     if prompt.suffix == ".track":
         track = records.load(FaceTrack, prompt, model_hash=models.face_model.hash)
         prompt_style = style.encode_style(track, models.style_model, ppg=None)

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vast_cli.batch.job import FileState, Job, Outcome, Task, WorkerSettings
+from vast_cli.batch.job import Job, Outcome, Task, WorkerSettings
 from vast_cli.core import files
 from vast_cli.core.errors import VastError
 from vast_cli.core.memory import is_out_of_memory
 from vast_cli.core.progress import Progress
+from vast_cli.store.hashes import FileState
 
 if TYPE_CHECKING:
     from vast_cli.gates.measure import GateChecker, GateResult
