@@ -42,7 +42,7 @@ def test_lip_gap_does_not_depend_on_size_and_rotation() -> None:
 def test_crop_puts_points_where_the_pixels_go() -> None:
     frame = np.zeros((200, 300, 3), np.uint8)
     frame[80:84, 120:124] = 255
-    box = CropBox(left=60, top=-20, side=128)  # reaches beyond the picture
+    box = CropBox(left=60, top=-20, side=128)  # reaches beyond the image
     crop = box.cut(frame)
     assert crop.shape == (256, 256, 3)
     y, x = np.argwhere(crop[..., 0] > 200).mean(0) + 0.5

@@ -62,7 +62,7 @@ LIMITS = {
         Limit("silence_motion", "the lips move in silences", warn=(-inf, 0.5)),
         Limit(  # other clips of one person reach .42 (95 %), other people begin at .48 (60 clips of 33 persons)
             "identity_dist", "looks little like the person: {value:.2f} from the footage", warn=(-inf, 0.42),
-            fail=(-inf, 0.48), fail_text="looks like somebody else: {value:.2f} from the footage", gate=True,
+            fail=(-inf, 0.48), fail_text="looks like another person: {value:.2f} from the footage", gate=True,
         ),
         Limit(
             "limited_share", "{percent:.0f} % of the frames were limited to the range of the avatar's footage",

@@ -1,1 +1,1 @@
-"""Honest measurement: measures beside their controls, reports, comparisons, rating studies, the map of manners."""
+"""Honest measurement: measures beside their controls, reports, comparisons, rating studies, the map of styles."""
