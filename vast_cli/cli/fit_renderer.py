@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from vast_cli.cli import console, options
+from vast_cli.cli.parameters import expand
 from vast_cli.core import files
 
 
+@expand
 def fit_renderer(
     footage: Annotated[Path, typer.Argument(help="Video of one person, 5 s or more.")],
     name: Annotated[str, typer.Option(help="Name of the new avatar.")],
@@ -34,18 +36,14 @@ def fit_renderer(
     device: options.Device = "auto",
     threads: options.Threads = 0,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    progress: options.Progress = options.ProgressMode.auto,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    log_file: options.LogFile = None,
+    *,
+    ui_options: console.UiOptions,
 ) -> None:
     """Make an avatar from footage of one person; shows the error on held-out frames while it trains.
 
     vast fit-renderer ann.mp4 --name ann --subject "Ann Lee" --consent "signed 2026-03-01"
     """
-    with console.run(json=json, progress=progress, quiet=quiet, verbose=verbose, debug=debug, log_file=log_file) as ui:
+    with ui_options.run() as ui:
         target = output or Path(name)
         files.check_input(footage)
         files.check_output_folder(target, overwrite=overwrite)
