@@ -15,7 +15,8 @@ import pytest
 from tests.batch.workspace import Workspace, descendants_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-BATCH = ("batch", "jobs.csv", "-o", "out/{id}.mp4", "--workers", "2", "--no-report")
+BATCH = ("batch", "jobs.csv", "-o", "out/{id}.mp4", "--no-report")
+TWO_WORKERS, ONE_WORKER = ("--workers", "2"), ("--workers", "1")
 N_JOBS = 8
 
 
@@ -36,7 +37,7 @@ def undisturbed(
         if n not in hashes:
             other = Workspace(tmp_path_factory.mktemp("undisturbed"), speech_wav, batch_cache)
             write_jobs(other, n)
-            run = other.vast(*BATCH)
+            run = other.vast(*BATCH, *ONE_WORKER)
             assert run.returncode == 0, run.stderr
             hashes[n] = other.hashes()
         return hashes[n]
@@ -99,7 +100,7 @@ def test_killed_runs_lose_nothing_and_do_nothing_twice(
     chance = random.Random(1)
     done: dict[str, tuple[str, int]] = {}
     for kill in range(kills):
-        run = workspace.start(*BATCH)
+        run = workspace.start(*BATCH, *TWO_WORKERS)
         target = len(done) + chance.randint(1, max(1, n // kills - 1))
         if kill == 0:
             wait_for(run, lambda: has_segment(workspace))
@@ -112,7 +113,7 @@ def test_killed_runs_lose_nothing_and_do_nothing_twice(
             os.kill(run.pid, signal.SIGKILL)
         wait_for_exit(run, pids)
         done = check_untouched(workspace, done)
-    last = workspace.vast(*BATCH)
+    last = workspace.vast(*BATCH, *ONE_WORKER)
     assert last.returncode == 0, last.stderr
     check_untouched(workspace, done)
     assert workspace.hashes() == expected
@@ -122,7 +123,7 @@ def test_killed_runs_lose_nothing_and_do_nothing_twice(
 
 
 @pytest.mark.parametrize(
-    ("kills", "n"), [(2, N_JOBS), pytest.param(20, 140, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+    ("kills", "n"), [(1, N_JOBS), pytest.param(20, 140, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
 def test_killed_workers_are_replaced(
     workspace: Workspace, undisturbed: Callable[[int], dict[str, str]], kills: int, n: int
@@ -130,7 +131,7 @@ def test_killed_workers_are_replaced(
     expected = undisturbed(n)
     write_jobs(workspace, n)
     chance = random.Random(2)
-    run = workspace.start(*BATCH, "--retries", "5")
+    run = workspace.start(*BATCH, *TWO_WORKERS, "--retries", "5")
     killed = 0
     while run.poll() is None and killed < kills:
         target = len(workspace.finished()) + 1
@@ -145,7 +146,7 @@ def test_killed_workers_are_replaced(
     assert killed == kills
     if run.returncode == 3:  # a job may have met two of the kills and been given up
         assert "vast_worker_died" in stderr
-        assert workspace.vast(*BATCH).returncode == 0
+        assert workspace.vast(*BATCH, *ONE_WORKER).returncode == 0
     else:
         assert run.returncode == 0, stderr
     assert workspace.hashes() == expected
@@ -158,7 +159,7 @@ def test_sigint_and_sigterm_end_a_run_in_order(workspace: Workspace) -> None:
     workspace.write_quick_jobs(n, seconds=0.6)
     done: dict[str, tuple[str, int]] = {}
     for name, status in (("SIGINT", 130), ("SIGTERM", 143)):
-        run = workspace.start(*BATCH)
+        run = workspace.start(*BATCH, *TWO_WORKERS)
         n_before = len(done)
         wait_for(run, lambda n_before=n_before: len(workspace.finished()) > n_before)  # type: ignore[misc]
         pids = descendants_of(run.pid)
@@ -174,7 +175,7 @@ def test_sigint_and_sigterm_end_a_run_in_order(workspace: Workspace) -> None:
         assert (last["event"], last["why"]) == ("run_done", "interrupted")
         done = check_untouched(workspace, done)
     assert len(done) < n
-    rerun = workspace.vast(*BATCH)
+    rerun = workspace.vast(*BATCH, *ONE_WORKER)
     assert rerun.returncode == 0, rerun.stderr
     check_untouched(workspace, done)
     assert len(workspace.finished()) == n

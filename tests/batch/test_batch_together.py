@@ -67,11 +67,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_stops_the_batch_and_free_space_resumes_it(workspace: Workspace, small_disk: Path) -> None:
     workspace = Workspace(small_disk / "batch", workspace.speech, workspace.cache)
-    n = 14
-    workspace.write_quick_jobs(n)
+    n = 12
+    workspace.write_quick_jobs(n, seconds=0.6)
     filler = small_disk / "filler"
     free = 6 * 2**20 - sum(path.stat().st_size for path in workspace.folder.rglob("*") if path.is_file())
-    filler.write_bytes(b"\0" * (free - 400_000))
+    filler.write_bytes(b"\0" * (free - 300_000))
     run = workspace.vast(*BATCH, "--workers", "2")
     assert run.returncode == 74, run.stderr
     assert "vast_disk_full" in run.stderr and "Traceback" not in run.stderr
