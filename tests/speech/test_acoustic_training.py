@@ -1,4 +1,4 @@
-"""Training of the acoustic network on sounds a few tones wide."""
+"""Training of the acoustic network on audio of a few tones."""
 
 import json
 from pathlib import Path

@@ -117,7 +117,7 @@ def test_speech_in_a_batch_is_that_of_the_clip(clips: list[StyleClip], face: Fac
     batches = trainer(clips, face, tmp_path, steps=1).batches
 
     class Still:
-        """Chance that changes nothing."""
+        """A random generator that changes nothing."""
 
         def integers(self, *_: int) -> int:
             return 0

@@ -22,8 +22,8 @@ from vast_cli.training.lagsync.train import LagSyncData, LagSyncTrainer, LagSync
 SMALL = LagSyncConfig(channels=(4, 8, 8, 8), lip=16, hidden=24, dims=12)
 
 
-def talker(k: int, n: int = 160, kind: str = "talk") -> LagSyncClip:
-    """A dark mouth that opens with the loudness of the sound."""
+def lagsync_clip(k: int, n: int = 160, kind: str = "talk") -> LagSyncClip:
+    """A dark mouth that opens with the loudness of the audio."""
     random = np.random.default_rng(k)
     opened = np.convolve(random.random(n + 2) < 0.3, np.ones(3) / 3, "valid")[:n]
     y, x = np.mgrid[0:128, 0:128] - 64.0
@@ -32,7 +32,7 @@ def talker(k: int, n: int = 160, kind: str = "talk") -> LagSyncClip:
         crops[t] = np.where(np.hypot(x / 20, y / (2 + 14 * opened[t])) < 1, 30, 180)
     shape = np.zeros((n, 42, 2), np.float32)
     shape[:, :20, 1], shape[:, 20:40, 1] = -8 * opened[:, None], 8 * opened[:, None]
-    sound = random.normal(-6, 0.3, (4 * n, 40)) + 4 * np.repeat(opened, 4)[:, None]
+    audio = random.normal(-6, 0.3, (4 * n, 40)) + 4 * np.repeat(opened, 4)[:, None]
     return LagSyncClip(
         name=f"{kind}/{k}.mp4",
         set=kind,
@@ -41,13 +41,13 @@ def talker(k: int, n: int = 160, kind: str = "talk") -> LagSyncClip:
         shape=shape,
         has_face=np.ones(n, np.bool_),
         is_cut=np.arange(n) == 0,
-        audio=sound.astype(np.float32),
+        audio=audio.astype(np.float32),
     )
 
 
 def trainer(folder: Path, **changes: Any) -> LagSyncTrainer:
     torch.manual_seed(0)
-    clips = [talker(k) for k in range(4)]
+    clips = [lagsync_clip(k) for k in range(4)]
     settings = LagSyncTrainingSettings(network=SMALL, **changes)
     batches = LagSyncBatches(clips[:3], size=3, seed=0)
     return LagSyncTrainer(LagSyncNet(SMALL), batches, clips[3:], settings, folder=folder)
@@ -117,7 +117,7 @@ def test_the_audio_tower_is_pretrained_once(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_batches_depend_on_seed_and_step_only() -> None:
-    clips = [talker(k) for k in range(3)]
+    clips = [lagsync_clip(k) for k in range(3)]
     one, two = LagSyncBatches(clips, size=2, seed=1), LagSyncBatches(clips, size=2, seed=1)
     one.draw(0)
     for a, b in zip(vars(one.draw(5)).values(), vars(two.draw(5)).values(), strict=True):
@@ -125,8 +125,8 @@ def test_batches_depend_on_seed_and_step_only() -> None:
     assert not np.array_equal(one.draw(5).crops, one.draw(6).crops)
 
 
-def test_the_middle_lag_of_a_batch_is_the_sound_of_the_pictures() -> None:
-    batch = LagSyncBatches([talker(0)], size=3, seed=0, augment=False).draw(0)
+def test_the_middle_lag_of_a_batch_is_the_audio_of_the_frames() -> None:
+    batch = LagSyncBatches([lagsync_clip(0)], size=3, seed=0, augment=False).draw(0)
     mouth = (batch.crops < 100).mean(axis=(2, 3))  # how far it is open
     for run in range(3):
         opened = np.convolve(mouth[run], np.ones(5) / 5, "valid")
@@ -136,7 +136,7 @@ def test_the_middle_lag_of_a_batch_is_the_sound_of_the_pictures() -> None:
 
 
 def test_runs_avoid_lost_faces_and_cuts() -> None:
-    clip = talker(0)
+    clip = lagsync_clip(0)
     clip.has_face[50] = False
     clip.is_cut[100] = True
     for first in run_starts(clip):
@@ -144,11 +144,11 @@ def test_runs_avoid_lost_faces_and_cuts() -> None:
         assert not first < 100 < first + 31
 
 
-def test_alterations_keep_time_and_stay_finite() -> None:
-    clip, random = talker(0), np.random.default_rng(0)
+def test_augmentation_keeps_time_and_stays_finite() -> None:
+    clip, random = lagsync_clip(0), np.random.default_rng(0)
     for _ in range(10):
-        pictures, shape = augment_mouths(clip.crops[:31], clip.shape[:31], random)
-        assert pictures.shape == (31, 96, 96) and np.isfinite(shape).all()
+        crops, shape = augment_mouths(clip.crops[:31], clip.shape[:31], random)
+        assert crops.shape == (31, 96, 96) and np.isfinite(shape).all()
         changed = augment_audio(clip.audio, random)
         assert changed.shape == clip.audio.shape and np.isfinite(changed).all()
 
@@ -161,16 +161,16 @@ def test_a_mirrored_shape_is_a_shape() -> None:
     np.testing.assert_allclose(lips[order[:40]] * [-1, 1, 1], lips, atol=1e-3)
 
 
-def test_a_moved_picture_is_late() -> None:
-    clip = talker(0)
+def test_delayed_video_is_late() -> None:
+    clip = lagsync_clip(0)
     late = delay_video(clip, 3)
     assert late.n_frames == clip.n_frames - 3
     np.testing.assert_array_equal(late.crops[10], clip.crops[10])
     np.testing.assert_array_equal(late.audio[40], clip.audio[52])
 
 
-def test_folds_part_speakers() -> None:
-    clips = [talker(k) for k in range(9)] + [talker(k, kind="grid_s1") for k in range(3)]
+def test_folds_split_speakers() -> None:
+    clips = [lagsync_clip(k) for k in range(9)] + [lagsync_clip(k, kind="grid_s1") for k in range(3)]
     held = []
     for k in range(4):
         train, dev = split_speakers(clips, 4, k)
@@ -180,10 +180,10 @@ def test_folds_part_speakers() -> None:
     assert sorted(held) == sorted(c.name for c in clips if c.set == "talk")
 
 
-def test_the_contrast_is_least_where_mouth_and_sound_agree() -> None:
+def test_the_contrast_is_least_where_mouth_and_audio_agree() -> None:
     torch.manual_seed(0)
-    sound = torch.nn.functional.normalize(torch.randn(3, max(SPANS) + LAGS - 1, 32), dim=-1)
-    heard, same = torch.ones(sound.shape[:2], dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
+    audio = torch.nn.functional.normalize(torch.randn(3, max(SPANS) + LAGS - 1, 32), dim=-1)
+    exists, same = torch.ones(audio.shape[:2], dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
     contrast = LagContrast()
-    losses = [contrast(sound[:, o : o + max(SPANS)], sound, heard, same).item() for o in (15, 14, 10)]
+    losses = [contrast(audio[:, o : o + max(SPANS)], audio, exists, same).item() for o in (15, 14, 10)]
     assert losses[0] < losses[1] < losses[2]

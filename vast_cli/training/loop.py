@@ -46,9 +46,9 @@ class LoopSettings:
     ema_warm_up: tuple[int, int] = (1, 10)  # (a, b): the decay is (step + a) / (step + b) at most
     check_every: int | None = None  # steps; a check measures, logs and writes the checkpoint
     check_every_s: float | None = None  # the same in seconds, for trainings that run for a time
-    figure: str = "figure"  # of the check's figures: shown; larger is better
-    keep_best: bool = False  # the result is the average with the best figure; else the last one
-    tolerance: float = 0.0  # this far below the best figure counts as best, too: the latest of equals is kept
+    figure: str = "figure"  # of the check's figures: shown with the progress
+    keep_best: bool = False  # the result is the average with the largest figure; else the last one
+    tolerance: float = 0.0  # this far below the largest figure is as good: the latest is kept
     patience: int | None = None  # end after so many checks without a best
 
 
@@ -66,9 +66,8 @@ class TrainingStatus:
 
     def detail(self) -> str:
         """`loss 0.412, held-out val 0.713`."""
-        return f"loss {self.loss:.3f}" + (
-            "" if self.figure is None else f", held-out {self.figure_name} {self.figure:.3f}"
-        )
+        loss = f"loss {self.loss:.3f}"
+        return loss if self.figure is None else f"{loss}, held-out {self.figure_name} {self.figure:.3f}"
 
 
 @dataclass

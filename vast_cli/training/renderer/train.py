@@ -183,7 +183,7 @@ def _new_avatar(
 ) -> Avatar:
     """The avatar before G is trained."""
     track, frames = prepared.track, prepared.frames
-    kept = slice(0, len(frames)) if request.holdout == 0 else prepared.fitted
+    template = slice(0, len(frames)) if request.holdout == 0 else prepared.fitted
     height, width = frames[0].shape[:2]
     return Avatar(
         name=request.name,
@@ -203,16 +203,16 @@ def _new_avatar(
         face_model_hash=face_model_hash,
         subject=prepared.subject,
         region=scene.network_region(np.stack([run.hull.max(0) for run in prepared.measured.scenes]), SIZE),
-        rotation=track.rotation[kept],
-        scale=track.scale[kept],
-        translation=track.translation[kept],
+        rotation=track.rotation[template],
+        scale=track.scale[template],
+        translation=track.translation[template],
         texture=texture,
         plate=plate,
         network=RendererNetwork(RendererNetworkConfig()),
         expression_range=measure_range(track.expression[prepared.fitted]),
         neutral=np.zeros(0, np.float32),
         neutral_model="",
-        footage=None if request.portrait else encode_frames(frames[kept]),
+        footage=None if request.portrait else encode_frames(frames[template]),
     )
 
 
