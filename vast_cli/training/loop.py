@@ -133,7 +133,7 @@ class Loop(Generic[M]):
         if state is None:
             return False
         self.state = LoopState(**state)
-        log.info("%s: resuming at step %d of `%s`", self.settings.name, self.state.step, self._checkpoint)
+        log.warning("%s: resuming at step %d of `%s`", self.settings.name, self.state.step, self._checkpoint)
         return True
 
     def run(self, step: Step, check: Check | None = None, *, after_update: Callable[[], Losses] | None = None) -> None:

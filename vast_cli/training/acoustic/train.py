@@ -76,6 +76,7 @@ def train_acoustic(
     work: Path = Path("build/acoustic"),
     threads: int = 1,
     on_status: Callable[[TrainingStatus], None] | None = None,
+    name: str = "acoustic",
 ) -> Figures:
     """Train on the corpora and write the averaged (EMA) weights to `output`.
 
@@ -89,6 +90,7 @@ def train_acoustic(
         work: checkpoint, `log.jsonl` and `latest.safetensors`.
         threads: of torch; one core runs 6 - 12 steps/s.
         on_status: called after each step.
+        name: of the training, for its progress.
 
     Returns:
         Held-out figures: `speech_merged` of the corpora `VALIDATION`, and their mean `val`.
@@ -97,7 +99,7 @@ def train_acoustic(
     cache = data.cache or work / "cache"
     corpora = training_corpora(replace(data, cache=cache))
     held_out = {name: load_utterances(data.corpus, name, "val", cache) for name in VALIDATION}
-    trainer = AcousticTrainer(corpora, held_out, settings, folder=work, on_status=on_status)
+    trainer = AcousticTrainer(corpora, held_out, settings, folder=work, on_status=on_status, name=name)
     figures = trainer.run()
     notes = {"steps": settings.steps, "seed": settings.seed, "val": figures.get("val")}
     save_acoustic_model(trainer.loop.average, output, notes=notes)
@@ -129,7 +131,9 @@ def train_twice(
     first = work / "first.safetensors"
     data = replace(data, cache=work / "cache")
     if not first.exists():
-        train_acoustic(data, first, settings, work=work / "first", threads=threads, on_status=on_status)
+        train_acoustic(
+            data, first, settings, work=work / "first", threads=threads, on_status=on_status, name="acoustic (first)"
+        )
     model = load_acoustic_model(first)
     for root, names in ((data.corpus, SHARES), (data.more, MORE_SHARES)):
         for name in names if root is not None else ():
@@ -138,7 +142,9 @@ def train_twice(
             if labels_path(root, name).exists() and not target.exists():
                 realign(model, root, name, target)
     data = replace(data, realigned=work / "realigned")
-    return train_acoustic(data, output, settings, work=work / "second", threads=threads, on_status=on_status)
+    return train_acoustic(
+        data, output, settings, work=work / "second", threads=threads, on_status=on_status, name="acoustic (second)"
+    )
 
 
 def training_corpora(data: AcousticData) -> Corpora:
@@ -176,6 +182,7 @@ class AcousticTrainer:
         *,
         folder: Path,
         on_status: Callable[[TrainingStatus], None] | None = None,
+        name: str = "acoustic",
     ) -> None:
         self.held_out, self.settings, self.folder = held_out, settings, folder
         torch.manual_seed(settings.seed)
@@ -187,20 +194,20 @@ class AcousticTrainer:
         optimiser = torch.optim.AdamW(groups, lr=settings.peak_rate, betas=(0.9, 0.98))
         self.crops = Crops(corpora, self.model.mean.numpy().copy(), gate=settings.network.gate)
         self.loop = Loop(
-            self._loop_settings(), self.model, optimiser, averaged=self.model, folder=folder, on_status=on_status
+            self._loop_settings(name), self.model, optimiser, averaged=self.model, folder=folder, on_status=on_status
         )
         self.fingerprint = fingerprint(settings, utterances=sum(len(u) for u, _ in corpora))
         self.bf16 = has_bf16_instructions()
         self._batches: Iterator[tuple[Float32, Int64]] = iter(())
 
-    def _loop_settings(self) -> LoopSettings:
+    def _loop_settings(self, name: str) -> LoopSettings:
         settings = self.settings
 
         def schedule(step: int, done: float) -> float:
             return capped_cosine(settings.peak_rate, step, done, warm_up=settings.warm_up, floor=0.002)
 
         return LoopSettings(
-            "acoustic",
+            name,
             schedule,
             steps=settings.steps,
             ema=settings.ema,
