@@ -20,9 +20,7 @@ class LagScore:
     lag: int  # frames that the video is late, where they fit best
     margin: float  # of the curve: peak less median
     at0: float  # value at lag 0 less median
-    acc: (
-        float | None
-    )  # share of the stretches of 25 frames that fit best within a frame of lag 0; None: no stretch
+    acc: float | None  # share of the stretches of 25 frames that fit best within a frame of lag 0; None: no stretch
     curve: Float32  # [31]
 
 
