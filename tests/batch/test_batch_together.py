@@ -67,7 +67,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_stops_the_batch_and_free_space_resumes_it(workspace: Workspace, small_disk: Path) -> None:
     workspace = Workspace(small_disk / "batch", workspace.speech, workspace.cache)
-    n = 12
+    n = 20  # the breaker needs five failures in a row, and space freed by a failure may let one job finish
     workspace.write_quick_jobs(n, seconds=0.6)
     filler = small_disk / "filler"
     free = 6 * 2**20 - sum(path.stat().st_size for path in workspace.folder.rglob("*") if path.is_file())
@@ -78,7 +78,7 @@ def test_a_full_disk_stops_the_batch_and_free_space_resumes_it(workspace: Worksp
     assert not workspace.temporary_files()
     done = workspace.finished()
     assert 0 < len(done) < n
-    assert len(set(workspace.journal_ids("job_failed"))) <= 7, "the batch did not stop after a few jobs"
+    assert len(set(workspace.journal_ids("job_failed"))) <= 10, "the batch did not stop after a few jobs"
     filler.unlink()
     rerun = workspace.vast(*BATCH, "--workers", "1")
     assert rerun.returncode == 0, rerun.stderr
