@@ -36,9 +36,9 @@ test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # files that neither import torch nor start a process that does; tests/conftest.py holds them to it
-FAST := tests/core tests/store tests/test_records.py tests/test_claims.py \
+FAST := tests/core tests/store tests/pipeline/test_publish.py tests/test_records.py tests/test_claims.py \
 	$(patsubst %,tests/batch/test_%.py,cleanup decisions estimate events fingerprint job_queue journal manifest \
-		output_template publish retry_policy run_settings shards) \
+		output_template retry_policy run_settings shards) \
 	$(patsubst %,tests/cli/test_%.py,batch_display parameters reference) \
 	tests/evaluate/test_frechet.py tests/evaluate/test_statistics.py
 
