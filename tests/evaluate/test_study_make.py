@@ -193,3 +193,9 @@ def test_the_commands_make_and_read(table: Path, tmp_path: Path) -> None:
     assert plain.exit_code == 0 and "no raters" in plain.stderr
     read = json.loads(runner.invoke(app, ["read", str(folder), "--json", "--quiet"]).stdout)
     assert read["judges"]["kept"] == 0 and read["methods"]["truth"]["mos_sync"]["value"] is None
+
+
+def test_the_old_name_of_raters_still_works_and_says_so(table: Path, tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, ["make", str(table), "-o", str(tmp_path / "study"), "--pairwise", "--judges", "5"])
+    assert made.exit_code == 0 and "`--judges` is now `--raters`" in made.stderr
+    assert "from 1 to 5" in made.stderr
