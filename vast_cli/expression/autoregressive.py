@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from vast_cli import records
 from vast_cli.expression.nonautoregressive import TAPS, ExpressionConfig
 
-SPEECH_DROPOUT = 0.5  # DP of Eq. 3, of whole frames: weak motion must not depend on single phones
 PULL = 0.03  # share of the way back to the rest position in each frame, on top of the LSTM's step
 LIMIT = 8.0  # normalised units; 99.9 % of the real motion of unseen people is within
 LOG_STD_RANGE = (-4.0, 1.0)

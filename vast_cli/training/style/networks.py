@@ -21,6 +21,7 @@ from vast_cli.training.style.corpus import StyleClip
 RETURN = 0.93  # a frame: half way back in 0.4 s
 MAX_BATCH = 64  # targets; LSTM states are carried for so many
 MIN_GAP_SD = 0.05  # canonical units (0.6 % of eye distance): less lip motion is not worth a correlation
+SPEECH_DROPOUT = 0.5  # DP of Eq. 3, of whole frames: weak motion must not depend on single phones
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class StyleNetworks(nn.Module):
         past = torch.cat([first[:, None], truth[:, :-1] + off[:, :-1]], 1) + noise
         truth = torch.cat([truth[:, :1], truth[:, 1:] + RETURN * off[:, :-1]], 1)
         speech = decoder.middle_ppg(batch.previous_speech)
-        keep = (torch.rand_like(speech[..., :1]) >= 0.5) * batch.paired[:, None, None]  # DP of Eq. 3
+        keep = (torch.rand_like(speech[..., :1]) >= SPEECH_DROPOUT) * batch.paired[:, None, None]  # DP of Eq. 3
         ahead, after = decoder(past, speech * keep, style, state)
         if self.training:
             order = torch.randperm(len(truth))
