@@ -31,7 +31,8 @@ def examples() -> list[Record]:
         ),
         Posteriorgram(values=np.full((5, 40), 1 / 40, np.float32), n_samples=1600, model_hash="m"),
         Style(
-            mean=normal(8), log_std=normal(8), flow_seed=normal(8), vector=normal(8), source="a", n_frames=4,
+            mean=normal(8), log_std=normal(8), flow_seed=normal(8), moments=normal(3), moments_std=normal(3),
+            vector=normal(11), head=normal(2, 3), source="a", n_frames=4,
             speech_known=True, model_hash="m",
         ),
         Motion(

@@ -28,6 +28,9 @@ N_STRONG = 85  # speech-strongly-related components, the first ones (paper 3.3)
 N_WEAK = N_EXPRESSION - N_STRONG  # speech-weakly-related components
 N_PHONES = 40
 
+# how to make a file of an earlier version again
+MADE_AGAIN = {"vast.style": "encode the prompt again: `vast encode-style`"}
+
 Dims = tuple[int | str, ...]  # a string is a free length; equal strings mean equal lengths
 
 
@@ -115,7 +118,9 @@ def load_tensors(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDAr
             actual_version = metadata.get("format_version")
             if actual_version != str(version):
                 raise VastError(
-                    "vast_record_version", f"`{path}` is a {kind} file of version {actual_version}, not {version}"
+                    "vast_record_version",
+                    f"`{path}` is a {kind} file of version {actual_version}, not {version}",
+                    hint=MADE_AGAIN.get(kind),
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         return tensors, json.loads(metadata["header"])
@@ -223,15 +228,25 @@ class Posteriorgram(Record):
 
 @dataclass(frozen=True)
 class Style(Record):
-    """Speaking style of a prompt: the Gaussian q(z0 | X, A), and s, its mean after the flow (paper 3.1, 3.2)."""
+    """Speaking style of a prompt: s = (z, q), the latent z of the paper (3.1, 3.2) and moments q of the motion.
+
+    z is the mean of the Gaussian q(z0 | X, A) after the flow; q are levels and spreads of groups of components.
+    """
 
     FORMAT: ClassVar[str] = "vast.style"
-    SHAPES: ClassVar[dict[str, Dims]] = {"mean": ("d",), "log_std": ("d",), "flow_seed": ("d",), "vector": ("d",)}
+    VERSION: ClassVar[int] = 2  # 1 had no moments
+    SHAPES: ClassVar[dict[str, Dims]] = {
+        "mean": ("z",), "log_std": ("z",), "flow_seed": ("z",), "moments": ("m",), "moments_std": ("m",),
+        "vector": ("s",), "head": (2, 3),
+    }  # fmt: skip
 
-    mean: Float32  # [d_s], mu of z0
-    log_std: Float32  # [d_s], ln sigma of z0
-    flow_seed: Float32  # [d_s], first Householder vector, from E^p's last hidden layer
-    vector: Float32  # [d_s], s = z^(K) of the mean
+    mean: Float32  # [d_z], mu of z0
+    log_std: Float32  # [d_z], ln sigma of z0
+    flow_seed: Float32  # [d_z], first Householder vector, from E^p's last hidden layer
+    moments: Float32  # [m], q: the style's part of the moments, in sd between clips
+    moments_std: Float32  # [m], how sure they are: the shorter the prompt, the larger
+    vector: Float32  # [d_z + m], s = (z^(K), q)
+    head: Float32  # [2, 3], of pitch, yaw and roll: sd about the mean in degrees, and seconds in which they change
     source: str
     n_frames: int  # frames of the prompt used
     speech_known: bool  # False: the prompt had no audio, its speech was masked

@@ -9,13 +9,15 @@ import torch
 
 from vast_cli.core.errors import VastError
 from vast_cli.expression import ExpressionModel, load_expression_model, predict
-from vast_cli.expression.hybrid import HybridDecoder
+from vast_cli.expression.autoregressive import FrameSampler
+from vast_cli.expression.hybrid import SHUT, HybridDecoder, StyleUnits
 from vast_cli.expression.nonautoregressive import SILENCE, ExpressionConfig, speech_input
 from vast_cli.records import Posteriorgram
 from vast_cli.store.weights import DECODER, STYLE_MODEL
 from vast_cli.training.losses.expression import asymmetric, moments, one_minus_correlation
+from vast_cli.training.style.free_motion import pole_of
 
-CONFIG = ExpressionConfig(d_style=16, width=32, blocks=2, heads=4, hidden=24, drawn=12, mixtures=3)
+CONFIG = ExpressionConfig(d_style=16, n_moments=6, free=3, width=32, blocks=2, heads=4, hidden=24, drawn=12, mixtures=3)
 SEED = np.random.default_rng(7)
 
 
@@ -26,6 +28,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ExpressionModel:
     for name, parameter in decoder.named_parameters():
         if "strong" in name or "film" in name:
             torch.nn.init.normal_(parameter, std=0.2)  # so that speech and style have an effect
+    random = torch.Generator().manual_seed(0)
+    gap = torch.zeros(85)
+    gap[0] = 1
+    decoder.set_lips(gap, torch.ones(85), closed=0.0)
+    decoder.levels[0, 3], decoder.spreads[1, :85], decoder.levels[2, 120] = 1.0, 0.5, 1.0
+    decoder.free.keep.fill_(0.8)
+    decoder.free.factor.copy_(0.2 * torch.randn(85, 3, generator=random))
+    decoder.free.speechless[0, 0] = 0
     tensors = {DECODER + k: v.numpy() for k, v in decoder.state_dict().items()}
     path = tmp_path_factory.mktemp("expression") / "style.safetensors"
     header = {"expression": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "acoustic"}
@@ -42,7 +52,17 @@ def whole(ppg: Posteriorgram, vector: np.ndarray, model: ExpressionModel, **opti
     return np.concatenate([np.zeros((0, 233), np.float32), *predict(ppg, vector, model, **options)])
 
 
-STYLE = np.linspace(-1, 1, 16).astype(np.float32)
+STYLE = np.concatenate([np.linspace(-1, 1, 16), np.zeros(6)]).astype(np.float32)
+
+
+def units(model: ExpressionModel, latent: torch.Tensor) -> StyleUnits:
+    return model.decoder.units(torch.cat([latent, torch.zeros(len(latent), 6)], 1))
+
+
+def with_moment(index: int, value: float) -> np.ndarray:
+    vector = STYLE.copy()
+    vector[16 + index] = value
+    return vector
 
 
 @pytest.mark.parametrize("n_samples", [320, 640, 641, 16_000, 81_234, 16_000 * 21])
@@ -82,8 +102,8 @@ def test_permuting_the_batch_permutes_the_result(model: ExpressionModel) -> None
     torch.manual_seed(1)
     inputs, vectors, order = torch.rand(3, 20, 200), torch.randn(3, 16), torch.tensor([2, 0, 1])
     with torch.inference_mode():
-        strong = model.decoder.strong(inputs, vectors, torch.ones(3, 20))
-        permuted = model.decoder.strong(inputs[order], vectors[order], torch.ones(3, 20))
+        strong = model.decoder.strong(inputs, units(model, vectors), torch.ones(3, 20))
+        permuted = model.decoder.strong(inputs[order], units(model, vectors[order]), torch.ones(3, 20))
     assert torch.allclose(permuted, strong[order], atol=1e-5)
 
 
@@ -93,16 +113,81 @@ def test_padding_does_not_change_the_lips(model: ExpressionModel) -> None:
     padded = torch.cat([inputs, 9 * torch.rand(1, 12, 200)], 1)
     mask = torch.cat([torch.ones(1, 20), torch.zeros(1, 12)], 1)
     with torch.inference_mode():
-        expected = model.decoder.strong(inputs, vector, torch.ones(1, 20))
-        strong = model.decoder.strong(padded, vector, mask)[:, :20]
+        expected = model.decoder.strong(inputs, units(model, vector), torch.ones(1, 20))
+        strong = model.decoder.strong(padded, units(model, vector), mask)[:, :20]
     assert torch.allclose(expected, strong, atol=1e-4)
 
 
-def test_seed_changes_the_eyes_and_not_the_lips(model: ExpressionModel) -> None:
+def test_seed_changes_eyes_and_free_motion_but_not_what_lips_articulate(model: ExpressionModel) -> None:
     ppg = speech(16_000 * 4)
     a, b, again = (whole(ppg, STYLE, model, seed=s) for s in (0, 1, 0))
-    assert np.array_equal(a, again) and np.array_equal(a[:, :85], b[:, :85])
-    assert not np.allclose(a[:, 85:], b[:, 85:])
+    assert np.array_equal(a, again) and np.array_equal(a[:, 0], b[:, 0])  # component 0 opens these lips
+    assert not np.allclose(a[:, 1:85], b[:, 1:85]) and not np.allclose(a[:, 85:], b[:, 85:])
+    calm = [whole(ppg, STYLE, model, seed=s, liveliness=0.0) for s in (0, 1)]
+    assert np.array_equal(calm[0][:, :85], calm[1][:, :85])
+
+
+def test_moments_move_level_and_spread(model: ExpressionModel) -> None:
+    ppg = speech(16_000 * 8)
+    base, raised, wide = (whole(ppg, v, model) for v in (STYLE, with_moment(0, 2.0), with_moment(1, 1.0)))
+    # component 3 does not open these lips, so holding them closed takes nothing of it back
+    assert np.allclose((raised - base)[:, 3], 2.0, atol=1e-4)
+    assert np.allclose(wide[:, 5].std() / base[:, 5].std(), np.exp(0.5), rtol=0.02)
+
+
+def test_closed_lips_are_closed_in_every_style(model: ExpressionModel) -> None:
+    with torch.inference_mode():
+        model.decoder.nar.close.bias.fill_(20.0)
+        inputs, styles = torch.rand(3, 20, 200), torch.randn(3, 22)
+        strong = model.decoder.strong(inputs, model.decoder.units(styles), torch.ones(3, 20))
+        model.decoder.nar.close.bias.fill_(-3.0)
+    assert torch.allclose(strong @ model.decoder.gap, torch.zeros(3, 20), atol=1e-4)
+
+
+def test_free_motion_has_the_spread_and_the_pace_that_were_measured(model: ExpressionModel) -> None:
+    free = model.decoder.free
+    noise = np.random.default_rng(0).standard_normal((40_000, 3)).astype(np.float32)
+    motion, state = free.sample(noise, free.start())
+    assert np.allclose(motion.std(0), np.linalg.norm(free.factor.numpy(), axis=1), rtol=0.1)
+    parts, state = [], free.start()
+    for part in np.split(noise[:300], 3):
+        moved, state = free.sample(part, state)
+        parts.append(moved)
+    assert np.array_equal(np.concatenate(parts), motion[:300])
+    lagged = float(np.corrcoef(motion[5:, 0], motion[:-5, 0])[0, 1])
+    assert abs(float(pole_of(np.array([lagged]))[0]) - 0.8) < 0.03
+
+
+def test_sampling_frame_by_frame_equals_the_trained_network(model: ExpressionModel) -> None:
+    decoder, random = model.decoder.ar, np.random.default_rng(3)
+    code, ppg = torch.randn(1, 16), torch.rand(40, 40)
+    choices, noise = random.random(40), torch.from_numpy(random.standard_normal((40, 12), dtype=np.float32))
+    with torch.inference_mode():
+        past, state, expected = decoder.begin(code), None, []
+        for t in range(40):
+            ahead, state = decoder(past[:, None], ppg[None, t : t + 1], code, state)
+            ahead = type(ahead)(*(part[:, 0] for part in ahead))
+            past = ahead.sample(torch.tensor(choices[t : t + 1], dtype=torch.float32), noise[t : t + 1])
+            expected.append(past)
+        sampler = FrameSampler(decoder, code[0])
+        values, _ = sampler.run(ppg, sampler.start(), choices=choices.tolist(), noise=noise)
+        first, middle = sampler.run(ppg[:15], sampler.start(), choices=choices[:15].tolist(), noise=noise[:15])
+        rest, _ = sampler.run(ppg[15:], middle, choices=choices[15:].tolist(), noise=noise[15:])
+    assert torch.allclose(values, torch.cat(expected), atol=1e-4)
+    assert torch.allclose(torch.cat([first, rest]), values, atol=1e-5)
+
+
+def test_lids_close_and_do_not_cross(model: ExpressionModel) -> None:
+    decoder = model.decoder
+    lids = torch.zeros(148)
+    lids[4] = 0.5
+    decoder.set_lids(lids, torch.ones(148))
+    still = units(model, torch.zeros(1, 16))
+    weak = torch.zeros(1, 3, 148)
+    weak[0, :, 4] = torch.tensor([0.0, -1.0, -9.0])
+    opening = decoder.denormalise_weak(weak, still)[0] @ lids
+    decoder.set_lids(torch.zeros(148).index_fill_(0, torch.tensor([4]), 1e-9), torch.ones(148))
+    assert torch.allclose(opening, torch.tensor([0.0, -0.5, SHUT]), atol=1e-5)
 
 
 def test_style_changes_the_face(model: ExpressionModel) -> None:

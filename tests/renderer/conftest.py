@@ -122,6 +122,7 @@ def tiny() -> TinyAvatar:
         expression_range=measure_range(expression),
         neutral=np.zeros(0, np.float32),
         neutral_model="",
+        person=np.zeros(0, np.float32),
         footage=None,
     )
     return TinyAvatar(avatar, expression, pose, frames, jaw, face, rasteriser)

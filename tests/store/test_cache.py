@@ -71,7 +71,19 @@ def test_any_difference_in_the_key_the_kind_or_its_format_is_another_entry(
     for key in (KEY | {"face": "left"}, {k: v for k, v in KEY.items() if k != "face"}, KEY | {"x": ""}):
         assert same(cache.fetch(Posteriorgram, key, lambda: speech(1)), speech(1))
     code = np.zeros(8, np.float32)
-    style = Style(code, code, code, code, source="a", n_frames=1, speech_known=True, model_hash="m")
+    style = Style(
+        code,
+        code,
+        code,
+        code,
+        code,
+        code,
+        np.zeros((2, 3), np.float32),
+        source="a",
+        n_frames=1,
+        speech_known=True,
+        model_hash="m",
+    )
     assert cache.fetch(Style, KEY, lambda: style) is style
     monkeypatch.setattr(Posteriorgram, "VERSION", 2)
     assert same(cache.fetch(Posteriorgram, KEY, lambda: speech(2)), speech(2))
@@ -347,7 +359,7 @@ class TestPrune:
 
 
 def test_records_survive_the_cache_unchanged(folder: Path) -> None:
-    style = Style(*np.random.default_rng(0).random((4, 8), np.float32), source="é'$(x);", n_frames=3,
+    style = Style(*np.random.default_rng(0).random((6, 8), np.float32), np.ones((2, 3), np.float32), source="é'$(x);", n_frames=3,
                   speech_known=False, model_hash="m")  # fmt: skip
     Cache(folder).fetch(Style, KEY, lambda: style)
     cached = Cache(folder).fetch(Style, KEY, lambda: pytest.fail("made again"))

@@ -10,9 +10,10 @@ import torch
 from vast_cli import records, style
 from vast_cli.core.errors import VastError
 from vast_cli.records import FaceTrack, Posteriorgram, Style
-from vast_cli.store.weights import STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL
+from vast_cli.store.weights import MOMENTS, STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL
 from vast_cli.style.encoder import StyleConfig, StyleEncoder
 from vast_cli.style.enhancer import StyleEnhancer, householder, kl_divergence
+from vast_cli.style.moments import LEVEL, LEVELS, N_MOMENTS, RATE, SPREAD, MomentSpace, count_blinks
 
 CONFIG = StyleConfig(width=24, hidden=32, d_style=16, n_reflections=4)
 
@@ -28,10 +29,29 @@ def model(networks: tuple[StyleEncoder, StyleEnhancer], tmp_path_factory: pytest
     encoder, enhancer = networks
     tensors = {f"{STYLE_ENCODER}{k}": v.numpy() for k, v in encoder.state_dict().items()}
     tensors |= {f"{STYLE_ENHANCER}{k}": v.numpy() for k, v in enhancer.state_dict().items()}
+    space = moment_space()
+    tensors |= {
+        f"{MOMENTS}{k}": getattr(space, k) for k in ("mean", "scale", "chance", "style", "between", "lid", "gap")
+    }
     path = tmp_path_factory.mktemp("style") / "style.safetensors"
-    header = {"style": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "acoustic"}
+    header = {"style": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "acoustic", "person": 1.0}
     STYLE_MODEL.save(path, tensors, header)
     return style.load_style_model(path)
+
+
+def moment_space(*, person: float = 1.0) -> MomentSpace:
+    """Levels vary as much between clips of a person as between persons; a second is worth little."""
+    n = len(LEVELS)
+    return MomentSpace(
+        mean=np.zeros(N_MOMENTS, np.float32),
+        scale=np.ones(N_MOMENTS, np.float32),
+        chance=np.stack([np.zeros(N_MOMENTS), np.full(N_MOMENTS, 25.0)]).astype(np.float32),
+        style=np.eye(n, dtype=np.float32),
+        between=np.eye(n, dtype=np.float32),
+        lid=np.eye(233, dtype=np.float32)[90],
+        gap=np.eye(233, dtype=np.float32)[0],
+        person=person,
+    )
 
 
 def track(n: int, *, seed: int = 0, valid: np.ndarray | None = None) -> FaceTrack:
@@ -115,7 +135,7 @@ def test_kl_is_zero_for_the_prior_and_does_not_depend_on_the_flow() -> None:
 def test_prompts_of_any_length_have_a_style(model: style.StyleModel, n: int) -> None:
     for ppg in (None, speech(n)):
         encoded = style.encode_style(track(n), model, ppg=ppg)
-        assert encoded.vector.shape == (16,) and np.isfinite(encoded.vector).all()
+        assert encoded.vector.shape == (16 + N_MOMENTS,) and np.isfinite(encoded.vector).all()
         assert encoded.speech_known == (ppg is not None) and encoded.n_frames == n
 
 
@@ -176,6 +196,72 @@ def test_a_mix_of_equal_styles_is_that_style_and_bad_weights_are_refused() -> No
     assert np.allclose(style.mix([vector, vector], [0.3, 0.7]), vector)
     with pytest.raises(VastError):
         style.mix([vector], [0.0])
+
+
+def test_styles_are_mixed_in_latent_and_moments(model: style.StyleModel) -> None:
+    a, b = (style.encode_style(track(60, seed=k), model) for k in (1, 2))
+    mixed = style.mix_styles([a, b], [3, 1])
+    assert np.allclose(mixed.vector, 0.75 * a.vector + 0.25 * b.vector, atol=1e-6)
+    assert np.array_equal(mixed.moments, mixed.vector[16:]) and mixed.n_frames == 120
+    assert not np.allclose(style.sample(mixed, model, seed=1).vector, mixed.vector)
+    with pytest.raises(VastError):
+        style.mix_styles([a, replace(b, model_hash="another")], [1, 1])
+
+
+def test_moments_are_level_and_spread_of_the_prompt(model: style.StyleModel) -> None:
+    still = track(400)
+    smiling = replace(still, expression=still.expression + 2 * np.eye(233, dtype=np.float32)[1])
+    lively = replace(still, expression=still.expression * np.where(np.arange(233) == 2, 3, 1).astype(np.float32))
+    base, smile, moved = (style.encode_style(t, model).moments for t in (still, smiling, lively))
+    level, spread = smile - base, moved - base
+    assert np.argmax(np.abs(level)) == 1 and 0.8 < level[1] < 1.1
+    assert np.argmax(np.abs(spread)) == SPREAD.start + 2 and 0.6 < spread[SPREAD.start + 2] < 1.1
+
+
+def test_moments_of_a_short_prompt_are_less_sure_and_nearer_to_the_mean(model: style.StyleModel) -> None:
+    raised = np.eye(233, dtype=np.float32)[1]
+    encoded = [style.encode_style(replace(track(n), expression=np.tile(2 * raised, (n, 1))), model) for n in (10, 500)]
+    assert encoded[0].moments[1] < encoded[1].moments[1]
+    assert (encoded[0].moments_std > encoded[1].moments_std)[: RATE.start].all()
+
+
+def test_the_knob_takes_the_person_out_of_the_level_but_never_out_of_the_lip_gap() -> None:
+    expression = np.zeros((1000, 233), np.float32)
+    expression[:, [0, 1]] = 2.0  # open lips, and a jaw or a smile
+    parts = []
+    for person in (0.0, 1.0, 4.0):
+        space = moment_space(person=person)
+        q, _, removed = space.split(space.measure(expression, np.ones(1000, bool)))
+        parts.append((q[LEVEL][1], removed[1]))
+        assert removed[0] == 0
+    assert parts[0][0] > parts[1][0] > parts[2][0] and parts[0][1] < parts[1][1] < parts[2][1]
+    assert all(abs(q + removed - 2) < 1e-5 for q, removed in parts)
+
+
+def test_glitches_of_the_tracker_hardly_move_the_moments(model: style.StyleModel) -> None:
+    clean = track(300)
+    broken = clean.expression.copy()
+    broken[100:103] = 40
+    a, b = (style.encode_style(t, model).moments for t in (clean, replace(clean, expression=broken)))
+    assert np.abs(a - b)[: SPREAD.start + 12].max() < 0.3
+
+
+def test_blinks_are_counted_once_each() -> None:
+    opening = np.ones(200, np.float32)
+    for start in (20, 90, 150):
+        opening[start : start + 4] = 0.2
+    assert count_blinks(opening, np.ones(200, bool)) == 3
+    assert count_blinks(opening, np.arange(200) < 60) == 1
+    assert count_blinks(opening, np.zeros(200, bool)) == 0
+
+
+def test_a_style_file_of_the_version_before_is_refused_with_a_hint(tmp_path: Path) -> None:
+    code = {name: np.zeros(4, np.float32) for name in ("mean", "log_std", "flow_seed", "vector")}
+    header = {"source": "a", "n_frames": 1, "speech_known": True, "model_hash": "m"}
+    records.save_tensors(tmp_path / "old.style", code, kind="vast.style", version=1, header=header)
+    with pytest.raises(VastError) as caught:
+        records.load(Style, tmp_path / "old.style")
+    assert caught.value.code == "vast_record_version" and "encode-style" in str(caught.value.hint)
 
 
 def test_a_style_survives_its_file(model: style.StyleModel, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from vast_cli.face.model import FaceModel
 from vast_cli.style.encoder import StyleConfig
 from vast_cli.training.style.batches import WINDOW, StyleBatch
 from vast_cli.training.style.corpus import StyleClip, interpolate_rows, shift_frames
+from vast_cli.training.style.moments import fit_moment_space
 from vast_cli.training.style.train import StyleTrainer, StyleTrainingSettings, prepare, save_style_and_expression
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 STYLE = StyleConfig(width=16, hidden=24, d_style=8, n_reflections=2)
-EXPRESSION = ExpressionConfig(d_style=8, width=32, blocks=1, heads=4, hidden=16, drawn=8, mixtures=2)
+EXPRESSION = ExpressionConfig(d_style=8, free=3, width=32, blocks=1, heads=4, hidden=16, drawn=8, mixtures=2)
 
 pytestmark = pytest.mark.train
 
@@ -64,7 +65,10 @@ def clips(face: FaceModel) -> list[StyleClip]:
 
 def trainer(clips: list[StyleClip], face: FaceModel, folder: Path, **changes: Any) -> StyleTrainer:
     settings = StyleTrainingSettings(batch=4, seed=3, style=STYLE, expression=EXPRESSION, **changes)
-    networks, batches = prepare(clips[:6], face, settings, assets_folder=WEIGHTS)
+    space = fit_moment_space(clips[:6], face, person=settings.person)
+    for clip in clips:
+        clip.remove_person(space)
+    networks, batches = prepare(clips[:6], face, settings, space, assets_folder=WEIGHTS)
     return StyleTrainer(networks, batches, clips[6:], settings, folder=folder)
 
 

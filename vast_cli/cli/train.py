@@ -1,5 +1,6 @@
 """`vast train`: train the shipped models again."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -77,6 +78,11 @@ def acoustic(
 def style(
     corpus: Annotated[Path, typer.Option(help="Folder of clips with its index.csv.")],
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("style.safetensors"),
+    variant: Annotated[
+        str, typer.Option(help="For the paper's tables: no-flow, no-enhancer, no-style, no-ar, style-avatar, nvp.")
+    ] = "vast",
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps, if not those of the shipped weights.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     work: Annotated[Path, typer.Option(help="Folder of checkpoints, tracks and posteriorgrams.")] = WORK,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
@@ -89,9 +95,13 @@ def style(
     with console.run(debug=debug) as ui:
         files.check_output(output, overwrite=overwrite)
         from vast_cli.training.style.train import StyleData, StyleTrainingSettings, train_style
+        from vast_cli.training.style.variants import with_variant
 
         settings = StyleTrainingSettings(seed=seed)
-        report = train_style(StyleData(corpus), output, settings, work=work, on_status=ui.training)
+        if steps is not None:
+            settings = dataclasses.replace(settings, steps=steps)
+        settings = with_variant(settings, variant)
+        report = train_style(StyleData(corpus), output, settings, work=work, threads=threads, on_status=ui.training)
         ui.result([output], report)
 
 

@@ -10,7 +10,7 @@ from vast_cli import records
 from vast_cli.expression.nonautoregressive import TAPS, ExpressionConfig
 
 PULL = 0.03  # share of the way back to the rest position in each frame, on top of the LSTM's step
-LIMIT = 8.0  # normalised units; 99.9 % of the real motion of unseen people is within
+LIMIT = 14.0  # units of the style; a blink of somebody whose lids hardly move is 10
 LOG_STD_RANGE = (-4.0, 1.0)
 
 LstmState = tuple[Tensor, Tensor]
@@ -101,3 +101,94 @@ class AutoregressiveDecoder(nn.Module):
         logits, offset, log_std = self.mixture(hidden).split([k, k * n_sampled, k * n_sampled], -1)
         shape = (*hidden.shape[:2], k, n_sampled)
         return Distribution(mean, logits, offset.view(shape), log_std.view(shape).clamp(*LOG_STD_RANGE)), next_state
+
+
+class FrameState(NamedTuple):
+    """State of D^ar between two frames of one run."""
+
+    past: Tensor  # [148], normalised units
+    hidden: Tensor  # [hidden]
+    cell: Tensor  # [hidden]
+
+
+class FrameSampler:
+    """D^ar on its own samples, frame by frame, for one style.
+
+    The same numbers as `AutoregressiveDecoder.forward` and `Distribution.sample`, several times as fast: whatever does
+    not depend on the frame before is computed for all frames at once, only the chosen Gaussian is computed, and
+    products with the same vector are one product.
+
+    Args:
+        decoder: in evaluation mode.
+        style: [d_style], the code of the style.
+    """
+
+    def __init__(self, decoder: AutoregressiveDecoder, style: Tensor) -> None:
+        config, lstm = decoder.config, decoder.lstm
+        heard = config.width + config.width // 2
+        self.decoder, self.n_hidden, self.n_seen = decoder, config.hidden, config.width
+        # gates in the order enter, keep, out, new: the first three share a sigmoid
+        enter, keep, new, out = torch.arange(4 * config.hidden).chunk(4)
+        order = torch.cat([enter, keep, out, new])
+        inputs, biases = lstm.weight_ih_l0[order], (lstm.bias_ih_l0 + lstm.bias_hh_l0)[order]
+        self.hear = inputs[:, config.width : heard]
+        self.bias = inputs[:, heard:] @ style + biases
+        self.recurrent = torch.cat([inputs[:, : config.width], lstm.weight_hh_l0[order]], 1).contiguous()
+        self.rest = decoder.begin(style)
+        change, mixture, k = decoder.change, decoder.mixture, config.mixtures
+        drift = change.bias + change.weight[:, config.hidden :] @ style + PULL * self.rest
+        self.step = torch.cat([change.weight[:, : config.hidden], mixture.weight[:k]]).contiguous()
+        self.step_bias = torch.cat([drift, mixture.bias[:k]])
+        # rows of each Gaussian: offset, then ln sd
+        shape = (2, k, config.drawn)
+        self.gaussians = mixture.weight[k:].view(*shape, config.hidden).transpose(0, 1).flatten(1, 2).contiguous()
+        self.gaussian_bias = mixture.bias[k:].view(shape).transpose(0, 1).flatten(1, 2).contiguous()
+
+    def start(self) -> FrameState:
+        """State before the first frame: the rest position of the style."""
+        return FrameState(self.rest, torch.zeros(self.n_hidden), torch.zeros(self.n_hidden))
+
+    def run(self, ppg: Tensor, state: FrameState, *, choices: list[float], noise: Tensor) -> tuple[Tensor, FrameState]:
+        """The next frames.
+
+        Args:
+            ppg: [n, 40], speech of the frame before each.
+            state: after the frames before.
+            choices: [n], uniform in [0, 1), choose among the Gaussians.
+            noise: [n, drawn], standard normal.
+
+        Returns:
+            [n, 148] in normalised units, and the state after them.
+        """
+        heard = torch.tanh(self.decoder.hear(ppg)) @ self.hear.T + self.bias
+        values = torch.empty(len(ppg), records.N_WEAK)
+        past, _, cell = state
+        linear, drawn, h = self.decoder.past, noise.shape[1], self.n_hidden
+        inputs = torch.cat([past.new_zeros(self.n_seen), state.hidden])  # what the frame before gives to the gates
+        seen, hidden = inputs[: self.n_seen], inputs[self.n_seen :]
+        for t, choice in enumerate(choices):
+            torch.tanh(torch.addmv(linear.bias, linear.weight, past), out=seen)
+            gates = torch.addmv(heard[t], self.recurrent, inputs)
+            opened, new = gates[: 3 * h].sigmoid_(), gates[3 * h :].tanh_()
+            cell = torch.addcmul(opened[h : 2 * h] * cell, opened[:h], new)
+            torch.mul(opened[2 * h :], torch.tanh(cell), out=hidden)
+            step = torch.addmv(self.step_bias, self.step, hidden)
+            index = _chosen(step[records.N_WEAK :].tolist(), choice)
+            gaussian = torch.addmv(self.gaussian_bias[index], self.gaussians[index], hidden)
+            past = torch.add(step[: records.N_WEAK], past, alpha=1 - PULL)
+            past[:drawn].add_(gaussian[:drawn]).addcmul_(gaussian[drawn:].clamp_(*LOG_STD_RANGE).exp_(), noise[t])
+            past.clamp_(-LIMIT, LIMIT)
+            values[t] = past
+        return values, FrameState(past, hidden.clone(), cell)
+
+
+def _chosen(logits: list[float], choice: float) -> int:
+    """Index of the Gaussian that `choice`, uniform in [0, 1), falls on."""
+    top = max(logits)
+    shares = [math.exp(value - top) for value in logits]
+    left = choice * sum(shares)
+    for index, share in enumerate(shares[:-1]):
+        left -= share
+        if left < 0:
+            return index
+    return len(shares) - 1

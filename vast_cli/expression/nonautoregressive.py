@@ -20,27 +20,37 @@ class ExpressionConfig:
 
     Args:
         n_ppg: phonetic classes.
-        d_style: size of the style vector.
+        d_style: size of the latent part z of the style.
+        n_moments: size of its other part, the moments q of the prompt; s = (z, q).
         width: channels of the Transformer.
         blocks: Transformer blocks.
         heads: attention heads per block.
         reach: distance in frames beyond which the attention bias is constant.
         dropout: in training.
         hidden: state of the LSTM of D^ar.
+        free: directions of motion that the audio does not explain.
         drawn: weak components sampled from a mixture, the largest ones; the others take their mean.
         mixtures: Gaussians in the mixture.
+        uses_latent: z reaches the decoders; False for a variant of the paper's tables.
+        uses_moments: q reaches the decoders; False for a variant.
+        autoregressive: D^ar predicts the weak components; False: D^nar does, a variant.
     """
 
     n_ppg: int = records.N_PHONES
     d_style: int = 64
+    n_moments: int = 95
     width: int = 128
     blocks: int = 4
     heads: int = 4
     reach: int = 24
     dropout: float = 0.15
     hidden: int = 192
+    free: int = 12
     drawn: int = 48
     mixtures: int = 4
+    uses_latent: bool = True
+    uses_moments: bool = True
+    autoregressive: bool = True
 
 
 def speech_input(values: Float32, start: int, stop: int) -> Float32:
@@ -123,11 +133,15 @@ class NonAutoregressiveDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
         self.strong = nn.Linear(config.width, records.N_STRONG)
+        self.weak = None if config.autoregressive else nn.Linear(config.width, records.N_WEAK)
         self.rest = nn.Linear(config.d_style, records.N_STRONG)  # rest position of the style
+        self.close = nn.Linear(config.width, 1)  # logit of closed lips
         nn.init.normal_(self.strong.weight, std=0.02)
+        nn.init.normal_(self.close.weight, std=0.02)
+        nn.init.constant_(self.close.bias, -3.0)
         nn.init.normal_(self.rest.weight, std=0.02)
 
-    def forward(self, speech: Tensor, style: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, speech: Tensor, style: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Predict a batch of windows.
 
         Args:
@@ -136,12 +150,14 @@ class NonAutoregressiveDecoder(nn.Module):
             mask: [B, N], 1 for frames, 0 for padding.
 
         Returns:
-            [B, N, 85], in normalised units: the corpus' sd around its mean.
+            [B, N, 85] in the units of the style; [B, N], how far the lips are held closed, 0..1; and weak components
+            [B, N, 148], where D^nar predicts them.
         """
         valid = mask[..., None]
         x = (F.gelu(self.hear(speech)) + self.style(style)[:, None]) * valid
         x = self.shake(x + F.gelu(self.conv(x.transpose(1, 2))).transpose(1, 2)) * valid
         for block in self.blocks:
             x = block(x, style, mask)
-        result: Tensor = self.strong(self.norm(x)) + self.rest(style)[:, None]
-        return result
+        x = self.norm(x)
+        weak = None if self.weak is None else self.weak(x)
+        return self.strong(x) + self.rest(style)[:, None], torch.sigmoid(self.close(x))[..., 0], weak

@@ -6,30 +6,21 @@ frame by frame and carries its state. So the result does not depend on the size 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
-from vast_cli.expression.hybrid import ExpressionModel
+from vast_cli.expression.autoregressive import FrameSampler, FrameState
+from vast_cli.expression.hybrid import ExpressionModel, StyleUnits
 from vast_cli.expression.nonautoregressive import speech_input
 from vast_cli.records import N_EXPRESSION, N_STRONG, Posteriorgram
 
 WINDOW = 128  # frames of a window of D^nar, 5.1 s
 FADE = 32  # frames of overlap of two windows
 HOP = WINDOW - FADE
-# factor on the spread of the mixture. On dev speakers 0.8 / 1.0 gave 0.67 / 0.82 of their motion of brows, lids and
-# gaze, and 1.02 / 1.25 times their second differences
-LIVELINESS = 0.9
-
-
-class AutoregressiveState(NamedTuple):
-    """State of D^ar between two frames."""
-
-    past: torch.Tensor  # [1, 148]
-    state: tuple[torch.Tensor, torch.Tensor] | None
+LIVELINESS = 1.0  # factor on everything that is sampled; D^ar is trained on its own roll-outs at 1
 
 
 def predict(
@@ -45,11 +36,11 @@ def predict(
 
     Args:
         ppg: speech, of any length (1 frame to hours).
-        style: [d_s], the style vector s.
+        style: [d_s], the style s = (z, q).
         model: from `load_expression_model`.
-        seed: of the samples of D^ar (blinks, gaze, brows); equal seeds give equal frames.
+        seed: of what is sampled (blinks, gaze, brows, smiles that come and go); equal seeds give equal frames.
         chunk: frames yielded at once; the frames do not depend on it.
-        liveliness: factor on the spread of the samples of D^ar; 0 takes the centres of the sampled Gaussians.
+        liveliness: factor on the spread of what is sampled; 0 takes the centres of the sampled Gaussians.
 
     Yields:
         [n, 233] in canonical units, n = `chunk` (fewer at the end), `ppg.n_frames` in total.
@@ -81,53 +72,65 @@ def _blocks(
 ) -> Iterator[Float32]:
     """Predictions from the start of each window to that of the next: [HOP or fewer, 233] at a time."""
     total = ppg.n_frames
-    vector = torch.from_numpy(np.ascontiguousarray(style, np.float32))[None]
-    random = np.random.default_rng(seed)
-    state = None
+    with torch.inference_mode():
+        units = model.decoder.units(torch.from_numpy(np.ascontiguousarray(style, np.float32))[None])
+    random, free_random = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    free_state = model.decoder.free.start()
+    sampler = _sampler(units, model)
+    state = sampler.start()
     tail: Float32 = np.zeros((0, N_STRONG), np.float32)  # end of the last window, to fade out
     ramp = ((np.arange(FADE, dtype=np.float32) + 0.5) / FADE)[:, None]
     for start in range(0, total, HOP):
         speech = speech_input(ppg.values, start, min(start + WINDOW, total))
-        strong = _predict_strong(speech, vector, model)
+        strong, regressed = _predict_strong(speech, units, model)
         overlap = len(tail)  # shorter at the end of the audio, where both windows end
         strong[:overlap] = ramp[:overlap] * strong[:overlap] + (1 - ramp[:overlap]) * tail
         stop = min(start + HOP, total) - start
         tail = strong[stop:]
+        noise = free_random.standard_normal((stop, model.decoder.config.free)).astype(np.float32)
+        free, free_state = model.decoder.free.sample(np.float32(liveliness) * noise, free_state)
+        free = model.decoder.free.articulate(free * units.gain[0, :N_STRONG].numpy())
         speech_before = speech_input(ppg.values, start - 1, start + stop - 1)
-        weak, state = _predict_weak(speech_before, vector, model, state, random=random, liveliness=liveliness)
-        block = np.concatenate([strong[:stop], weak], 1)
+        if regressed is not None:
+            weak = regressed[:stop]
+        else:
+            weak, state = _predict_weak(
+                speech_before, units, model, sampler, state, random=random, liveliness=liveliness
+            )
+        block = np.concatenate([strong[:stop] + free, weak], 1)
         if not np.isfinite(block).all():
             raise VastError("vast_non_finite", "the expression decoder returned NaN or infinity")
         yield block
 
 
 @torch.inference_mode()
-def _predict_strong(speech: Float32, style: torch.Tensor, model: ExpressionModel) -> Float32:
-    """D^nar over one window: [N, 85], canonical units."""
-    result: Float32 = model.decoder.strong(torch.from_numpy(speech)[None], style, torch.ones(1, len(speech)))[0].numpy()
-    return result
+def _predict_strong(speech: Float32, units: StyleUnits, model: ExpressionModel) -> tuple[Float32, Float32 | None]:
+    """D^nar over one window, canonical units: [N, 85], and [N, 148] in the variant without D^ar."""
+    mask = torch.ones(1, len(speech))
+    strong, weak = model.decoder.without_past(torch.from_numpy(speech)[None], units, mask)
+    return strong[0].numpy(), None if weak is None else weak[0].numpy()
+
+
+@torch.inference_mode()
+def _sampler(units: StyleUnits, model: ExpressionModel) -> FrameSampler:
+    return FrameSampler(model.decoder.ar, units.code[0])
 
 
 @torch.inference_mode()
 def _predict_weak(
     speech: Float32,
-    style: torch.Tensor,
+    units: StyleUnits,
     model: ExpressionModel,
-    state: AutoregressiveState | None,
+    sampler: FrameSampler,
+    state: FrameState,
     *,
     random: np.random.Generator,
     liveliness: float,
-) -> tuple[Float32, AutoregressiveState]:
+) -> tuple[Float32, FrameState]:
     """D^ar over the next frames, given the speech before each: [N, 148] in canonical units, and its next state."""
-    decoder = model.decoder.ar
-    past, lstm_state = state if state is not None else (decoder.begin(style), None)
-    values = []
-    for ppg in decoder.middle_ppg(torch.from_numpy(speech)):
-        distributions, lstm_state = decoder(past[:, None], ppg[None, None], style, lstm_state)
-        distribution = type(distributions)(*(part[:, 0] for part in distributions))
-        choice = torch.tensor([random.random()], dtype=torch.float32)
-        noise = torch.from_numpy(random.standard_normal((1, decoder.config.drawn)).astype(np.float32))
-        past = distribution.sample(choice, liveliness * noise)
-        values.append(past)
-    result: Float32 = model.decoder.denormalise_weak(torch.cat(values)).numpy()
-    return result, AutoregressiveState(past, lstm_state)
+    ppg = model.decoder.ar.middle_ppg(torch.from_numpy(speech))
+    choices = random.random(len(ppg)).tolist()
+    noise = random.standard_normal((len(ppg), model.decoder.config.drawn), dtype=np.float32)
+    values, state = sampler.run(ppg, state, choices=choices, noise=torch.from_numpy(np.float32(liveliness) * noise))
+    result: Float32 = model.decoder.denormalise_weak(values[None], units)[0].numpy()
+    return result, state

@@ -30,7 +30,7 @@ def style_vector(prompt_style: Style | None, avatar: renderer.Avatar, models: Mo
     """s at a strength, on the line from the avatar's own style to the prompt's."""
     neutral = avatar.neutral_style(models.style_model.hash)
     if neutral is None:
-        neutral = np.zeros(models.style_model.config.d_style, np.float32)  # the prior's mean
+        neutral = np.zeros(models.style_model.d_style, np.float32)  # the prior's mean
     return neutral if prompt_style is None else styles.interpolate(neutral, prompt_style.vector, strength)
 
 
@@ -38,10 +38,13 @@ def expressions(
     ppg: Posteriorgram, vector: Float32, avatar: renderer.Avatar, models: Models, *, max_exaggeration: float, seed: int
 ) -> Iterator[tuple[Float32, int]]:
     """D: predicted expression [n, 233] in runs, limited to the avatar's range; and how many frames were limited."""
+    person = avatar.person_part(models.style_model.hash)
     for run in expression.predict(ppg, vector, models.expression_model, seed=seed):
         if not np.isfinite(run).all():
             raise VastError("vast_non_finite", "the expression decoder gave values that are not numbers")
-        limited, changed = renderer.limit_expression(run, avatar.expression_range, max_exaggeration=max_exaggeration)
+        limited, changed = renderer.limit_expression(
+            run + person, avatar.expression_range, max_exaggeration=max_exaggeration
+        )
         yield limited, int(changed.sum())
 
 

@@ -76,11 +76,17 @@ class Avatar:
     expression_range: ExpressionRange
     neutral: Float32  # [d_s], the avatar's own style, or [0]
     neutral_model: str  # hash of the style model that encoded it
+    person: Float32  # [233], the person's part of the face's level by that model, or [0]
     footage: TemplateFootage | None = None
 
     def neutral_style(self, model_hash: str) -> Float32 | None:
         """The avatar's own style [d_s] if the style model in use encoded it, else None."""
         return self.neutral if self.neutral_model == model_hash and len(self.neutral) else None
+
+    def person_part(self, model_hash: str) -> Float32:
+        """Expression [233] to add to what the style model in use predicts; 0 if another one measured it."""
+        known = self.neutral_model == model_hash and len(self.person) == records.N_EXPRESSION
+        return self.person if known else np.zeros(records.N_EXPRESSION, np.float32)
 
     @property
     def footage_statistics(self) -> Mapping[str, Any] | None:
@@ -128,6 +134,7 @@ class Avatar:
             "range.mean": self.expression_range.mean,
             "range.whitening": self.expression_range.whitening,
             "neutral": self.neutral,
+            "person": self.person,
         }
         for name, region in (("lower", self.texture.lower), ("upper", self.texture.upper)):
             scale = np.abs(region.components).reshape(len(region.components), -1).max(1) / 127
@@ -226,6 +233,7 @@ class Avatar:
             expression_range=ExpressionRange(t["range.mean"], t["range.whitening"], float(header["limit"])),
             neutral=t["neutral"],
             neutral_model=str(header["neutral_model"]),
+            person=t.get("person", np.zeros(0, np.float32)),
             footage=footage,
         )
 

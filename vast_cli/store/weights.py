@@ -76,5 +76,6 @@ class WeightsFormat:
 
 
 # E^p, E^v and the decoder D are in one file because they are trained together (paper Eq. 2)
-STYLE_MODEL = WeightsFormat("vast.style_model", 1, "style model")
-STYLE_ENCODER, STYLE_ENHANCER, DECODER = "style.encoder.", "style.enhancer.", "expression."  # prefixes of tensor names
+STYLE_MODEL = WeightsFormat("vast.style_model", 2, "style model")
+# prefixes of tensor names
+STYLE_ENCODER, STYLE_ENHANCER, MOMENTS, DECODER = "style.encoder.", "style.enhancer.", "style.moments.", "expression."

@@ -20,8 +20,8 @@ class StyleConfig:
         n_ppg: phonetic classes.
         width: channels of the convolutions and of a frame's input layer.
         hidden: size of the recurrent state and of h, the last hidden layer.
-        d_style: size of the style vector d_s (not in the paper).
-        n_reflections: K, Householder reflections.
+        d_style: size of the latent z (not in the paper).
+        n_reflections: K, Householder reflections; 0 for the identity.
     """
 
     n_expression: int = 233

@@ -25,6 +25,7 @@ class StyleEnhancer(nn.Module):
 
     def __init__(self, config: StyleConfig) -> None:
         super().__init__()
+        self.n_reflections = config.n_reflections
         self.first = nn.Linear(config.hidden, config.d_style)
         self.following = nn.ModuleList(
             nn.Linear(config.d_style, config.d_style) for _ in range(config.n_reflections - 1)
@@ -47,6 +48,8 @@ class StyleEnhancer(nn.Module):
             determinant -1, so that sum is exactly 0; it is returned and part of the loss because another flow would
             need it.
         """
+        if self.n_reflections == 0:  # the diagonal posterior of a plain variational autoencoder
+            return z0, torch.zeros_like(z0[:, 0])
         vector = flow_seed
         z = householder(z0, vector)
         for layer in self.following:

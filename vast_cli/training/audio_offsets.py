@@ -2,8 +2,9 @@
 
 For every clip with phone labels: the mean lip gap at the middles of its P, B, M, with the video shifted by every
 offset in turn. The curve has one sharp minimum. GRID (studio recordings) says where it lies in sync.
-Clips with fewer closures take the offset of `../speech/video_sync.csv`, others the learned lag of the corpus, fitted to
-these offsets by a line (median residual 18 ms).
+Clips with fewer closures take the offset of `../speech/video_sync.csv`, others the lag that LagSync measured
+(`sync_lagsync.csv`; whole frames), others the learned lag of the corpus, fitted to these offsets by a line (median
+residual 18 ms).
 
 Result: `audio_offsets.csv` beside this file, which `corpora.audio_offset_s` reads.
 """
@@ -21,7 +22,7 @@ from vast_cli.core import files, timebase
 from vast_cli.core.arrays import Float32, Float64
 from vast_cli.core.errors import VastError
 from vast_cli.face.model import FaceModel
-from vast_cli.training.corpora import CorpusClip, learned_lags, read_index
+from vast_cli.training.corpora import LEARNED_MAX_LAG, CorpusClip, learned_lags, read_index
 
 TABLE = Path(__file__).with_name("audio_offsets.csv")
 OFFSETS_MS = np.arange(-320, 321, 10)  # of the video against the audio
@@ -31,6 +32,7 @@ MIN_CLOSURES = 5
 MAX_GAP = 0.4  # of the mean lip gap, at the minimum
 MIN_DEPTH = 0.25  # below the least gap further away
 TABLE_IN_SYNC_MS = -20.0  # of video_sync.csv, whose frames lie half a frame later
+MIN_LAGSYNC_GAP = 0.1  # between the best lag and others: below it the README of the corpus calls it unclear
 MAX_PHONE_MS = 200  # longer labels are not closures
 
 
@@ -133,6 +135,7 @@ class OffsetEvidence:
     measured: dict[str, Closures]
     zero_ms: float  # `best_ms` of clips in sync
     table_ms: dict[str, float]  # clear rows of `video_sync.csv`
+    frames_late: dict[str, int]  # by LagSync, of the video
     lags: dict[str, int]  # learned, frames
     slope: float  # of the lateness over the learned lag
     value: float  # lateness at a learned lag of 0
@@ -150,6 +153,9 @@ class OffsetEvidence:
             if twin in self.table_ms:
                 return name, round(-(self.table_ms[twin] - TABLE_IN_SYNC_MS)), "table", 0
         for twin in twins:
+            if twin in self.frames_late:
+                return name, round(-1000 * timebase.seconds(self.frames_late[twin])), "lagsync", 0
+        for twin in twins:
             if twin in self.lags:
                 return name, round(self.slope * self.lags[twin] + self.value), "lag", 0
         return None
@@ -158,14 +164,14 @@ class OffsetEvidence:
 def write_table(corpus: Path, tracks: Path, model: FaceModel, *, output: Path = TABLE) -> dict[str, float]:
     """Measure all clips and write the table.
 
-    Columns: path, late_ms (of the audio), by (closures, recording, table, lag), closures (how many).
+    Columns: path, late_ms (of the audio), by (closures, recording, table, lagsync, lag), closures (how many).
     """
     measured = measure(corpus, tracks, model)
     lags = learned_lags(corpus)
     zero = in_sync_ms(measured)
     slope, value, residual = fit_line(measured, lags, zero)
     table = _clear_rows(corpus.parent / "speech" / "video_sync.csv")
-    evidence = OffsetEvidence(measured, zero, table, lags, slope, value)
+    evidence = OffsetEvidence(measured, zero, table, _lagsync_rows(corpus / "sync_lagsync.csv"), lags, slope, value)
     clips = [c for c in read_index(corpus) if c.has_audio and not c.set.startswith("grid")]
     rows = []
     for clip in clips:
@@ -188,6 +194,15 @@ def _clear_rows(table: Path) -> dict[str, float]:
         return {}
     with table.open(encoding="utf-8", newline="") as file:
         return {row["path"]: float(row["offset_ms"]) for row in csv.DictReader(file) if row["clear"] == "1"}
+
+
+def _lagsync_rows(table: Path) -> dict[str, int]:
+    """Frames by which the video is late, for the clips that LagSync is sure of; {} if there is no table."""
+    if not table.is_file():
+        return {}
+    with table.open(encoding="utf-8", newline="") as file:
+        lags = {row["path"]: int(row["lag"]) for row in csv.DictReader(file) if float(row["gap"]) >= MIN_LAGSYNC_GAP}
+    return {name: lag for name, lag in lags.items() if abs(lag) <= LEARNED_MAX_LAG}
 
 
 def _same_recording(a: CorpusClip, b: CorpusClip) -> bool:

@@ -117,7 +117,8 @@ def audio_offset_s(clip: CorpusClip) -> float:
 
 
 def audio_offset_basis(clip: CorpusClip) -> str | None:
-    """What the offset is based on: `closures`, `recording` (closures in another cut), `table`, `lag`; None: unknown.
+    """What the offset is based on: `closures`, `recording` (closures in another cut), `table`,
+    `lagsync`, `lag`; None: unknown.
 
     GRID clips are in sync as a whole but too short to be measured one by one: None.
     """

@@ -212,6 +212,7 @@ def _new_avatar(
         expression_range=measure_range(track.expression[prepared.fitted]),
         neutral=np.zeros(0, np.float32),
         neutral_model="",
+        person=np.zeros(0, np.float32),
         footage=None if request.portrait else encode_frames(frames[template]),
     )
 
@@ -223,5 +224,23 @@ def _with_neutral_style(avatar: Avatar, prepared: PreparedFootage) -> Avatar:
     except VastError as error:
         log.warning("no style model, so no style of the avatar's own: %s", error.message)
         return avatar
-    own = prepared.track.at_frames(prepared.fitted)
-    return dataclasses.replace(avatar, neutral=style.encode_style(own, model).vector, neutral_model=model.hash)
+    return with_own_style(avatar, prepared.track.at_frames(prepared.fitted), model)
+
+
+def with_own_style(avatar: Avatar, track: FaceTrack, model: style.StyleModel) -> Avatar:
+    """The avatar with the style of its own footage, and its person's part, by a style model.
+
+    Args:
+        avatar: any.
+        track: of its footage.
+        model: the style model in use.
+
+    Raises:
+        VastError: `vast_model_mismatch`, `vast_face_lost`.
+    """
+    return dataclasses.replace(
+        avatar,
+        neutral=style.encode_style(track, model).vector,
+        neutral_model=model.hash,
+        person=style.person_part(track, model),
+    )

@@ -9,6 +9,7 @@ from torch import Tensor
 from vast_cli.core.arrays import Float32
 from vast_cli.expression.nonautoregressive import SILENCE, speech_input
 from vast_cli.records import N_PHONES
+from vast_cli.style.moments import MomentSpace
 from vast_cli.training.style.corpus import SHARES, StyleClip, at_pace, interpolate_rows
 
 WINDOW = 96  # frames of a target
@@ -17,6 +18,8 @@ SHORT_PROMPT = 0.12
 PACE = (0.86, 1.16)  # half of the targets are played that much faster, audio and video alike
 MARGIN = 8  # PPG frames beyond a target's ends; even
 SILENT_RUN = 0.15  # share of targets in which a run of speech is replaced by silence with closed lips
+CLOSING = [7, 22, 27, 14, 35]  # classes P, B, M, F, V
+SURE = 0.5  # posterior of one of them
 CLOSED_IOD = 0.004  # lip gap of closed lips, in outer-eye distances
 
 
@@ -24,7 +27,9 @@ CLOSED_IOD = 0.004  # lip gap of closed lips, in outer-eye distances
 class StyleBatch:
     """Targets with the prompts their styles come from; B targets of `WINDOW` frames, padded."""
 
-    prompt: Tensor  # [B, P, 233]
+    prompt: Tensor  # [B, P, 233], without the person's part
+    moments: Tensor  # [B, N_MOMENTS], q of the prompts
+    moments_std: Tensor  # [B, N_MOMENTS]
     prompt_ppg: Tensor  # [B, P, 40]
     prompt_known: Tensor  # [B]
     prompt_mask: Tensor  # [B, P]
@@ -37,6 +42,7 @@ class StyleBatch:
     silent: Tensor  # [B, N], frames in an inserted run of silence
     closed_gap: Tensor  # [B], value of (y13 - y14) of the expression at which this person's lips are closed
     centre: Tensor  # [B, 233], mean of the target's clip
+    closing: Tensor  # [B, N], frames of P, B, M, F, V in the target's own speech
 
 
 class StyleBatches:
@@ -52,8 +58,9 @@ class StyleBatches:
         persons: Float32,
         person_noise: float,
         iod: float,
+        space: MomentSpace,
     ) -> None:
-        self.clips, self.size, self.seed = clips, size, seed
+        self.clips, self.size, self.seed, self.space = clips, size, seed, space
         self.mirror, self.persons, self.person_noise, self.iod = mirror, persons, person_noise, iod
         self.sets: dict[str, tuple[list[int], np.ndarray]] = {}
         for name in SHARES:
@@ -88,10 +95,12 @@ class StyleBatches:
             )
 
         prompt = {n: stack(n, longest) for n in ("prompt", "prompt_ppg", "prompt_mask")}
-        target = {n: stack(n, WINDOW) for n in ("target", "speech", "previous_speech", "mask", "visible", "silent")}
+        target = {
+            n: stack(n, WINDOW) for n in ("target", "speech", "previous_speech", "mask", "visible", "silent", "closing")
+        }
         single = {
             n: torch.tensor(np.array([r[n] for r in rows]), dtype=torch.float32)
-            for n in ("prompt_known", "paired", "closed_gap", "centre")
+            for n in ("prompt_known", "paired", "closed_gap", "centre", "moments", "moments_std")
         }
         return StyleBatch(**prompt, **target, **single)
 
@@ -105,12 +114,13 @@ class StyleBatches:
         source, first, last = self._prompt(clip, start, start + round(n * pace), random)
 
         flip = random.random() < 0.5
-        target, prompt = at_pace(clip.expression, start, n, pace), source.expression[first:last]
+        target, prompt = at_pace(clip.expression, start, n, pace), source.as_tracked(slice(first, last))
         centre = np.average(clip.expression, axis=0, weights=clip.weight + 1e-6)
         if flip:
             target, prompt, centre = target @ self.mirror, prompt @ self.mirror, centre @ self.mirror
         constant = self.person_noise * (random.standard_normal(len(self.persons)).astype(np.float32) @ self.persons)
         prompt = prompt + constant + 0.02 * random.standard_normal(prompt.shape).astype(np.float32)
+        moments, moments_std, person = self.space.split(self.space.measure(prompt, source.weight[first:last] > 0))
 
         known = bool(source.ppgs) and random.random() < 0.5
         prompt_ppg = np.zeros((last - first, N_PHONES), np.float32)
@@ -125,8 +135,15 @@ class StyleBatches:
             begin = int(random.integers(0, max(1, driver.n_frames - int(n * pace))))
         values, silent = self._speech(driver, begin, n, random, pace=pace, quiet=random.random() < SILENT_RUN)
         gap = clip.identity[13, 1] - clip.identity[14, 1]
+        own = np.zeros(n, np.float32)
+        if paired:
+            middle = clip.speech(start, start + round(n * pace) + 1)[:, 2 * N_PHONES : 3 * N_PHONES] ** 2
+            own = (at_pace(middle[:, CLOSING].sum(1, keepdims=True), 0, n, pace)[:, 0] > SURE).astype(np.float32)
         return {
-            "prompt": prompt,
+            "closing": own,
+            "prompt": prompt - person,
+            "moments": moments,
+            "moments_std": moments_std,
             "prompt_ppg": prompt_ppg,
             "prompt_mask": source.weight[first:last],
             "prompt_known": np.float32(known),

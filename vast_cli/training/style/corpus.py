@@ -5,7 +5,7 @@ Nothing of split `val` is read. A few train speakers are held out as *dev*: they
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ from vast_cli.core.errors import VastError
 from vast_cli.expression.nonautoregressive import SILENCE, speech_input
 from vast_cli.face import FaceModel
 from vast_cli.records import N_PHONES, Posteriorgram
+from vast_cli.style.moments import MomentSpace
 from vast_cli.training.corpora import audio_offset_s, read_index
 from vast_cli.training.tracks import cached_track
 
 log = logging.getLogger(__name__)
 
-# train speakers whose audio the acoustic model was not trained on (they have no labels), as it is with real users
-DEV_SPEAKERS = ("fi13", "fi16", "fi25", "fi36", "fi50", "fi56", "fi61", "fi65")
+# the first eight: train speakers whose audio the acoustic model was not trained on (they have no labels), as it is
+# with real users; the others are expressive, to choose settings of the style by
+DEV_SPEAKERS = (
+    "fi13", "fi16", "fi25", "fi36", "fi50", "fi56", "fi61", "fi65",
+    "panel_l", "ad_healthcare_f", "vv_right", "pyfeat_langer", "lia_vox3", "lp_d10", "happyenglish",
+)  # fmt: skip
 DEV_GRID = 12  # train clips of grid_s1 held out besides
 SHARES = {"talk": 0.52, "grid_s1": 0.12, "grid": 0.04, "mead": 0.12, "lrcar": 0.06, "style": 0.14}
 
@@ -43,10 +48,22 @@ class StyleClip:
     ppgs: list[Float32]  # posteriorgrams [T, 40] of the audio, then of augmented copies; empty without audio
     in_sync: bool  # audio and video fit well enough to learn lips from
     shift: int = 0  # PPG frames by which the speech is taken later than the video
+    person: Float32 = field(default_factory=lambda: np.zeros(records.N_EXPRESSION, np.float32))
+    # the person's part of the expression as tracked, which was taken out (`remove_person`)
 
     @property
     def n_frames(self) -> int:
         return len(self.expression)
+
+    def as_tracked(self, part: slice) -> Float32:
+        """Expression of the frames `part` with the person's part, [n, 233]."""
+        return self.expression[part] + self.person
+
+    def remove_person(self, space: MomentSpace) -> None:
+        """Take the person's part out of the expression."""
+        tracked = self.as_tracked(slice(None))
+        _, _, self.person = space.split(space.measure(tracked, self.weight > 0))
+        self.expression = tracked - self.person
 
     def speech(self, start: int, stop: int, *, copy: int = 0) -> Float32:
         """Decoder input at video frames start .. stop - 1, corrected for the offset of the audio: [n, 200]."""
@@ -120,7 +137,7 @@ def split_dev(clips: list[StyleClip]) -> tuple[list[StyleClip], list[StyleClip]]
     grid = [c.path for c in clips if c.set == "grid_s1"][:: max(1, sum(c.set == "grid_s1" for c in clips) // DEV_GRID)][
         :DEV_GRID
     ]
-    dev = [c for c in clips if (c.set == "talk" and c.group[1] in DEV_SPEAKERS) or c.path in grid]
+    dev = [c for c in clips if c.group[1] in DEV_SPEAKERS or c.path in grid]
     chosen = {c.path for c in dev}
     return [c for c in clips if c.path not in chosen and c.group[1] not in DEV_SPEAKERS], dev
 

@@ -15,14 +15,17 @@ from vast_cli.core.text import human_size
 from vast_cli.expression.nonautoregressive import ExpressionConfig
 from vast_cli.face.model import FaceModel
 from vast_cli.face.topology import Topology
-from vast_cli.store.weights import DECODER, STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL
+from vast_cli.store.weights import DECODER, MOMENTS, STYLE_ENCODER, STYLE_ENHANCER, STYLE_MODEL
 from vast_cli.style.encoder import StyleConfig
+from vast_cli.style.moments import MomentSpace
 from vast_cli.training.checkpoint import fingerprint
 from vast_cli.training.loop import Figures, Loop, LoopSettings, Losses, TrainingStatus
 from vast_cli.training.optimisation import has_bf16_instructions, scaled_cosine, weight_decay_groups
 from vast_cli.training.style.audio import cached_posteriorgrams, correlation, refine_shifts
 from vast_cli.training.style.batches import StyleBatches
 from vast_cli.training.style.corpus import StyleClip, halves, load_clips, mirror_matrix, person_directions, split_dev
+from vast_cli.training.style.free_motion import fit_free_motion
+from vast_cli.training.style.moments import fit_moment_space
 from vast_cli.training.style.networks import (
     MAX_BATCH,
     LossWeights,
@@ -31,15 +34,17 @@ from vast_cli.training.style.networks import (
     style_vector,
     whole_gap,
 )
+from vast_cli.training.style.variants import samples_style
 
 log = logging.getLogger(__name__)
+FULL_PRECISION = ("centre", "scale", "levels", "spreads", "gap", "closing", "closed_gap", "lids", "closing_lids")
 
 
 @dataclass(frozen=True)
 class StyleTrainingSettings:
     """How the style model is trained; the defaults are those of the shipped weights."""
 
-    steps: int = 3600
+    steps: int = 2600
     batch: int = 16  # targets a step, 64 at most
     seed: int = 0  # of everything random
     seconds: float | None = None  # end after that much time; the schedule still counts steps
@@ -52,6 +57,10 @@ class StyleTrainingSettings:
     refine_at: float = 0.25  # share of the steps after which the offsets of the audio are measured with the net itself
     kl_warm_up: float = 0.2  # share of the steps over which the KL comes in
     person_noise: float = 0.5  # of the sd between persons, added to the prompt's mean expression
+    person: float = 0.005  # how much of the difference between persons is their faces (`MomentSpace`)
+    roll_out_every: int = 6  # steps
+    free_at: float = 0.3  # share of the steps after which motion that the audio does not explain is measured
+    variant: str = "vast"  # one of `VARIANTS`; `with_variant` sets what it means
     weights: LossWeights = field(default_factory=LossWeights)
     style: StyleConfig = field(default_factory=StyleConfig)  # sizes of E^p and E^v
     expression: ExpressionConfig = field(default_factory=ExpressionConfig)  # sizes of D
@@ -109,7 +118,10 @@ def train_style(
     train, dev = split_dev(clips[: data.max_clips])
     log.info("%d clips to train on, %d dev clips", len(train), len(dev))
 
-    networks, batches = prepare(train, face, settings, assets_folder=assets_folder)
+    space = fit_moment_space(train, face, person=settings.person)
+    for clip in clips:
+        clip.remove_person(space)
+    networks, batches = prepare(train, face, settings, space, assets_folder=assets_folder)
     trainer = StyleTrainer(networks, batches, dev or train[:4], settings, folder=folder, on_status=on_status)
     header = {
         "style": asdict(settings.style),
@@ -120,6 +132,8 @@ def train_style(
         "seed": settings.seed,
         "batch": settings.batch,
         "clips": len(train),
+        "person": settings.person,
+        "variant": settings.variant,
     }
     report = trainer.run(fingerprint(settings, ignore=("seconds",), data=json.dumps(header, sort_keys=True)))
     save_style_and_expression(trainer.loop.best, output, header=header | {"dev": report})
@@ -127,7 +141,12 @@ def train_style(
 
 
 def prepare(
-    train: list[StyleClip], face: FaceModel, settings: StyleTrainingSettings, *, assets_folder: Path | None = None
+    train: list[StyleClip],
+    face: FaceModel,
+    settings: StyleTrainingSettings,
+    space: MomentSpace,
+    *,
+    assets_folder: Path | None = None,
 ) -> tuple[StyleNetworks, StyleBatches]:
     """Networks with their statistics, and the source of batches."""
     names = ("topology.npz", "index_sets.json")
@@ -138,7 +157,8 @@ def prepare(
     centre = np.mean([np.average(c.expression, axis=0, weights=c.weight + 1e-6) for c in train], axis=0)
     centre = ((centre + centre @ mirror) / 2).astype(np.float32)
     torch.manual_seed(settings.seed)
-    networks = StyleNetworks(settings.style, settings.expression, face, centre, lips)
+    networks = StyleNetworks(settings.style, settings.expression, face, centre, lips, space)
+    networks.variational = float(settings.weights.kl > 0)
     networks.set_power([c for c in train if c.in_sync] or train)
     batches = StyleBatches(
         train,
@@ -148,6 +168,7 @@ def prepare(
         persons=person_directions(train),
         person_noise=settings.person_noise,
         iod=face.iod,
+        space=space,
     )
     return networks, batches
 
@@ -206,12 +227,16 @@ class StyleTrainer:
         if step == int(self.settings.refine_at * self.settings.steps):
             average = self.loop.average
             self.loop.state.notes["shifts"] = refine_shifts(self.batches.clips, lambda clip: whole_gap(average, clip))
+        if step == int(self.settings.free_at * self.settings.steps) and samples_style(self.settings.variant):
+            fit_free_motion(self.loop.average, self.batches.clips)
+            self.networks.decoder.free.load_state_dict(self.loop.average.decoder.free.state_dict())
         self.networks.train()
         batch = self.batches.draw(step)
         torch.manual_seed(hash((self.batches.seed, step)) % 2**31)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):  # 1.3x on a core with bf16 instructions
             kl_share = min(1.0, done / self.settings.kl_warm_up)
-            return self.networks.loss(batch, kl_share=kl_share, weights=self.settings.weights)
+            roll_out = step % self.settings.roll_out_every == 0
+            return self.networks.loss(batch, kl_share=kl_share, weights=self.settings.weights, roll_out=roll_out)
 
     def check(self, _losses: Mapping[str, float]) -> Figures:
         """Dev figures of the averaged weights."""
@@ -242,7 +267,10 @@ def save_style_and_expression(networks: StyleNetworks, path: Path, *, header: di
     tensors = {}
     for prefix, network in parts.items():
         for name, value in network.state_dict().items():
-            full_precision = name in ("centre", "scale")
+            full_precision = name in FULL_PRECISION or name.startswith("free.")
             tensors[prefix + name] = value.numpy() if full_precision else value.numpy().astype(np.float16)
+    space = networks.space
+    for name in ("mean", "scale", "chance", "style", "between", "lid", "gap"):
+        tensors[MOMENTS + name] = np.asarray(getattr(space, name), np.float32)
     STYLE_MODEL.save(path, tensors, header)
     log.info("wrote %s, %s", path, human_size(path.stat().st_size))

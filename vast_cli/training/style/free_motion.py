@@ -1,0 +1,75 @@
+"""Measures the motion of the lower face that D^nar leaves unexplained: covariance and pace of `FreeMotion`."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vast_cli.core.arrays import Float32, Float64
+from vast_cli.records import N_STRONG
+from vast_cli.training.style.corpus import StyleClip
+from vast_cli.training.style.networks import StyleNetworks, style_vector
+
+log = logging.getLogger(__name__)
+MIN_FRAMES = 75
+N_CLIPS = 80  # enough for the covariance of the large components
+MAX_SHARE = 0.35  # of the variance of a component that may be free: D^nar explains the rest
+SMOOTH = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35  # Savitzky-Golay 5/2: takes out the tracker's noise
+LAG = 5  # frames, at which the pace is read
+FASTEST, SLOWEST = 0.5, 0.95  # poles
+
+
+def fit_free_motion(networks: StyleNetworks, clips: Sequence[StyleClip]) -> None:
+    """Set the decoder's `FreeMotion` from what it leaves unexplained on clips in sync, in their own style."""
+    networks.eval()
+    free = networks.decoder.free
+    free.speechless.copy_(torch.from_numpy(speechless(networks)))
+    chosen = [clip for clip in clips if clip.in_sync and clip.n_frames >= MIN_FRAMES and clip.set in ("talk", "mead")]
+    pairs = [_unexplained(networks, clip) for clip in chosen[:: max(1, len(chosen) // N_CLIPS)]]
+    if not pairs:
+        return
+    rest, truth = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    covariance = np.mean([x.T @ x / len(x) for x in rest], axis=0)
+    lagged = np.mean([(x[LAG:] * x[:-LAG]).mean(0) for x in rest], axis=0)
+    r = np.clip(lagged / np.maximum(np.diag(covariance), 1e-9), 0.05, 0.99)
+    # D^nar is asked to move as far as people do, so what it gets wrong is counted twice in the residual
+    whole = np.mean([(x**2).mean(0) for x in truth], axis=0)
+    share = np.sqrt(np.minimum(1.0, MAX_SHARE * whole / np.maximum(np.diag(covariance), 1e-9)))
+    covariance = covariance * share[:, None] * share
+    values, vectors = np.linalg.eigh(covariance)
+    keep = np.argsort(-values)[: free.factor.shape[1]]
+    factor = vectors[:, keep] * np.sqrt(np.maximum(values[keep], 0))
+    free.factor.copy_(torch.from_numpy(factor.astype(np.float32)))
+    free.keep.copy_(torch.from_numpy(pole_of(r).astype(np.float32)))
+    log.info("free motion: %.2f of the sd of a strong component", float(np.sqrt((factor[:12] ** 2).sum(1).mean())))
+
+
+def pole_of(r: Float64) -> Float64:
+    """Pole of two equal first-order filters in a row whose autocorrelation after `LAG` frames is r."""
+    poles = np.linspace(FASTEST, SLOWEST, 91)
+    # autocorrelation of the two: keep^lag (1 + lag (1 - keep^2) / (1 + keep^2))
+    curve = poles**LAG * (1 + LAG * (1 - poles**2) / (1 + poles**2))
+    result: Float64 = np.interp(r, curve, poles)
+    return result
+
+
+def speechless(networks: StyleNetworks) -> Float32:
+    """Projection [85, 85] that takes gap, width, protrusion and jaw out of strong components."""
+    rows = torch.cat([networks.get_buffer("gap_basis")[None], networks.get_buffer("shape_basis").T]).numpy()
+    inverse = np.linalg.pinv(rows)
+    return (np.eye(N_STRONG) - inverse @ rows).astype(np.float32)
+
+
+@torch.inference_mode()
+def _unexplained(networks: StyleNetworks, clip: StyleClip) -> tuple[Float64, Float64]:
+    """Residual and motion of a clip about their means, smoothed, without articulation, in the units of its style."""
+    units = networks.decoder.units(style_vector(networks, clip, slice(0, clip.n_frames)))
+    speech = torch.from_numpy(clip.speech(0, clip.n_frames))[None]
+    predicted = networks.decoder.strong(speech, units, torch.ones(1, clip.n_frames))[0].numpy()
+    parts = []
+    for x in (clip.expression[:, :N_STRONG] - predicted, clip.expression[:, :N_STRONG]):
+        moved = x[clip.weight > 0]
+        moved = networks.decoder.free.articulate(moved - moved.mean(0)) / units.gain[0, :N_STRONG].numpy()
+        parts.append(np.apply_along_axis(np.convolve, 0, moved.astype(np.float64), SMOOTH, "valid"))
+    return parts[0], parts[1]
