@@ -206,7 +206,8 @@ def test_render_takes_every_option_of_vast_render(tmp_path: Path, clips: Path, m
     monkeypatch.setattr("vast_cli.gates.render.render", render)
     values = {
         "style_strength": 1.5, "max_exaggeration": 2.0, "allow_silence": True, "seed": 3, "crf": 30, "codec": "h265",
-        "encoder_preset": "slow", "detail": "mesh", "face": "left", "sidecar": True, "segment": 90.0,
+        "encoder_preset": "slow", "detail": "mesh", "head_motion": 0.5, "face": "left", "sidecar": True,
+        "segment": 90.0,
     }  # fmt: skip
     assert set(values) | {"gate"} == set(GatedOptions.model_fields)
     api.Pipeline().render(clips / "speech.wav", output=tmp_path / "a.mp4", gate="frames=exact", **values)

@@ -16,12 +16,12 @@ from vast_cli.store.hashes import FileHashes
 
 OPTIONS: dict[str, Any] = {
     "style_strength": 1.0, "max_exaggeration": 1.0, "crf": 18, "encoder_preset": "fast", "codec": "h264",
-    "detail": "full", "face": "largest", "seed": 0, "segment": None, "allow_silence": False, "sidecar": False,
+    "detail": "full", "head_motion": 0.0, "face": "largest", "seed": 0, "segment": None, "allow_silence": False, "sidecar": False,
     "device": "auto", "dtype": "auto", "threads": 0, "gate": None, "redraw": 0,
 }  # fmt: skip
 CHANGES = {
     "style_strength": 1.5, "max_exaggeration": 2.0, "crf": 20, "encoder_preset": "slow", "codec": "h265",
-    "detail": "mesh", "face": "left", "seed": 1, "segment": 60.0,
+    "detail": "mesh", "head_motion": 1.0, "face": "left", "seed": 1, "segment": 60.0,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def test_bytes_depend_on_options_only_when_their_input_is_there() -> None:
     everything = set(shaping(prompt=True, style=False))
     assert everything == {name for name, what in effects(RenderOptions).items() if what.on is not None}
     assert everything - set(shaping(prompt=False, style=True)) == {"face"}
-    assert everything - set(shaping(prompt=False, style=False)) == {"face", "style_strength"}
+    assert everything - set(shaping(prompt=False, style=False)) == {"face", "head_motion", "style_strength"}
     assert not everything & {"sidecar", "allow_silence"}
 
 

@@ -34,6 +34,21 @@ def style_vector(prompt_style: Style | None, avatar: renderer.Avatar, models: Mo
     return neutral if prompt_style is None else styles.interpolate(neutral, prompt_style.vector, strength)
 
 
+def head_motion(
+    prompt_style: Style | None, avatar: renderer.Avatar, *, amount: float, seed: int
+) -> tuple[renderer.HeadMotion | None, list[str]]:
+    """Turns of the head in the style of the prompt, None where the template's own poses stay; and warnings.
+
+    An avatar over footage has images of its own poses only. That is a warning, not an error: in a batch, styles and
+    avatars change by row, and the video is fine without.
+    """
+    if prompt_style is None or amount == 0:
+        return None, []
+    if avatar.footage is not None:
+        return None, [f"head_motion has no effect: `{avatar.name}` is rendered over its footage, and moves as there"]
+    return renderer.HeadMotion.in_style(prompt_style.head, avatar.rotation, amount=amount, seed=seed), []
+
+
 def expressions(
     ppg: Posteriorgram, vector: Float32, avatar: renderer.Avatar, models: Models, *, max_exaggeration: float, seed: int
 ) -> Iterator[tuple[Float32, int]]:

@@ -29,7 +29,7 @@ class Effect:
         on: the first stage whose result it changes; None: the bytes of the video do not depend on it.
         needs: an input without which the option has no effect; `style` is met by a prompt too.
         in_segment_key: is part of the key of stored segments itself. The others are in it by what they result in:
-            the style vector, the cuts.
+            the style vector, the head's motion, the cuts.
         env: environment variable that the command line reads it from.
     """
 
@@ -117,6 +117,13 @@ class RenderOptions(MotionOptions):
     )
     detail: Annotated[Literal["full", "mesh"], Effect("frames")] = Field(
         default="full", description="full: with the network; mesh: textured mesh only, for previews."
+    )
+    head_motion: Annotated[Decimal, Effect("frames", needs="style", in_segment_key=False)] = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="How much of the prompt's head movement beyond the avatar's own is added; 0: none, 1: all that the "
+        "avatar's footage shows. Avatars over footage move as there.",
     )
     face: Annotated[FaceName, Effect("motion", needs="prompt", in_segment_key=False)] = Field(
         default="largest", description="Which face of the prompt: largest, left, right or its number from the left."

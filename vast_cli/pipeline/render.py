@@ -18,7 +18,7 @@ from vast_cli.core.progress import Progress, silent
 from vast_cli.pipeline import segments, sidecar
 from vast_cli.pipeline.extract import encode_prompt, extract_speech
 from vast_cli.pipeline.models import Models
-from vast_cli.pipeline.motion import check_speech, style_vector
+from vast_cli.pipeline.motion import check_speech, head_motion, style_vector
 from vast_cli.pipeline.request import RenderRequest, RenderResult
 from vast_cli.pipeline.video import VideoMaker
 from vast_cli.records import Posteriorgram, Style
@@ -63,9 +63,11 @@ def render(
 
     prompt_style, warnings = _load_style(request, models, cache, progress)
     vector = style_vector(prompt_style, avatar, models, strength=options.style_strength)
+    head, more = head_motion(prompt_style, avatar, amount=options.head_motion, seed=options.seed)
+    warnings += more
     stages["style"] = time.monotonic() - started
 
-    maker = VideoMaker(request, models, compute, avatar, ppg=ppg, style_vector=vector, progress=progress)
+    maker = VideoMaker(request, models, compute, avatar, ppg=ppg, style_vector=vector, head=head, progress=progress)
     cuts = segments.cut(ppg.n_frames, options.segment)
     resumed = maker.write_segments(cuts, parts) if len(cuts) > 1 else maker.write_whole()
     stages["render"] = time.monotonic() - started

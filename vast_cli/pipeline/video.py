@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Container, Generator, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class VideoMaker:
         avatar: who speaks.
         ppg: what is spoken.
         style_vector: s [d_s].
+        head: turns of the head beside the template's.
         progress: called with frames done.
     """
 
@@ -45,10 +47,11 @@ class VideoMaker:
         *,
         ppg: Posteriorgram,
         style_vector: Float32,
+        head: renderer.HeadMotion | None,
         progress: Progress,
     ) -> None:
         self._request, self._models, self._compute, self._avatar = request, models, compute, avatar
-        self._ppg, self._vector, self._progress = ppg, style_vector, progress
+        self._ppg, self._vector, self._head, self._progress = ppg, style_vector, head, progress
         self.n_limited = 0  # frames that were limited to the avatar's range
         self._renderer = renderer.Renderer(
             avatar,
@@ -58,6 +61,7 @@ class VideoMaker:
             detail=request.options.detail,
             seed=request.options.seed,
             batch=request.batch_size,
+            head=head,
         )
 
     def write_whole(self) -> int:
@@ -126,6 +130,7 @@ class VideoMaker:
         return segments.machine(self._compute) | {
             "speech": hashlib.sha256(self._ppg.values.tobytes()).hexdigest(),
             "style": hashlib.sha256(self._vector.tobytes()).hexdigest(),
+            "head": None if self._head is None else asdict(self._head),
             "avatar": self._avatar.card.get("sha256"),
             "models": [self._models.face_model.hash, self._models.expression_model.hash],
             "options": {name: getattr(options, name) for name in names} | {"batch": self._request.batch_size},

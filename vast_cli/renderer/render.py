@@ -18,6 +18,7 @@ from vast_cli.records import Posteriorgram
 from vast_cli.renderer import base, scene, template
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.geometry import Box
+from vast_cli.renderer.head_motion import HeadMotion
 from vast_cli.renderer.network import SPEECH_FRAMES
 from vast_cli.renderer.scene import Face, Rasteriser, Scene
 
@@ -50,6 +51,7 @@ class Renderer:
         detail: `full`, or `mesh` for the base frames without G.
         seed: where in the template the video starts.
         batch: frames rendered at once; halved when memory runs out.
+        head: turns of the head beside the template's; not for avatars with footage, which has images of those only.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Renderer:
         detail: str = "full",
         seed: int = 0,
         batch: int = BATCH,
+        head: HeadMotion | None = None,
     ) -> None:
         if detail not in DETAILS:
             raise VastError("vast_option_invalid", f"no detail `{detail}`", hint=f"one of {', '.join(DETAILS)}")
@@ -72,6 +75,7 @@ class Renderer:
         self._compute = compute
         self._full = detail == "full"
         self._seed = seed
+        self._head = head
         self._batch = batch  # frames of a scene
         self._max_frames = batch  # frames that fit into memory
         self._plate = avatar.plate.to(compute.device)
@@ -126,6 +130,8 @@ class Renderer:
                 template.interpolate(avatar.scale, positions),
                 template.interpolate(avatar.translation, positions),
             )
+            if self._head is not None:
+                pose = self._head.turn(pose, start + first, face=self._face)
             yield scene.build(
                 avatar.subject, part, pose, face=self._face, rasteriser=self._rasteriser, positions=positions
             )
