@@ -16,7 +16,8 @@ from vast_cli.store.hashes import FileHashes
 
 OPTIONS: dict[str, Any] = {
     "style_strength": 1.0, "max_exaggeration": 1.0, "crf": 18, "encoder_preset": "fast", "codec": "h264",
-    "detail": "full", "head_motion": 0.0, "face": "largest", "seed": 0, "segment": None, "allow_silence": False, "sidecar": False,
+    "detail": "full", "head_motion": 0.0, "face": "largest", "seed": 0, "segment": None, "allow_silence": False,
+    "sidecar": False,
     "device": "auto", "dtype": "auto", "threads": 0, "gate": None, "redraw": 0,
 }  # fmt: skip
 CHANGES = {

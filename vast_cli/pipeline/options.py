@@ -122,8 +122,8 @@ class RenderOptions(MotionOptions):
         default=0.0,
         ge=0,
         le=2,
-        description="How much of the prompt's head movement beyond the avatar's own is added; 0: none, 1: all that the "
-        "avatar's footage shows. Avatars over footage move as there.",
+        description="How much of the prompt's head movement beyond the avatar's own is added; 0: none, 1: all of it, "
+        "within what its footage shows. Avatars over footage ignore it.",
     )
     face: Annotated[FaceName, Effect("motion", needs="prompt", in_segment_key=False)] = Field(
         default="largest", description="Which face of the prompt: largest, left, right or its number from the left."
