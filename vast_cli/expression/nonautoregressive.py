@@ -43,7 +43,7 @@ class ExpressionConfig:
     blocks: int = 4
     heads: int = 4
     reach: int = 24
-    dropout: float = 0.15
+    dropout: float = 0.2
     hidden: int = 192
     free: int = 12
     drawn: int = 48

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +15,19 @@ from vast_cli.training.style.networks import StyleNetworks, style_vector
 log = logging.getLogger(__name__)
 MIN_FRAMES = 75
 N_CLIPS = 80  # enough for the covariance of the large components
-MAX_SHARE = 0.35  # of the variance of a component that may be free: D^nar explains the rest
+MAX_SHARE = 0.35  # of the variance of a component that is free in training: D^nar explains the rest
+MAX_COMPLETED, MAX_SCALE = 0.6, 2.5  # the same at the end, and how far it may grow
 SMOOTH = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35  # Savitzky-Golay 5/2: takes out the tracker's noise
 LAG = 5  # frames, at which the pace is read
 FASTEST, SLOWEST = 0.5, 0.95  # poles
+
+
+class Motions(NamedTuple):
+    """Motion of a clip about its mean, smoothed, without articulation, in the units of its style, [n, 85] each."""
+
+    tracked: Float64
+    predicted: Float64
+    unexplained: Float64
 
 
 def fit_free_motion(networks: StyleNetworks, clips: Sequence[StyleClip]) -> None:
@@ -25,24 +35,42 @@ def fit_free_motion(networks: StyleNetworks, clips: Sequence[StyleClip]) -> None
     networks.eval()
     free = networks.decoder.free
     free.speechless.copy_(torch.from_numpy(speechless(networks)))
-    chosen = [clip for clip in clips if clip.in_sync and clip.n_frames >= MIN_FRAMES and clip.set in ("talk", "mead")]
-    pairs = [_unexplained(networks, clip) for clip in chosen[:: max(1, len(chosen) // N_CLIPS)]]
-    if not pairs:
+    motions = _motions(networks, clips)
+    if not motions:
         return
-    rest, truth = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    rest = [motion.unexplained for motion in motions]
     covariance = np.mean([x.T @ x / len(x) for x in rest], axis=0)
     lagged = np.mean([(x[LAG:] * x[:-LAG]).mean(0) for x in rest], axis=0)
     r = np.clip(lagged / np.maximum(np.diag(covariance), 1e-9), 0.05, 0.99)
     # D^nar is asked to move as far as people do, so what it gets wrong is counted twice in the residual
-    whole = np.mean([(x**2).mean(0) for x in truth], axis=0)
+    whole = np.mean([(motion.tracked**2).mean(0) for motion in motions], axis=0)
     share = np.sqrt(np.minimum(1.0, MAX_SHARE * whole / np.maximum(np.diag(covariance), 1e-9)))
-    covariance = covariance * share[:, None] * share
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(covariance * share[:, None] * share)
     keep = np.argsort(-values)[: free.factor.shape[1]]
     factor = vectors[:, keep] * np.sqrt(np.maximum(values[keep], 0))
     free.factor.copy_(torch.from_numpy(factor.astype(np.float32)))
     free.keep.copy_(torch.from_numpy(pole_of(r).astype(np.float32)))
     log.info("free motion: %.2f of the sd of a strong component", float(np.sqrt((factor[:12] ** 2).sum(1).mean())))
+
+
+def complete_free_motion(networks: StyleNetworks, clips: Sequence[StyleClip]) -> None:
+    """At the end of a training, scale the free motion of each component to what D^nar still moves too little."""
+    networks.eval()
+    free, motions = networks.decoder.free, _motions(networks, clips)
+    if not motions:
+        return
+    tracked = np.mean([(motion.tracked**2).mean(0) for motion in motions], axis=0)
+    predicted = np.mean([(motion.predicted**2).mean(0) for motion in motions], axis=0)
+    missing = np.clip(tracked - predicted, 0.0, MAX_COMPLETED * tracked)
+    present = (free.factor.numpy() ** 2).sum(1)
+    scale = np.sqrt(missing / np.maximum(present, 1e-9)).clip(0, MAX_SCALE)
+    free.factor.mul_(torch.from_numpy(scale.astype(np.float32))[:, None])
+    log.info("free motion completed: %s", np.round(scale[:12], 2).tolist())
+
+
+def _motions(networks: StyleNetworks, clips: Sequence[StyleClip]) -> list[Motions]:
+    chosen = [clip for clip in clips if clip.in_sync and clip.n_frames >= MIN_FRAMES and clip.set in ("talk", "mead")]
+    return [_motion(networks, clip) for clip in chosen[:: max(1, len(chosen) // N_CLIPS)]]
 
 
 def pole_of(r: Float64) -> Float64:
@@ -62,14 +90,14 @@ def speechless(networks: StyleNetworks) -> Float32:
 
 
 @torch.inference_mode()
-def _unexplained(networks: StyleNetworks, clip: StyleClip) -> tuple[Float64, Float64]:
-    """Residual and motion of a clip about their means, smoothed, without articulation, in the units of its style."""
+def _motion(networks: StyleNetworks, clip: StyleClip) -> Motions:
     units = networks.decoder.units(style_vector(networks, clip, slice(0, clip.n_frames)))
     speech = torch.from_numpy(clip.speech(0, clip.n_frames))[None]
     predicted = networks.decoder.strong(speech, units, torch.ones(1, clip.n_frames))[0].numpy()
+    tracked = clip.expression[:, :N_STRONG]
     parts = []
-    for x in (clip.expression[:, :N_STRONG] - predicted, clip.expression[:, :N_STRONG]):
+    for x in (tracked, predicted, tracked - predicted):
         moved = x[clip.weight > 0]
         moved = networks.decoder.free.articulate(moved - moved.mean(0)) / units.gain[0, :N_STRONG].numpy()
         parts.append(np.apply_along_axis(np.convolve, 0, moved.astype(np.float64), SMOOTH, "valid"))
-    return parts[0], parts[1]
+    return Motions(*parts)

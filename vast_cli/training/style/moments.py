@@ -12,6 +12,7 @@ from vast_cli.training.style.corpus import StyleClip
 
 MIN_FRAMES = 40  # shorter clips say little about moments
 LENGTHS = (25, 50, 100, 200)  # frames of the parts that chance is measured on
+CHANCE = 0.5  # of the variance of levels between parts of a clip: the rest is style that changes within it
 SHRINK = 0.1  # of covariances towards their diagonal: there are more levels than persons with several clips
 EYES = ((159, 145), (386, 374))  # upper and lower lid
 
@@ -109,7 +110,7 @@ def _fit_chance(space: MomentSpace, clips: Sequence[StyleClip]) -> Float64:
     fit, *_ = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)
     scales = np.array(rows)[:, 1:]
     fit[:, LEVEL] = 0
-    fit[1, LEVEL] = (scales * np.array(targets)[:, LEVEL]).sum(0) / (scales**2).sum()
+    fit[1, LEVEL] = CHANCE * (scales * np.array(targets)[:, LEVEL]).sum(0) / (scales**2).sum()
     return np.maximum(fit, 0)  # a part cannot vary less than nothing
 
 

@@ -42,12 +42,12 @@ class LossWeights:
     level: float = 0.5  # where the face rests; persons differ in it by more than all their motion
     lips: float = 0.5  # 40 vertices of the lips, on top
     gap: float = 1.0  # inner-lip gap, asymmetric
-    follow: float = 0.5  # 1 - r of the gap
+    follow: float = 0.8  # 1 - r of the gap
     velocity: float = 0.3
-    shape: float = 0.3  # 1 - r of mouth width and protrusion
+    shape: float = 0.5  # 1 - r of mouth width and protrusion
     closure: float = 1.0  # lips more open than tracked at P, B, M, F, V
     spread: float = 0.25  # how far each component moves, clip by clip
-    arrive: float = 0.5  # level and spread of the target's clip, when another person's speech drives its style
+    arrive: float = 0.8  # level and spread of the target's clip, when another person's speech drives its style
     arrive_weak: float = 0.1  # the same of what D^ar samples on its own
     moments: float = 0.5  # clips without speech
     silence: float = 1.0
@@ -91,6 +91,10 @@ class StyleNetworks(nn.Module):
         self.register_buffer("floor", floor, persistent=False)
         self.register_buffer("level_sd", level_sd(space) / floor[ARRIVING], persistent=False)
         self.register_buffer("power", torch.ones(4), persistent=False)
+        # gap, width, protrusion: what a prompt's mouth does is more than its components one by one
+        measures = torch.cat([self.get_buffer("gap_basis")[:, None], self.get_buffer("shape_basis")], 1)
+        self.register_buffer("measures", measures, persistent=False)  # [85, 3]
+        self.register_buffer("measure_sd", torch.ones(2, 3), persistent=False)  # of levels between clips, within clips
         # LSTM states at the end of the step before; part of the checkpoint
         self.register_buffer("carried", torch.zeros(2, MAX_BATCH, expression.hidden))
 
@@ -108,6 +112,9 @@ class StyleNetworks(nn.Module):
                 (np.diff(x, axis=0) ** 2).sum(1).mean(),
             ]
         self.get_buffer("power").copy_(torch.from_numpy(total / len(clips)))
+        shapes = [clip.expression[:, :N_STRONG] @ self.get_buffer("measures").numpy() for clip in clips]
+        between, within = np.std([x.mean(0) for x in shapes], axis=0), np.mean([x.std(0) for x in shapes], axis=0)
+        self.get_buffer("measure_sd").copy_(torch.from_numpy(np.stack([between, within])))
 
     def style(self, batch: StyleBatch) -> tuple[Tensor, Tensor, Tensor]:
         """A sampled style for each prompt [B, d_s], the KL a dimension [B, d_z], the flow's sum of ln |det| [B]."""
@@ -196,7 +203,13 @@ class StyleNetworks(nn.Module):
         free = (self.decoder.free.factor**2).sum(1) * units.gain[:, :N_STRONG] ** 2  # variance that is sampled on top
         use, n = (batch.mask * batch.visible)[:half], N_ARRIVING
         target = batch.target[:half, :, :n]
-        return {"arrive": self._moment_error(driven[..., :n], target, mask, use, slice(0, n), free=free[:, :n])}
+        error = self._moment_error(driven[..., :n], target, mask, use, slice(0, n), free=free[:, :n])
+        measures, (between, within) = self.get_buffer("measures"), self.get_buffer("measure_sd")
+        level, spread = smooth_moments(driven @ measures / within, mask, 0.0)
+        level_true, spread_true = smooth_moments(batch.target[:half, :, :N_STRONG] @ measures / within, use, 0.0)
+        shape = 0.5 * ((level - level_true) * within / between) ** 2 + ((spread - spread_true) / SPREAD_SD) ** 2
+        enough = ((mask.sum(1) >= MIN_ARRIVING) & (use.sum(1) >= MIN_ARRIVING)).float()
+        return {"arrive": error + 0.5 * (shape.mean(1) * enough).sum() / enough.sum().clamp_min(1.0)}
 
     def _roll_out_term(self, units: StyleUnits, batch: StyleBatch) -> dict[str, Tensor]:
         """Level and spread of the largest weak components when D^ar runs on its own samples."""

@@ -24,7 +24,7 @@ from vast_cli.training.optimisation import has_bf16_instructions, scaled_cosine,
 from vast_cli.training.style.audio import cached_posteriorgrams, correlation, refine_shifts
 from vast_cli.training.style.batches import StyleBatches
 from vast_cli.training.style.corpus import StyleClip, halves, load_clips, mirror_matrix, person_directions, split_dev
-from vast_cli.training.style.free_motion import fit_free_motion
+from vast_cli.training.style.free_motion import complete_free_motion, fit_free_motion
 from vast_cli.training.style.moments import fit_moment_space
 from vast_cli.training.style.networks import (
     MAX_BATCH,
@@ -44,7 +44,7 @@ FULL_PRECISION = ("centre", "scale", "levels", "spreads", "gap", "closing", "clo
 class StyleTrainingSettings:
     """How the style model is trained; the defaults are those of the shipped weights."""
 
-    steps: int = 2600
+    steps: int = 1600
     batch: int = 16  # targets a step, 64 at most
     seed: int = 0  # of everything random
     seconds: float | None = None  # end after that much time; the schedule still counts steps
@@ -52,7 +52,7 @@ class StyleTrainingSettings:
     warm_up: int = 200  # steps
     weight_decay: float = 0.03
     ema: float = 0.998
-    check_every: int = 300  # steps between dev figures
+    check_every: int = 200  # steps between dev figures
     tolerance: float = 0.01  # of r on dev: less than chance makes between two checks
     refine_at: float = 0.25  # share of the steps after which the offsets of the audio are measured with the net itself
     kl_warm_up: float = 0.2  # share of the steps over which the KL comes in
@@ -136,6 +136,8 @@ def train_style(
         "variant": settings.variant,
     }
     report = trainer.run(fingerprint(settings, ignore=("seconds",), data=json.dumps(header, sort_keys=True)))
+    if samples_style(settings.variant):
+        complete_free_motion(trainer.loop.best, train)
     save_style_and_expression(trainer.loop.best, output, header=header | {"dev": report})
     return report
 
