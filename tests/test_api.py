@@ -139,13 +139,17 @@ def test_without_a_cache_no_file_is_written(clips: Path, tmp_path: Path, monkeyp
     assert any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
 
 
-def test_a_style_and_its_file_give_the_same_motion(pipeline: Pipeline, clips: Path, tmp_path: Path) -> None:
+def test_a_style_its_file_and_its_name_give_the_same_motion(
+    pipeline: Pipeline, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAST_STYLES", str(tmp_path))
     style = pipeline.encode_style(clips / "excited.mp4")
     style.save(tmp_path / "a.style")
-    motion, of_file, own_style = (
-        pipeline.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", None)
+    motion, of_file, of_name, own_style = (
+        pipeline.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", "a", None)
     )
     assert np.array_equal(motion.expression, of_file.expression)
+    assert np.array_equal(motion.expression, of_name.expression)
     assert not np.array_equal(motion.expression, own_style.expression)
     motion.save(tmp_path / "a.motion")
     loaded = records.load(records.Motion, tmp_path / "a.motion")
@@ -173,6 +177,8 @@ def raised(call: Callable[[], Any]) -> tuple[str, str, str]:
         ({"prompt": "a", "style": "b"}, "vast_option_invalid", "exclude each other"),
         ({"avatar": "obana"}, "vast_avatar_unknown", "obama"),
         ({"prompt": "none.mp4"}, "vast_input_missing", "none.mp4"),
+        ({"style": "none.style"}, "vast_input_missing", "none.style"),
+        ({"style": "nonesuch"}, "vast_style_unknown", "`nonesuch`"),
     ],
 )
 def test_wrong_options_of_render_are_rejected(

@@ -22,7 +22,7 @@ from vast_cli.core.progress import Progress
 from vast_cli.core.text import suggest
 from vast_cli.gates.options import GatedOptions
 from vast_cli.pipeline.options import MachineOptions, MotionOptions, OptionModel, check
-from vast_cli.store import presets
+from vast_cli.store import presets, styles
 
 if TYPE_CHECKING:
     from vast_cli.batch.execution import Summary
@@ -108,7 +108,7 @@ class Pipeline:
             audio: audio to speak, any audio or video file.
             avatar: name of an avatar, or the path of a bundle.
             prompt: video whose style is imitated.
-            style: style instead of a prompt, or the file of one.
+            style: style instead of a prompt, or the name or file of one.
             output: video file.
             overwrite: replace an output that exists.
             preset: named set of options.
@@ -190,7 +190,7 @@ class Pipeline:
 
         Args:
             audio: audio to speak.
-            style: style, or the file of one; None: the avatar's own.
+            style: style, or the name or file of one; None: the avatar's own.
             avatar: whose range it is kept in.
             options: fields of `MotionOptions`: `style_strength`, `max_exaggeration`, `allow_silence`, `seed`.
 
@@ -429,7 +429,7 @@ def _listeners(on_event: OnEvent | None) -> "list[Listener]":
 def _style_file(style: "StrPath | Style | None") -> Iterator[Path | None]:
     """The file of a style; one in memory is written to a temporary file."""
     if style is None or isinstance(style, (str, os.PathLike)):
-        yield None if style is None else Path(style)
+        yield None if style is None else styles.find(os.fspath(style))
         return
     with tempfile.TemporaryDirectory(prefix="vast-") as folder:
         path = Path(folder) / "given.style"

@@ -9,6 +9,7 @@ from vast_cli.cli import console, options
 from vast_cli.cli.parameters import Given, expand, spell_flag
 from vast_cli.core import files
 from vast_cli.pipeline.options import MotionOptions, parse
+from vast_cli.store import styles
 
 
 @expand(given=[MotionOptions])
@@ -16,7 +17,10 @@ def predict(
     audio: Annotated[Path, typer.Option(help="Audio to speak: any audio or video file.")],
     avatar: options.Avatar = "obama",
     style: Annotated[
-        Path | None, typer.Option(help="Style file (`vast encode-style`); default: the avatar's own style.")
+        str | None,
+        typer.Option(
+            metavar="STYLE", help="A name (`vast styles list`) or a style file; default: the avatar's own style."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Motion file; default: NAME.motion here.")
@@ -32,7 +36,9 @@ def predict(
     """
     with ui_options.run() as ui:
         target = output or Path(audio.stem + ".motion")
-        files.check_input(audio)
+        style_file = None if style is None else styles.find(style)
+        for path in filter(None, (audio, style_file)):
+            files.check_input(path)
         files.check_output(target, overwrite=overwrite)
 
         from vast_cli.pipeline.models import Models
@@ -41,7 +47,7 @@ def predict(
         motion = predict_motion(
             audio,
             Models(),
-            style=style,
+            style=style_file,
             avatar=avatar,
             options=parse(MotionOptions, given.values, spell=spell_flag),
             progress=ui.progress,
