@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import style_figures as figures
 
 from vast_cli import media, records
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.expression import ExpressionModel, load_expression_model, predict
 from vast_cli.face import FaceModel
+from vast_cli.face.topology import Topology
 from vast_cli.records import FaceTrack, Posteriorgram
 from vast_cli.speech import extract_ppg, load_acoustic_model
 from vast_cli.speech.acoustic import AcousticModel
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 SETS = ("talk", "style", "mead", "grid_s1")
 LEAST_FRAMES = 75  # of a half: prompts of 3 s
 BEFORE, AFTER = 25, 12  # frames of audio around what is measured
-TRAIN_PEOPLE = 48  # of split `train`
+TRAIN_PEOPLE, TRAIN_GRID = 48, 20  # of split `train`: people, clips of grid_s1
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,17 @@ class Models:
     def load(cls, style: Path | None) -> "Models":
         return cls(FaceModel.load(), load_style_model(style), load_expression_model(style))
 
+    @functools.cached_property
+    def measures(self) -> dict[str, figures.Array]:
+        """Measures of the face as directions, `figures.face_measures`."""
+        return figures.face_measures(self.face)
+
+    @functools.cached_property
+    def lips(self) -> list[int]:
+        """Vertices of the lips."""
+        sets = Topology.load().sets
+        return sorted({*sets["lips_inner"].tolist(), *sets["lips_outer"].tolist()})
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -52,7 +65,7 @@ class Clip:
 
     row: CorpusClip
     track: FaceTrack
-    raw_ppg: Posteriorgram | None  # as the file has it; None without audio
+    raw_ppg: Posteriorgram | None = None  # as the file has it; None without audio
 
     @functools.cached_property
     def ppg(self) -> Posteriorgram | None:
@@ -94,8 +107,8 @@ class _Listed:
     group: tuple[str, ...]
 
 
-def rows_of_split(corpus: Path, split: str) -> list[CorpusClip]:
-    """Rows of the index that belong to `val`, `dev` or `train`."""
+def rows_of_split(corpus: Path, split: str, *, everyone: bool = False) -> list[CorpusClip]:
+    """Rows of the index that belong to `val`, `dev` or `train` (of that some people only, unless `everyone`)."""
     rows = [row for row in read_index(corpus) if row.set in SETS]
     if split == "val":
         return [row for row in rows if row.split == "val"]
@@ -104,32 +117,33 @@ def rows_of_split(corpus: Path, split: str) -> list[CorpusClip]:
     seen, held_out = split_dev(listed)  # type: ignore[arg-type, type-var]
     names = {clip.path for clip in (held_out if split == "dev" else seen)}
     rows = [row for row in rows if row.name in names]
-    return rows if split == "dev" else _some_people(rows)
+    return rows if everyone or split == "dev" else _some_people(rows)
+
+
+def acted_rows(corpus: Path) -> list[CorpusClip]:
+    """Rows of all splits that show one named emotion."""
+    return [row for row in read_index(corpus) if row.set in ("mead", "style") and row.emotion not in ("", "mixed")]
 
 
 def _some_people(rows: list[CorpusClip]) -> list[CorpusClip]:
-    """Clips of every n-th person."""
+    """Clips of every n-th person who speaks, and all acted ones."""
     people = sorted({row.speaker for row in rows if row.set in ("talk", "style")})
-    chosen = set(people[:: max(1, len(people) // TRAIN_PEOPLE)])
-    return [row for row in rows if row.speaker in chosen or row.set == "mead" or row.set == "grid_s1"][:400]
+    chosen = set(people[:: max(1, len(people) // TRAIN_PEOPLE)]) | {row.speaker for row in rows if row.set == "mead"}
+    grid = [row for row in rows if row.set == "grid_s1"][:TRAIN_GRID]
+    return [row for row in rows if row.speaker in chosen] + grid
 
 
-def load_clips(
-    corpus: Path, tracks: Path, cache: Path, split: str, *, face: FaceModel, tracked_only: bool = False
-) -> list[Clip]:
-    """Clips of a split with face and speech.
+def load_tracked(rows: list[CorpusClip], tracks: Path, face: FaceModel, *, tracked_only: bool = True) -> list[Clip]:
+    """Clips with their tracks and without speech; those in which the face is lost are left out.
 
     Args:
-        corpus: folder with `index.csv`.
-        tracks: folder of `.track` files; missing ones are tracked, unless `tracked_only`.
-        cache: folder `style/` of the training's work folder; posteriorgrams it lacks are kept beside its own.
-        split: `val`, `dev` or `train`.
+        rows: of the index.
+        tracks: folder of `.track` files.
         face: the face model.
-        tracked_only: leave out clips without a track.
+        tracked_only: leave out clips without a track, else track them.
     """
-    acoustic = load_acoustic_model(assets.find("acoustic"))
     clips = []
-    for row in rows_of_split(corpus, split):
+    for row in rows:
         if tracked_only and not (tracks / f"{row.key}.track").exists():
             continue
         try:
@@ -137,11 +151,23 @@ def load_clips(
         except VastError as error:
             log.warning("left out %s: %s", row.name, error)
             continue
-        if track.valid.mean() < 0.5:
-            log.warning("left out %s: face lost", row.name)
-            continue
-        clips.append(Clip(row, track, _posteriorgram(row, cache, acoustic) if row.has_audio else None))
+        if track.valid.mean() >= 0.5:
+            clips.append(Clip(row, track))
     return clips
+
+
+def with_speech(clips: list[Clip], cache: Path) -> list[Clip]:
+    """The clips with the posteriorgrams of those that have audio.
+
+    Args:
+        clips: from `load_tracked`.
+        cache: folder `style/` of the training's work folder; posteriorgrams it lacks are kept beside its own.
+    """
+    acoustic = load_acoustic_model(assets.find("acoustic"))
+    return [
+        replace(clip, raw_ppg=_posteriorgram(clip.row, cache, acoustic)) if clip.row.has_audio else clip
+        for clip in clips
+    ]
 
 
 def _posteriorgram(row: CorpusClip, cache: Path, acoustic: AcousticModel) -> Posteriorgram:

@@ -73,6 +73,13 @@ def variation(expression: Array) -> float:
     return float(np.mean([pdist(z[s : s + WINDOW]).mean() for s in starts]))
 
 
+def spread(series: Array) -> float:
+    """Standard deviation within 3 s of a measure [n], low-passed; the mean over windows."""
+    z = low_pass(series[:, None])[:, 0]
+    starts = range(0, max(1, len(z) - WINDOW + 1), HOP)
+    return float(np.mean([z[s : s + WINDOW].std() for s in starts]))
+
+
 def slope(predicted: Array, truth: Array) -> float:
     """How far predictions [k, d] follow the truth [k, d] from row to row, pooled over columns: 1 is all the way."""
     p, t = predicted - predicted.mean(0), truth - truth.mean(0)
@@ -165,10 +172,10 @@ def closed_share(gap: Array, places: list[slice]) -> float:
     return float(np.mean([gap[p].min() < CLOSED * open_gap for p in inside])) if inside else float("nan")
 
 
-def lip_distance(predicted: Array, truth: Array) -> float:
-    """Distance of lips [n, v, 2] to the truth's, as a share of that of the truth's mean standing still."""
-    still = np.linalg.norm(truth.mean(0) - truth, axis=-1).mean()
-    return float(np.linalg.norm(predicted - truth, axis=-1).mean() / max(still, 1e-9))
+def lip_distance(predicted: Array, truth: Array, still: Array) -> float:
+    """Distance of lips [n, v, 2] to the truth's, as a share of that of lips that stand still at `still` [v, 2]."""
+    distance = np.linalg.norm(predicted - truth, axis=-1).mean()
+    return float(distance / max(np.linalg.norm(still - truth, axis=-1).mean(), 1e-9))
 
 
 # --- measures of the face --------------------------------------------------------------------------------------------
@@ -222,10 +229,34 @@ def cosine(made: Array, truth: Array) -> float:
     return float(made @ truth / max(np.linalg.norm(made) * np.linalg.norm(truth), 1e-9))
 
 
-def purity(vectors: Array, labels: list[str], people: list[str]) -> Array:
-    """Whether the nearest vector of another person has the same label, for labels that another person has."""
+def purity(vectors: Array, labels: list[str], people: list[str], asked: NDArray[np.bool_]) -> Array:
+    """Whether the nearest vector of another person has the same label.
+
+    Args:
+        vectors: [n, d].
+        labels: n emotions.
+        people: n names.
+        asked: [n], which are asked for; those whose label no other person has are left out.
+
+    Returns:
+        1 or 0 for each that is asked for.
+    """
     label, person = np.array(labels), np.array(people)
     distance = ((vectors[:, None] - vectors[None]) ** 2).sum(-1)
     distance[person[:, None] == person[None]] = np.inf
     shared = [bool(((label == a) & (person != p)).any()) for a, p in zip(labels, people, strict=True)]
-    return (label[distance.argmin(1)] == label)[shared].astype(float)
+    return (label[distance.argmin(1)] == label)[np.array(shared, bool) & asked].astype(float)
+
+
+# --- leak and stillness ----------------------------------------------------------------------------------------------
+
+
+def neutral_distance(a: Array, b: Array, iod: float) -> float:
+    """Distance of two neutral meshes [478, 3], rms over vertices, percent of the eye distance."""
+    return float(100 * np.sqrt(((a - b) ** 2).sum(-1).mean()) / iod)
+
+
+def longest_run(flags: NDArray[np.bool_]) -> int:
+    """Length of the longest run of True in [n]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
+    return int((edges[:, 1] - edges[:, 0]).max()) if len(edges) else 0
