@@ -261,11 +261,15 @@ def print_eyes(figure: Report) -> None:
 
 def print_speed(figure: Report) -> None:
     """Times."""
+    cells = [
+        f"encode {figure['prompt s']:.0f} s prompt {figure['encode s']:.3f} s",
+        f"predict {figure['frames/s']:.0f} frames a CPU second, {figure['frames/s'] / 25:.0f} times real time",
+    ]
     memory = figure.get("memory MiB")
-    grown = "" if memory is None else f", memory {memory['after 20 s']:.0f} MiB after 20 s of audio, "
-    end = "" if memory is None else f"{memory['at the end']:.0f} after {memory['minutes']} min"
-    print(f"{'speed':20}encode {figure['prompt s']:.0f} s prompt {figure['encode s']:.3f} s, predict "
-          f"{figure['frames/s']:.0f} frames/s of CPU time, {figure['frames/s'] / 25:.0f} times real time{grown}{end}")  # fmt: skip
+    if memory:
+        after = f"{memory['at the end']:.0f} after {memory['minutes']} min"
+        cells.append(f"memory {memory['after 20 s']:.0f} MiB after 20 s of audio, {after}")
+    print(f"{'speed':20}" + ", ".join(cells))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from vast_cli.training.style.corpus import mirror_matrix
 
 log = logging.getLogger(__name__)
 
-KIND, VERSION = "vast.style_judge", 1
+KIND, VERSION = "vast.style_judge", 2
 COMPONENTS = np.r_[0:24, N_STRONG : N_STRONG + 24]
 GRID_CLIPS = 12  # of grid_s1: one speaker, who would fill the batches
 LENGTHS = (32, 48, 64, 75)  # frames of a window
@@ -111,6 +111,7 @@ def inputs(expression: Float32, sd: Float32) -> Tensor:
 class JudgeClip:
     """Inputs of a training clip and of its mirror image: [n, 48] each."""
 
+    speaker: str
     group: str  # person and emotion: one clip of each in a batch
     seen: Tensor
     mirrored: Tensor
@@ -170,7 +171,7 @@ def training_clips(corpus: Path, tracks: Path, face: FaceModel) -> list[JudgeCli
     for clip in load_tracked(rows, tracks, face):
         x = clip.expression()
         group = f"{clip.row.speaker} {clip.row.emotion}"
-        clips.append(JudgeClip(group, inputs(x, face.sd), inputs(x @ mirror, face.sd)))
+        clips.append(JudgeClip(clip.row.speaker, group, inputs(x, face.sd), inputs(x @ mirror, face.sd)))
     return clips
 
 
@@ -178,25 +179,39 @@ def training_clips(corpus: Path, tracks: Path, face: FaceModel) -> list[JudgeCli
 
 
 def load_judges(path: Path, corpus: Path, tracks: Path, face: FaceModel) -> dict[str, Judge]:
-    """Both judges from their files; trained first if these are missing or were made with other settings."""
+    """Both judges from their files; trained first if these are missing or do not fit.
+
+    A judge fits if it was trained with the same settings on tracks of the same face model, and on nobody who is held
+    out now.
+    """
+    held_out = {row.speaker for split in ("dev", "val") for row in rows_of_split(corpus, split) if row.set != "grid_s1"}
     found: dict[str, Judge] = {}
     clips: list[JudgeClip] | None = None
     for name, centred in (("whole", False), ("centred", True)):
         settings = JudgeSettings(centred=centred)
         file = path.with_name(f"{path.stem}-{name}{path.suffix}")
-        judge = _read(file, settings, face)
+        judge = _read(file, settings, face, held_out)
         if judge is None:
             clips = training_clips(corpus, tracks, face) if clips is None else clips
             judge = train_judge(clips, settings)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            header = {"settings": asdict(settings), "face_model_hash": face.hash, "clips": len(clips)}
-            tensors = {key: value.numpy() for key, value in judge.state_dict().items()}
-            records.save_tensors(file, tensors, kind=KIND, version=VERSION, header=header)
+            _write(judge, file, clips, face)
         found[name] = judge
     return found
 
 
-def _read(file: Path, settings: JudgeSettings, face: FaceModel) -> Judge | None:
+def _write(judge: Judge, file: Path, clips: list[JudgeClip], face: FaceModel) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "settings": asdict(judge.settings),
+        "face_model_hash": face.hash,
+        "clips": len(clips),
+        "speakers": sorted({clip.speaker for clip in clips}),
+    }
+    tensors = {key: value.numpy() for key, value in judge.state_dict().items()}
+    records.save_tensors(file, tensors, kind=KIND, version=VERSION, header=header)
+
+
+def _read(file: Path, settings: JudgeSettings, face: FaceModel, held_out: set[str]) -> Judge | None:
     if not file.exists():
         return None
     try:
@@ -205,6 +220,8 @@ def _read(file: Path, settings: JudgeSettings, face: FaceModel) -> Judge | None:
         log.warning("training the judge again: %s", error)
         return None
     if header["settings"] != asdict(settings) or header["face_model_hash"] != face.hash:
+        return None
+    if held_out & set(header["speakers"]):
         return None
     judge = Judge(settings)
     judge.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
