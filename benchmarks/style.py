@@ -123,7 +123,10 @@ def measure(
 ) -> Report:
     """All figures of the clips of a split; `acted` are those of all splits."""
     audios = choose_audio(clips, n_frames=size.frames, count=size.audios)
-    people = [speak_as(clip, audios, models, size.frames) for clip in choose_people(clips)]
+    chosen = choose_people(clips)
+    if len(chosen) < 2 or len({a.row.speaker for a in audios}) < 2:
+        raise SystemExit("two people with 3 s of face in each half, and two audio clips, are needed: are there tracks?")
+    people = [speak_as(clip, audios, models, size.frames) for clip in chosen]
     return {
         "people": len(people),
         "audios": [a.row.name for a in audios],

@@ -167,7 +167,7 @@ def phone_frames(ppg: Array, phones: tuple[int, ...] = PHONES_PBM, *, least: flo
 
 def closed_share(gap: Array, places: list[slice]) -> float:
     """Share of places in which the lip gap [n] falls below `CLOSED` of the speech gap; NaN without places."""
-    open_gap = np.median(gap[gap > np.percentile(gap, 30)])
+    open_gap = np.median(gap[gap >= np.percentile(gap, 30)])
     inside = [p for p in places if p.stop <= len(gap)]
     return float(np.mean([gap[p].min() < CLOSED * open_gap for p in inside])) if inside else float("nan")
 
