@@ -13,7 +13,8 @@ themselves; one clip a person, 3 s of face or more in each half. What is predict
     slopes     how far level and log spread follow the prompt from person to person, 1 is all the way
     Dvt        variation within 3 s, prediction / prompt, and whether its order over people is the prompt's
     emotions   change from neutral of one person: how much of the way arrives; purity of the nearest emotion
-    lips       r with the true lips, closures at P B M, LMD-m, spread of measures; style of the clip's other half
+    lips       r with the true lips, closures at P B M, LMD-m, spread of measures; style of the clip's other half.
+               `*`: of these the clips whose constant offset of the audio is known
     leak       distance of the neutral face, estimated again from the output, from the avatar's
     eyes       blinks in a minute, spread of brows, lids and gaze, seeds
     speed      of encoding and predicting, memory
@@ -25,6 +26,7 @@ is learned at all. Files: `style_clips.py` (clips), `style_transfer.py` and `sty
 
 import argparse
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +69,7 @@ class Size:
 
     audios: int = 8
     frames: int = 150  # of each audio
-    lip_clips: int = 60  # of each set
+    lip_clips: int = 100  # of each set
     both_halves: bool = True
     minute_prompts: int = 10
     memory_minutes: int = 4
@@ -108,8 +110,17 @@ def main() -> None:
     )
     report["seconds"] = time.time() - started
     if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(without_nan(report), indent=1) + "\n", encoding="utf-8")
     print_report(report)
+
+
+def without_nan(value: Any) -> Any:
+    """The same with null for figures that there are no clips for."""
+    if isinstance(value, dict):
+        return {name: without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_avatar(name: str) -> Avatar:
@@ -234,12 +245,12 @@ def print_emotions(report: Report) -> None:
 
 def print_lips(name: str, figure: Report) -> None:
     """Lips of one set."""
+    title = f"lips {name.replace(', offset known', ' *')}, {figure['n']}"
     shown = {k: v for k, v in figure.items() if isinstance(v, dict)}
     for begin in ("r", "closed", "LMD-m", "sd "):
         cells = [f"{k} {show(v)}" for k, v in shown.items() if k.startswith(begin)]
         extra = f" ({figure['places']:.0f} places)" if begin == "closed" else ""
-        title = f"lips {name}, {figure['n']}" if begin == "r" else ""
-        print(f"{title:20}" + ", ".join(cells) + extra)
+        print(f"{title if begin == 'r' else '':20}" + ", ".join(cells) + extra)
 
 
 def print_leak(figure: Report) -> None:

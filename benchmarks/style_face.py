@@ -18,6 +18,7 @@ from vast_cli.face import FaceModel
 from vast_cli.records import N_STRONG, Posteriorgram
 from vast_cli.renderer.avatar import Avatar
 from vast_cli.renderer.limiter import limit_expression
+from vast_cli.training.corpora import audio_offset_basis
 
 Report = dict[str, Any]
 
@@ -46,6 +47,9 @@ class LipCase:
 def lips(clips: Sequence[Clip], models: Models, *, most: int, both_halves: bool) -> Report:
     """How the lips follow the audio, in the style of the clip's other half (talk) or of another clip (grid_s1).
 
+    The clips whose constant offset of the audio is known are reported once more by themselves: the others count as in
+    sync, but some are not.
+
     Args:
         clips: of the split.
         models: the models.
@@ -59,13 +63,24 @@ def lips(clips: Sequence[Clip], models: Models, *, most: int, both_halves: bool)
         if len(chosen) < 2:
             continue
         rows = []
-        for k, clip in enumerate(chosen):
-            cases = _lip_cases(clip, chosen[k - 1], models)
-            figures_of = [_lip_figures(case, chosen[k - 1], models) for case in cases[: 2 if both_halves else 1]]
-            rows.append({key: _mean([f[key] for f in figures_of]) for key in figures_of[0]})
-        report[name] = {"n": len(rows)} | _pooled(rows)
+        for clip in chosen:
+            other = _other(clip, chosen)
+            cases = _lip_cases(clip, other, models)[: 2 if both_halves else 1]
+            measured = [_lip_figures(case, other, models) for case in cases]
+            rows.append({key: _mean([m[key] for m in measured]) for key in measured[0]})
+        report[name] = _pooled(rows)
         report[name]["rows"] = [{"clip": c.row.name} | row for c, row in zip(chosen, rows, strict=True)]
+        known = [row for c, row in zip(chosen, rows, strict=True) if audio_offset_basis(c.row) is not None]
+        if 1 < len(known) < len(rows):
+            report[f"{name}, offset known"] = _pooled(known)
     return report
+
+
+def _other(clip: Clip, clips: Sequence[Clip]) -> Clip:
+    """The clip before, of another speaker if there is one."""
+    k = next(k for k, c in enumerate(clips) if c is clip)
+    before = [*clips[k + 1 :], *clips[:k]][::-1]
+    return next((c for c in before if c.row.speaker != clip.row.speaker), before[0])
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -84,7 +99,7 @@ def _pooled(rows: Sequence[dict[str, float]]) -> Report:
             report[name] = estimate(lambda v, w: float((v * w).sum() / w.sum()), values[usable], places[usable])
         elif name != "places":
             report[name] = estimate(np.median if name.startswith("sd ") else np.mean, values[usable])
-    return report | {"places": float(places.sum())}
+    return report | {"n": len(rows), "places": float(places.sum())}
 
 
 def _lip_cases(clip: Clip, other: Clip, models: Models) -> list[LipCase]:

@@ -290,10 +290,9 @@ def purity(clips: Sequence[Clip], names: set[str], models: Models) -> Report:
     for seed in range(UNTRAINED):
         report[f"untrained {seed}"] = score(np.stack([encode(clip, _untrained(models, seed)) for clip in clips]))
     random = np.random.default_rng(0)
-    shuffled = [
-        figures.purity(random.standard_normal((len(clips), 8)), emotions, people, asked).mean() for _ in range(100)
-    ]
-    return report | {"chance": float(np.mean(shuffled))}
+    drawn = [figures.purity(random.standard_normal((len(clips), 8)), emotions, people, asked) for _ in range(100)]
+    chance = float(np.mean(drawn)) if len(drawn[0]) else float("nan")
+    return report | {"chance": chance}
 
 
 def _untrained(models: Models, seed: int) -> Models:
