@@ -72,7 +72,7 @@ def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
     out = result.stdout
     assert "out.mp4 40 1.60 s" in out
     assert "100% of 40 frames show the face" in out
-    assert "(80, 40)" in out and "(40, 40)" in out and "(40, 233)" in out
+    assert "(80, 40)" in out and "(40, 40)" in out and "(40, 233)" in out and "(40, 52)" in out
     assert "2 of 2" in out and "intro run new" in out and "job_done intro" in out
     assert "1 done 1 failed 3" in out and "broken vast_bad_media" in out
     assert "did you mean `style_strength`?" in out
@@ -80,7 +80,8 @@ def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
     assert list((tmp_path / "report").glob("*.html"))
     written = {
-        "out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "out", "jobs.vast",
+        "out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "speech.csv", "out",
+        "jobs.vast",
     }  # fmt: skip
     assert written <= {path.name for path in tmp_path.iterdir()}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"intro.mp4", "broken.mp4"}

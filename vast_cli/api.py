@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vast_cli.batch.options import BatchOptions, Selection
     from vast_cli.batch.planning.plan import Plan
     from vast_cli.batch.state.folder import OpenBatch
+    from vast_cli.pipeline.curves import Curves
     from vast_cli.pipeline.models import Models
     from vast_cli.pipeline.request import RenderResult
     from vast_cli.records import FaceTrack, Motion, Posteriorgram, Style
@@ -205,6 +206,31 @@ class Pipeline:
                 Path(audio),
                 self.models,
                 style=style_path,
+                avatar=os.fspath(avatar),
+                options=given,
+                progress=self._progress,
+            )
+
+    def predict_curves(
+        self, audio: StrPath, style: "StrPath | Style | None" = None, avatar: StrPath = "obama", **options: Any
+    ) -> "Curves":
+        """Weights of ARKit's 52 blendshapes over time, for rigs: `vast predict --format csv`. `save` writes them.
+
+        Args:
+            audio, style, avatar, options: as for `predict`.
+
+        Raises:
+            VastError: as `predict`.
+        """
+        given = MotionOptions(**_checked(MotionOptions, options))
+        from vast_cli.pipeline.curves import predict_curves
+
+        with _style_file(style) as style_path:
+            return predict_curves(
+                Path(audio),
+                self.models,
+                style=style_path,
+                style_name=_style_name(style),
                 avatar=os.fspath(avatar),
                 options=given,
                 progress=self._progress,
@@ -435,3 +461,10 @@ def _style_file(style: "StrPath | Style | None") -> Iterator[Path | None]:
         path = Path(folder) / "given.style"
         style.save(path)
         yield path
+
+
+def _style_name(style: "StrPath | Style | None") -> str | None:
+    """A style as the user knows it: its name or file, or the video that one in memory is of."""
+    if style is None:
+        return None
+    return Path(style).name if isinstance(style, (str, os.PathLike)) else style.source
