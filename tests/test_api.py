@@ -72,7 +72,7 @@ def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
     out = result.stdout
     assert "out.mp4 40 1.60 s" in out
     assert "100% of 40 frames show the face" in out
-    assert "(80, 40)" in out and "(40, 40)" in out and "(40, 233)" in out
+    assert "(80, 40)" in out and "(40, 40)" in out and "(40, 233)" in out and "(40, 52)" in out
     assert "2 of 2" in out and "intro run new" in out and "job_done intro" in out
     assert "1 done 1 failed 3" in out and "broken vast_bad_media" in out
     assert "did you mean `style_strength`?" in out
@@ -80,7 +80,8 @@ def test_every_example_of_the_page_runs(clips: Path, tmp_path: Path) -> None:
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
     assert list((tmp_path / "report").glob("*.html"))
     written = {
-        "out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "out", "jobs.vast",
+        "out.mp4", "calm.mp4", "lesson.mp4", "excited.style", "excited.track", "speech.motion", "speech.csv", "out",
+        "jobs.vast",
     }  # fmt: skip
     assert written <= {path.name for path in tmp_path.iterdir()}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"intro.mp4", "broken.mp4"}
@@ -139,13 +140,17 @@ def test_without_a_cache_no_file_is_written(clips: Path, tmp_path: Path, monkeyp
     assert any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
 
 
-def test_a_style_and_its_file_give_the_same_motion(pipeline: Pipeline, clips: Path, tmp_path: Path) -> None:
+def test_a_style_its_file_and_its_name_give_the_same_motion(
+    pipeline: Pipeline, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAST_STYLES", str(tmp_path))
     style = pipeline.encode_style(clips / "excited.mp4")
     style.save(tmp_path / "a.style")
-    motion, of_file, own_style = (
-        pipeline.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", None)
+    motion, of_file, of_name, own_style = (
+        pipeline.predict(clips / "speech.wav", style=s) for s in (style, tmp_path / "a.style", "a", None)
     )
     assert np.array_equal(motion.expression, of_file.expression)
+    assert np.array_equal(motion.expression, of_name.expression)
     assert not np.array_equal(motion.expression, own_style.expression)
     motion.save(tmp_path / "a.motion")
     loaded = records.load(records.Motion, tmp_path / "a.motion")
@@ -173,6 +178,8 @@ def raised(call: Callable[[], Any]) -> tuple[str, str, str]:
         ({"prompt": "a", "style": "b"}, "vast_option_invalid", "exclude each other"),
         ({"avatar": "obana"}, "vast_avatar_unknown", "obama"),
         ({"prompt": "none.mp4"}, "vast_input_missing", "none.mp4"),
+        ({"style": "none.style"}, "vast_input_missing", "none.style"),
+        ({"style": "nonesuch"}, "vast_style_unknown", "`nonesuch`"),
     ],
 )
 def test_wrong_options_of_render_are_rejected(

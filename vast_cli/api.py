@@ -22,7 +22,7 @@ from vast_cli.core.progress import Progress
 from vast_cli.core.text import suggest
 from vast_cli.gates.options import GatedOptions
 from vast_cli.pipeline.options import MachineOptions, MotionOptions, OptionModel, check
-from vast_cli.store import presets
+from vast_cli.store import presets, styles
 
 if TYPE_CHECKING:
     from vast_cli.batch.execution import Summary
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vast_cli.batch.options import BatchOptions, Selection
     from vast_cli.batch.planning.plan import Plan
     from vast_cli.batch.state.folder import OpenBatch
+    from vast_cli.pipeline.curves import Curves
     from vast_cli.pipeline.models import Models
     from vast_cli.pipeline.request import RenderResult
     from vast_cli.records import FaceTrack, Motion, Posteriorgram, Style
@@ -108,7 +109,7 @@ class Pipeline:
             audio: audio to speak, any audio or video file.
             avatar: name of an avatar, or the path of a bundle.
             prompt: video whose style is imitated.
-            style: style instead of a prompt, or the file of one.
+            style: style instead of a prompt, or the name or file of one.
             output: video file.
             overwrite: replace an output that exists.
             preset: named set of options.
@@ -190,7 +191,7 @@ class Pipeline:
 
         Args:
             audio: audio to speak.
-            style: style, or the file of one; None: the avatar's own.
+            style: style, or the name or file of one; None: the avatar's own.
             avatar: whose range it is kept in.
             options: fields of `MotionOptions`: `style_strength`, `max_exaggeration`, `allow_silence`, `seed`.
 
@@ -205,6 +206,31 @@ class Pipeline:
                 Path(audio),
                 self.models,
                 style=style_path,
+                avatar=os.fspath(avatar),
+                options=given,
+                progress=self._progress,
+            )
+
+    def predict_curves(
+        self, audio: StrPath, style: "StrPath | Style | None" = None, avatar: StrPath = "obama", **options: Any
+    ) -> "Curves":
+        """Weights of ARKit's 52 blendshapes over time, for rigs: `vast predict --format csv`. `save` writes them.
+
+        Args:
+            audio, style, avatar, options: as for `predict`.
+
+        Raises:
+            VastError: as `predict`.
+        """
+        given = MotionOptions(**_checked(MotionOptions, options))
+        from vast_cli.pipeline.curves import predict_curves
+
+        with _style_file(style) as style_path:
+            return predict_curves(
+                Path(audio),
+                self.models,
+                style=style_path,
+                style_name=_style_name(style),
                 avatar=os.fspath(avatar),
                 options=given,
                 progress=self._progress,
@@ -429,9 +455,16 @@ def _listeners(on_event: OnEvent | None) -> "list[Listener]":
 def _style_file(style: "StrPath | Style | None") -> Iterator[Path | None]:
     """The file of a style; one in memory is written to a temporary file."""
     if style is None or isinstance(style, (str, os.PathLike)):
-        yield None if style is None else Path(style)
+        yield None if style is None else styles.find(os.fspath(style))
         return
     with tempfile.TemporaryDirectory(prefix="vast-") as folder:
         path = Path(folder) / "given.style"
         style.save(path)
         yield path
+
+
+def _style_name(style: "StrPath | Style | None") -> str | None:
+    """A style as the user knows it: its name or file, or the video that one in memory is of."""
+    if style is None:
+        return None
+    return Path(style).name if isinstance(style, (str, os.PathLike)) else style.source

@@ -542,6 +542,55 @@ def test_a_style_replaces_a_weaker_prompt_and_the_other_way_round(write: Write) 
     assert all(job.prompt is None and job.style == Path.cwd() / "t.style" for job in both)
 
 
+@pytest.fixture
+def styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped styles with `happy`."""
+    folder = tmp_path / "presets" / "styles"
+    folder.mkdir(parents=True)
+    (folder / "happy.style").write_bytes(b"style")
+    (folder.parent / "standard.yaml").write_text("crf: 18\n")
+    monkeypatch.setenv("VAST_PRESETS", str(folder.parent))
+    return folder
+
+
+@pytest.mark.usefixtures("styles")
+def test_a_style_may_be_a_name(write: Write, tmp_path: Path) -> None:
+    named = tmp_path / "presets" / "styles" / "happy.style"
+    path = write("a.csv", "audio,style\na.wav,happy\nb.wav,\nc.wav,./happy\nd.wav,happy.style\n")
+    loaded = manifest.load_manifest(path, command_line={"style": "happy"}, output="{style}-{id}.mp4")
+    assert [job.style for job in loaded.jobs] == [
+        named, named, tmp_path / "jobs" / "happy", tmp_path / "jobs" / "happy.style",
+    ]  # fmt: skip
+    assert loaded.jobs[0].id == "a" and loaded.jobs[0].output.name == "happy-a.mp4"
+    matrix = write("a.yaml", "matrix: {audio: [a.wav], style: [happy, s.style]}\nexclude: [{style: happy}]")
+    assert [job.style for job in manifest.load_manifest(matrix).jobs] == [tmp_path / "jobs" / "s.style"]
+    (tmp_path / "jobs" / "happy").write_bytes(b"a file beside the manifest goes first")
+    assert manifest.load_manifest(path).jobs[0].style == tmp_path / "jobs" / "happy"
+
+
+@pytest.mark.usefixtures("styles")
+def test_an_unknown_style_is_a_fault_of_its_row(write: Write) -> None:
+    assert faults(write("a.csv", "audio,style\na.wav,hapy\nb.wav,none.style\nc.wav,xyz\n")) == [
+        "row 2, column style: no style `hapy`; did you mean `happy`? `vast styles list` lists them",
+        "row 4, column style: no style `xyz`; `vast styles list` lists them",
+    ]  # a missing file fails its own job only
+    with pytest.raises(VastError, match="`--set style`: no style `hapy`"):
+        manifest.load_manifest(write("a.csv", "audio\na.wav\n"), overrides={"style": "hapy"})
+
+
+def test_the_hash_field_holds_the_name_of_a_style(
+    styles: Path, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def name(style: str) -> str:
+        path = write("a.csv", f"id,audio,style\na,a.wav,{style}\n")
+        return manifest.load_manifest(path, output="{hash}.mp4").jobs[0].output.stem
+
+    before, other = name("happy"), name("happy.style")
+    styles.parent.rename(tmp_path / "installed elsewhere")
+    monkeypatch.setenv("VAST_PRESETS", str(tmp_path / "installed elsewhere"))
+    assert name("happy") == before != other
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -463,6 +463,35 @@ def test_paths_of_the_last_command_are_stored_relative_to_the_manifest(
     assert near.absolute_options(tmp_path)["avatar"] == f"{tmp_path}/obama"
 
 
+def test_the_name_of_a_style_is_stored_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = tmp_path / "m"
+    named = CommandLine.of(base, output=None, options={"style": "happy"}, overrides={" style": "calm.style"})
+    assert (named.options, named.overrides) == ({"style": "happy"}, {" style": "../calm.style"})
+    assert named.absolute_options(base) == {"style": "happy"}
+    assert named.absolute_overrides(base) == {" style": f"{tmp_path}/calm.style"}
+    Path("happy").write_bytes(b"a file goes before a name")
+    assert CommandLine.of(base, output=None, options={"style": "happy"}, overrides={}).options == {"style": "../happy"}
+
+
+def test_retry_keeps_the_name_of_a_style(
+    call: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAST_STYLES", str(tmp_path / "my styles"))
+    (tmp_path / "my styles").mkdir()
+    for name in ("happy", "calm"):
+        (tmp_path / "my styles" / f"{name}.style").write_bytes(name.encode())
+    write_manifest(2, bad={1: "vast_no_face"})
+    call("batch", "jobs.csv", "-o", "out/{id}.mp4", "--style", "happy", "--workers", "1", "--no-report")
+    call("retry", "jobs.csv", "--set", "style=calm", "--no-report")
+    kept = json.loads(Path("jobs.vast/overrides.json").read_text())["jobs"]["j1"]["style"]
+    assert kept == {"value": "calm", "instead_of": "happy"}
+    plan = ("plan", "jobs.csv", "-o", "out/{id}.mp4", "--style", "happy", "--json")
+    assert call(*plan).json["to_run"] == 1  # of both, only the one that failed
+    (tmp_path / "my styles" / "happy.style").write_bytes(b"another style of the same name")
+    assert call(*plan).json["jobs"][0]["reason"] == "input_changed:style"
+
+
 # --- how a run ends ------------------------------------------------------------------------------------------------
 
 

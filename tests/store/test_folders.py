@@ -11,7 +11,7 @@ import pytest
 from vast_cli.store import folders
 
 UNIX, MACOS, WINDOWS = platformdirs.unix.Unix, platformdirs.macos.MacOS, platformdirs.windows.Windows
-VARIABLES = ("VAST_CACHE", "VAST_AVATARS", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+VARIABLES = ("VAST_CACHE", "VAST_AVATARS", "VAST_STYLES", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 SUPPORT = "~/Library/Application Support/vast"
 
 
@@ -81,8 +81,22 @@ def test_avatars(on: Callable[..., None], platform: type, environment: dict[str,
     assert folders.avatars_folder() == Path(expected).expanduser()
 
 
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        (UNIX, {"VAST_STYLES": "/x/y", "XDG_DATA_HOME": "/z"}, "/x/y"),
+        (UNIX, {}, "~/.local/share/vast/styles"),
+        (MACOS, {}, f"{SUPPORT}/styles"),
+        (WINDOWS, {}, "/l/vast/styles"),
+    ],
+)
+def test_styles(on: Callable[..., None], platform: type, environment: dict[str, str], expected: str) -> None:
+    on(platform, environment)
+    assert folders.styles_folder() == Path(expected).expanduser()
+
+
 def test_nothing_is_created(on: Callable[..., None], tmp_path: Path) -> None:
     on(UNIX, {"XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)})
-    for folder in (folders.cache_folder(), folders.presets_folder(), folders.avatars_folder()):
+    for folder in (folders.cache_folder(), folders.presets_folder(), folders.avatars_folder(), folders.styles_folder()):
         assert folder.is_relative_to(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ class Job:
         avatar: name of an avatar, or the path of a bundle.
         output: final name of the video.
         prompt: video whose speaking style is imitated.
-        style: style file instead of a prompt.
+        style: file of a style instead of a prompt.
         preset: name of the preset its options come from.
         options: every field of `manifest.Options`.
         extra: the manifest's `x_...` cells, for templates, events and reports.

@@ -64,7 +64,10 @@ Face = Annotated[str, typer.Option(help="Which face of the video: largest, left,
 
 Avatar = Annotated[str, typer.Option(envvar="VAST_AVATAR", help="Name of an avatar, or the path of a bundle.")]
 Prompt = Annotated[Path | None, typer.Option(help="Video whose style is imitated.")]
-StyleFile = Annotated[Path | None, typer.Option(help="Style file instead of a prompt (`vast encode-style`).")]
+StyleName = Annotated[
+    str | None,
+    typer.Option(metavar="STYLE", help="Style instead of a prompt: a name (`vast styles list`) or a file."),
+]
 Preset = Annotated[
     str, typer.Option(envvar="VAST_PRESET", help="Named set of options: standard, draft, master, or yours.")
 ]
@@ -75,7 +78,7 @@ class JobInputs:
     """What a manifest may leave to the command line, beside the options of a render."""
 
     prompt: Prompt = None
-    style: StyleFile = None
+    style: StyleName = None
     avatar: Avatar = "obama"
     preset: Preset = "standard"
 

@@ -16,7 +16,7 @@ from vast_cli.core import files
 from vast_cli.core.errors import VastError
 from vast_cli.gates.options import GatedOptions
 from vast_cli.pipeline.options import MachineOptions, check
-from vast_cli.store import presets
+from vast_cli.store import presets, styles
 
 OLD_PARTS_S = 7 * 24 * 3600.0  # segments of an interrupted render are removed when it was not continued for so long
 
@@ -26,7 +26,7 @@ def render(
     audio: Annotated[Path, typer.Option(help="Audio to speak: any audio or video file.")],
     avatar: options.Avatar = "obama",
     prompt: options.Prompt = None,
-    style: options.StyleFile = None,
+    style: options.StyleName = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Video file, or a folder for it.")] = None,
     preset: options.Preset = "standard",
     *,
@@ -60,12 +60,13 @@ def render(
             raise VastError(
                 "vast_option_invalid", "`--prompt` and `--style` exclude each other", hint="give one of them"
             )
-        for path in filter(None, (audio, prompt, style)):
+        style_file = None if style is None else styles.find(style)
+        for path in filter(None, (audio, prompt, style_file)):
             files.check_input(path)
-        target = _target(output, audio, prompt or style, avatar)
+        target = _target(output, audio, prompt or style_file, avatar)
         files.check_output(target, overwrite=overwrite)
         values = {name: setting.value for name, setting in settings.items()}
-        inputs = {"prompt": prompt, "style": style, "overwrite": overwrite}
+        inputs = {"prompt": prompt, "style": style_file, "overwrite": overwrite}
         _render(ui, audio, avatar, target, values, inputs, cache=cache)
 
 

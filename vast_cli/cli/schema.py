@@ -63,6 +63,42 @@ SIDECAR: dict[str, Any] = {
         "warnings": {"type": "array", "items": {"type": "string"}},
     },
 }
+CURVES: dict[str, Any] = {
+    "title": "Curves of `vast predict --format json`",
+    "type": "object",
+    "required": ["format", "format_version", "producer", "synthetic", "fps", "n_frames", "names", "frames"],
+    "properties": {
+        "format": {"const": "vast.curves"},
+        "format_version": {"const": 1},
+        "producer": _text("name and version of the program"),
+        "synthetic": {"const": True},
+        "fps": {"type": "number"},
+        "n_frames": {"type": "integer"},
+        "duration_s": {"type": "number", "description": "length of the audio"},
+        "limited_share": {"type": "number"},
+        "audio": _text("name of the audio file"),
+        "avatar": _text("name of the avatar"),
+        "style": {"type": ["string", "null"], "description": "as it was given; null: the avatar's own"},
+        "options": {"type": "object"},
+        "names": {"type": "array", "items": {"type": "string"}, "minItems": 52, "maxItems": 52},
+        "frames": {
+            "type": "array",
+            "description": "a row a frame: weights in the order of `names`",
+            "items": {
+                "type": "array",
+                "items": {"type": "number", "minimum": 0, "maximum": 1},
+                "minItems": 52,
+                "maxItems": 52,
+            },
+        },
+        "rotation_names": {"type": "array", "items": {"type": "string"}, "minItems": 9, "maxItems": 9},
+        "rotations": {
+            "type": "array",
+            "description": "a row a frame: radians in the order of `rotation_names`",
+            "items": {"type": "array", "items": {"type": "number"}, "minItems": 9, "maxItems": 9},
+        },
+    },
+}
 ERROR: dict[str, Any] = {
     "title": "A failure, as `--json` prints it",
     "type": "object",
@@ -199,7 +235,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from vast_cli.batch.monitor import events  # pydantic is not needed for the rest
     from vast_cli.batch.state.journal_schema import journal_schema
 
-    fixed = {"sidecar": SIDECAR, "error": ERROR, "evaluation": EVALUATION, "report": REPORT}
+    fixed = {"sidecar": SIDECAR, "curves": CURVES, "error": ERROR, "evaluation": EVALUATION, "report": REPORT}
     of_batches = {"manifest": manifest.manifest_schema(), "journal": journal_schema(), "events": events.schema()}
     return fixed | of_batches | {name: record_schema(kind) for name, kind in RECORDS.items()}
 
@@ -208,7 +244,7 @@ def schema(
     name: Annotated[
         str,
         typer.Argument(
-            help="manifest, events, journal, report, sidecar, error, evaluation, track, ppg, style or motion."
+            help="manifest, events, journal, report, sidecar, error, evaluation, track, ppg, style, motion or curves."
         ),
     ],
 ) -> None:

@@ -12,8 +12,8 @@
      73   cantcreate    vast_output_exists vast_output_unwritable
      74   ioerror       vast_disk_full vast_write_failed vast_encode_failed
      75   locked        vast_locked
-     78   config        vast_manifest_invalid vast_preset_unknown vast_record_invalid vast_record_version
-                        vast_model_mismatch vast_option_invalid vast_journal_corrupt
+     78   config        vast_manifest_invalid vast_preset_unknown vast_style_unknown vast_record_invalid
+                        vast_record_version vast_model_mismatch vast_option_invalid vast_journal_corrupt
 
 Codes and exit statuses are public: new ones may be added, existing ones never change. Texts may change at any time.
 """
@@ -135,6 +135,7 @@ ERROR_KINDS: dict[str, ErrorKind] = {
         "`--repair` keeps the valid lines and a copy of the original file",
     ),
     "vast_preset_unknown": ErrorKind(Exit.CONFIG, "no such preset", "see the folder `presets`"),
+    "vast_style_unknown": ErrorKind(Exit.CONFIG, "no such style", "`vast styles list` lists the known ones"),
     "vast_record_invalid": ErrorKind(
         Exit.CONFIG, "not a valid vast record", "create it again with this version of vast"
     ),

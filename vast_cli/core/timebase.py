@@ -55,6 +55,11 @@ def ppg_samples(n_ppg: Index) -> Index:
     return n_ppg * PPG_SHIFT
 
 
+def frames_at_rate(n_samples: int, fps: float) -> int:
+    """Frames at another rate of `n_samples` of 16 kHz audio: the nearest whole number, at least 1."""
+    return max(1, int(Fraction(fps) * n_samples / SAMPLE_RATE + Fraction(1, 2)))
+
+
 # --- to seconds ------------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +142,16 @@ def sample_near(seconds: float) -> int:
 def sample_at(frame: Index) -> Index:
     """The sample at which video frame `frame` starts."""
     return frame * SAMPLE_RATE // FPS
+
+
+def video_step(fps: float) -> float:
+    """Video frames between two frames at another rate."""
+    return FPS / fps
+
+
+def video_positions(index: NDArray[np.int64], fps: float) -> NDArray[np.float64]:
+    """Instants of frames [n] at another rate, in video frames."""
+    return index * FPS / fps
 
 
 def ppg_at(frame: Index) -> Index:

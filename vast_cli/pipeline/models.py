@@ -44,6 +44,16 @@ class Models:
         """Mesh to mesh images."""
         return face.MeshRasteriser()
 
+    @functools.cached_property
+    def topology(self) -> face.Topology:
+        """Named vertices of the mesh."""
+        return face.Topology.load()
+
+    @functools.cached_property
+    def blendshapes(self) -> face.Blendshapes:
+        """What ARKit's blendshapes do to the mesh."""
+        return face.Blendshapes.load(assets.find("blendshapes"))
+
     def avatar(self, name: str) -> renderer.Avatar:
         """The bundle `name`, made for the face model in use; loaded again if its files changed.
 

@@ -25,5 +25,11 @@ def avatars_folder() -> Path:
     return Path(override) if override else _platform_dirs().user_data_path / "avatars"
 
 
+def styles_folder() -> Path:
+    """Folder of the user's styles; `VAST_STYLES` moves it."""
+    override = os.environ.get("VAST_STYLES")
+    return Path(override) if override else _platform_dirs().user_data_path / "styles"
+
+
 def _platform_dirs() -> PlatformDirs:
     return PlatformDirs(APP, appauthor=False)  # on Windows the author would be a folder of its own

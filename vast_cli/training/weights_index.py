@@ -25,6 +25,7 @@ SHIPPED: dict[str, tuple[str, str, str, str]] = {
     "topology": ("topology.npz", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "index_sets": ("index_sets.json", "mesh", "Apache-2.0", "face_tracker.card.md"),
     "face_model": ("face_model.safetensors", "model", "Apache-2.0 AND MIT", "face_model.card.md"),
+    "blendshapes": ("blendshapes.safetensors", "model", "Apache-2.0 AND MIT", "blendshapes.card.md"),
     "acoustic": ("acoustic.safetensors", "network", MIXED_LICENCE, "acoustic.card.md"),
     "style": ("style.safetensors", "network", MIXED_LICENCE, "style.card.md"),
     "lagsync": ("lagsync.safetensors", "network", MIXED_LICENCE, "lagsync.card.md"),

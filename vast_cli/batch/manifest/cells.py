@@ -11,15 +11,17 @@ from vast_cli.batch.manifest.options import FILES, OPTIONS, as_text, check_optio
 from vast_cli.batch.manifest.output_template import parse_template
 from vast_cli.core.errors import VastError
 from vast_cli.pipeline.options import ReportFault
+from vast_cli.store import styles
 
 Values = dict[str, Any]
 
 
 class CellParser:
-    """Turns cells into values; parses each template once."""
+    """Turns cells into values; parses each template and looks for each style once."""
 
     def __init__(self) -> None:
         self._parse_template = functools.lru_cache(maxsize=None)(parse_template)
+        self._find_style = functools.lru_cache(maxsize=None)(lambda text, folder: str(styles.find(text, folder=folder)))
 
     def parse(self, cells: Mapping[str, Any], folder: Path, report_fault: ReportFault) -> Values:
         """The values of `cells`, without those that are faults. Relative paths start at `folder`."""
@@ -42,12 +44,23 @@ class CellParser:
                 report_fault(key, str(error))
         if options:
             values |= check_options(options, report_fault)
-        if "prompt" in values and "style" in values:
-            report_fault("style", "`prompt` and `style` exclude each other")
+        if "style" in values:
+            self._resolve_style(values, folder, report_fault)
         return values
 
+    def _resolve_style(self, values: Values, folder: Path, report_fault: ReportFault) -> None:
+        """Replace a style, which may be a name, by its path; a fault is left out."""
+        text = values.pop("style")
+        if "prompt" in values:
+            report_fault("style", "`prompt` and `style` exclude each other")
+            return
+        try:
+            values["style"] = self._find_style(text, folder)
+        except VastError as error:
+            report_fault("style", f"{error.message}; {error.hint}")
+
     def _value(self, key: str, text: str, folder: Path) -> Any:
-        if is_path(key, text):
+        if key != "style" and is_path(key, text):
             return os.path.join(folder, text)  # noqa: PTH118 - 100,000 of them
         if key == "output":
             return self._parse_template(text, folder)
@@ -80,8 +93,15 @@ class CellParser:
 
 
 def is_path(key: str, text: str) -> bool:
-    """Whether the value of a key names a file; an avatar may be a name or a path."""
+    """Whether the value of a key can only be a path: an avatar or a style may be a name, too."""
+    if key == "style":
+        return styles.is_path(text)
     return key in FILES or (key == "avatar" and (has_separator(text) or text.endswith(".avatar")))
+
+
+def names_file(key: str, text: str) -> bool:
+    """Whether the value of a key means a file, seen from the current folder: a file goes before the name of a style."""
+    return is_path(key, text) or (key == "style" and os.path.isfile(text))  # noqa: PTH113 - never raises
 
 
 def has_separator(text: str) -> bool:

@@ -19,7 +19,7 @@ class ManifestJob(JobOptions):
     id: str | int | None = Field(None, description="A-Z a-z 0-9 . _ -; made from the names of its files if not given")
     audio: str | None = Field(None, description="audio to speak: any audio or video file")
     prompt: str | None = Field(None, description="video whose speaking style is imitated")
-    style: str | None = Field(None, description="style file instead of a prompt")
+    style: str | None = Field(None, description="style instead of a prompt: a name or a file")
     avatar: str | None = Field(None, description="name of an avatar, or the path of a bundle")
     preset: str | None = Field(None, description="named set of options")
     output: str | None = Field(None, description="template of the output: out/{x_lang|en}/{id}.mp4")

@@ -17,6 +17,7 @@ from vast_cli.batch.manifest.ids import stem
 from vast_cli.batch.manifest.output_template import FieldValue, OutputTemplate
 from vast_cli.core.errors import VastError
 from vast_cli.pipeline.publish import rejected_path
+from vast_cli.store import styles
 
 # fields of templates whose values change with the manifest or the day
 UNSTABLE_FIELDS = {"index": "a job's position", "total": "the number of jobs", "date": "the day"}
@@ -121,6 +122,8 @@ def settings_hash(job: Job, folder: Path) -> str:
     but neither when the manifest is sorted nor when its folder moves.
     """
     paths = {role: os.path.relpath(path, folder) for role, path in job.inputs.items()}
+    if job.style is not None and (name := styles.name_of(job.style)) is not None:
+        paths["style"] = name
     avatar = os.path.relpath(job.avatar, folder) if has_separator(job.avatar) else job.avatar
     document = {"id": job.id, "inputs": paths, "avatar": avatar, "options": job.options, "extra": job.extra}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode(errors="surrogatepass")).hexdigest()

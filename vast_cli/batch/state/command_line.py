@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vast_cli.batch.manifest.cells import has_separator, is_path
+from vast_cli.batch.manifest.cells import has_separator, is_path, names_file
 from vast_cli.batch.manifest.options import as_text
 from vast_cli.batch.state.journal_lines import read_journal
 from vast_cli.batch.state.journal_replay import find_journals
@@ -103,18 +103,21 @@ def relative_path(path: Path, base: Path) -> str:
 
 def _relative(key: str, value: Any, base: Path) -> Any:
     text = as_text(value)
-    if not _is_path(key, text):
+    if not isinstance(text, str) or not names_file(_key(key), text):
         return text
-    path = relative_path(Path(str(text)).absolute(), base)
-    return path if has_separator(path) else f"./{path}"  # without a separator it would be the name of an avatar
+    path = relative_path(Path(text).absolute(), base)
+    return path if has_separator(path) else f"./{path}"  # without a separator it would be a name
 
 
 def _absolute(cells: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    return {key: os.path.normpath(base / value) if _is_path(key, value) else value for key, value in cells.items()}
+    return {
+        key: os.path.normpath(base / value) if isinstance(value, str) and is_path(_key(key), value) else value
+        for key, value in cells.items()
+    }
 
 
-def _is_path(key: str, value: Any) -> bool:
-    return isinstance(value, str) and is_path(key.strip().replace("-", "_"), value)
+def _key(name: str) -> str:
+    return name.strip().replace("-", "_")
 
 
 def _escape_braces(text: str) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 
 from vast_cli.batch.job import Job
 from vast_cli.batch.manifest import Manifest
-from vast_cli.batch.manifest.cells import CellParser, Values
+from vast_cli.batch.manifest.cells import CellParser, Values, names_file
 from vast_cli.batch.manifest.faults import Faults
 from vast_cli.batch.manifest.options import FILES, key_of
 from vast_cli.batch.manifest.resolve import make_jobs
 from vast_cli.batch.state.command_line import relative_path
 from vast_cli.core import files, locks
 from vast_cli.core.errors import VastError
+from vast_cli.store import styles
 
 FILE_NAME = "overrides.json"
 VERSION = 1
@@ -89,7 +90,8 @@ def record_overrides(folder: Path, manifest: Manifest, ids: Collection[str], cel
     CellParser().parse_strictly(cells, Path.cwd(), _label)
     texts = {key_of(name): text for name, text in cells.items()}
     for role in texts.keys() & set(FILES):
-        texts[role] = relative_path(Path(texts[role]).absolute(), manifest.folder)
+        if names_file(role, texts[role]):
+            texts[role] = relative_path(Path(texts[role]).absolute(), manifest.folder)
     # shards share the file
     with locks.hold(folder / f"{FILE_NAME}.lock", wait_s=60, record_owner=False, keep_file=False):
         overrides = load_overrides(folder)
@@ -111,4 +113,6 @@ def _label(key: str) -> str:
 def _manifest_value(job: Job, key: str, base: Path) -> Any:
     """The manifest's value as JSON gives it back."""
     value = job.extra.get(key) if key.startswith("x_") else job.options.get(key, getattr(job, key, None))
+    if key == "style" and job.style is not None and (name := styles.name_of(job.style)) is not None:
+        return name
     return relative_path(value, base) if isinstance(value, Path) else json.loads(json.dumps(value, default=str))
