@@ -120,7 +120,7 @@ ROW = st.fixed_dictionaries(
     {"audio": CELL},
     optional={
         "prompt": CELL, "x_note": CELL, "x_b": CELL, "avatar": CELL, "crf": st.integers(0, 51).map(str),
-        "style_strength": st.sampled_from(["0", "1.5", "3", "1e0", "2,5"]), "detail": st.sampled_from(["full", "mesh"]),
+        "style_strength": st.sampled_from(["0", "1.5", "2", "1e0", "1,25"]), "detail": st.sampled_from(["full", "mesh"]),
         "allow_silence": st.sampled_from(["yes", "No", "1", "0", "TRUE", "false"]),
         "seed": st.integers(0, 2**40).map(str),
     },

@@ -92,7 +92,7 @@ class MotionOptions(OptionModel):
     """What shapes the motion of the face, beside audio, style and avatar: options of `vast predict`."""
 
     style_strength: Annotated[Decimal, Effect("motion", needs="style", in_segment_key=False)] = Field(
-        default=1.0, ge=0, le=3, description="0: the avatar's own style, 1: the prompt's, above: more than that."
+        default=1.0, ge=0, le=2, description="0: the avatar's own style, 1: the prompt's, above: more than that."
     )
     max_exaggeration: Annotated[Decimal, Effect("motion")] = Field(
         default=1.0, ge=0.1, le=10, description="How far motion may go beyond the avatar's footage; 1 is its own range."
