@@ -130,10 +130,11 @@ class FrameSampler:
         # gates in the order enter, keep, out, new: the first three share a sigmoid
         enter, keep, new, out = torch.arange(4 * config.hidden).chunk(4)
         order = torch.cat([enter, keep, out, new])
-        inputs, biases = lstm.weight_ih_l0[order], (lstm.bias_ih_l0 + lstm.bias_hh_l0)[order]
+        weight_ih, weight_hh, bias_ih, bias_hh = (parameter.detach()[order] for parameter in lstm.parameters())
+        inputs, biases = weight_ih, bias_ih + bias_hh
         self.hear = inputs[:, config.width : heard]
         self.bias = inputs[:, heard:] @ style + biases
-        self.recurrent = torch.cat([inputs[:, : config.width], lstm.weight_hh_l0[order]], 1).contiguous()
+        self.recurrent = torch.cat([inputs[:, : config.width], weight_hh], 1).contiguous()
         self.rest = decoder.begin(style)
         change, mixture, k = decoder.change, decoder.mixture, config.mixtures
         drift = change.bias + change.weight[:, config.hidden :] @ style + PULL * self.rest

@@ -86,7 +86,8 @@ def speechless(networks: StyleNetworks) -> Float32:
     """Projection [85, 85] that takes gap, width, protrusion and jaw out of strong components."""
     rows = torch.cat([networks.get_buffer("gap_basis")[None], networks.get_buffer("shape_basis").T]).numpy()
     inverse = np.linalg.pinv(rows)
-    return (np.eye(N_STRONG) - inverse @ rows).astype(np.float32)
+    projection: Float32 = (np.eye(N_STRONG) - inverse @ rows).astype(np.float32)
+    return projection
 
 
 @torch.inference_mode()

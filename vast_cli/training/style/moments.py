@@ -111,7 +111,8 @@ def _fit_chance(space: MomentSpace, clips: Sequence[StyleClip]) -> Float64:
     scales = np.array(rows)[:, 1:]
     fit[:, LEVEL] = 0
     fit[1, LEVEL] = CHANCE * (scales * np.array(targets)[:, LEVEL]).sum(0) / (scales**2).sum()
-    return np.maximum(fit, 0)  # a part cannot vary less than nothing
+    variance: Float64 = np.maximum(fit, 0)  # a part cannot vary less than nothing
+    return variance
 
 
 def _within(levels: Float64, noise: Float64, persons: list[list[int]]) -> Float64:
