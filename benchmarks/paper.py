@@ -1,12 +1,13 @@
-"""The paper's Table 2 and Table 3 with this implementation: diversity and lips of the model, its variants and baselines.
+"""Tables 2 and 3 of the paper with this implementation: diversity and lips of the model, variants and baselines.
 
-    python benchmarks/paper.py --corpus ../shared/data/video --tracks build/tracks --models build/paper [-o docs/paper.json]
+    python benchmarks/paper.py --corpus ../shared/data/video --tracks build/tracks --models build/paper [-o FILE]
 
 `--models` holds one style model a variant and seed, `NAME-SEED.safetensors`, made by
 
     for name in vast no-flow no-enhancer no-style no-ar style-avatar nvp; do
       for seed in 0 1 2; do
-        vast train style --variant $name --steps 600 --seed $seed --corpus ../shared/data/video -o build/paper/$name-$seed.safetensors
+        vast train style --variant $name --steps 600 --seed $seed --corpus ../shared/data/video \\
+          --work build/paper/$name-$seed -o build/paper/$name-$seed.safetensors
       done
     done
 

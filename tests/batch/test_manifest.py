@@ -120,7 +120,7 @@ ROW = st.fixed_dictionaries(
     {"audio": CELL},
     optional={
         "prompt": CELL, "x_note": CELL, "x_b": CELL, "avatar": CELL, "crf": st.integers(0, 51).map(str),
-        "style_strength": st.sampled_from(["0", "1.5", "2", "1e0", "1,25"]), "detail": st.sampled_from(["full", "mesh"]),
+        "style_strength": st.sampled_from(["0", "1.5", "2", "1e0", "1,5"]), "detail": st.sampled_from(["full", "mesh"]),
         "allow_silence": st.sampled_from(["yes", "No", "1", "0", "TRUE", "false"]),
         "seed": st.integers(0, 2**40).map(str),
     },
@@ -304,7 +304,7 @@ def test_the_number_of_printed_faults_is_limited(write: Write) -> None:
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
-        ({"style_strength": "3.1"}, "3.1 is more than 3"),
+        ({"style_strength": "3.1"}, "3.1 is more than 2"),
         ({"style_strength": "nan"}, "`nan` is no number"),
         ({"style_strength": "1,5,2"}, "`1,5,2` is no number"),
         ({"max_exaggeration": 0}, "0 is less than 0.1"),
@@ -598,7 +598,7 @@ def test_the_hash_field_holds_the_name_of_a_style(
         ({"overrides": {"crff": "9"}}, "`--set crff`: is unknown; did you mean `crf`?"),
         ({"overrides": {"id": "x"}}, "`--set id`: is the name of one job"),
         ({"overrides": {"prompt": "a", "style": "b"}}, "exclude each other"),
-        ({"command_line": {"style_strength": 9.0}}, "`--style-strength`: 9.0 is more than 3"),
+        ({"command_line": {"style_strength": 9.0}}, "`--style-strength`: 9.0 is more than 2"),
         ({"output": "{x"}, "`--output`: `{x`: a lone `{`"),
         ({"overrides": {"preset": "drft"}}, "no preset `drft`"),
         ({"command_line": {"preset": "drft"}}, "no preset `drft`"),

@@ -359,8 +359,9 @@ class TestPrune:
 
 
 def test_records_survive_the_cache_unchanged(folder: Path) -> None:
-    style = Style(*np.random.default_rng(0).random((6, 8), np.float32), np.ones((2, 3), np.float32), source="é'$(x);", n_frames=3,
-                  speech_known=False, model_hash="m")  # fmt: skip
+    codes = np.random.default_rng(0).random((6, 8), np.float32)
+    head = np.ones((2, 3), np.float32)
+    style = Style(*codes, head, source="é'$(x);", n_frames=3, speech_known=False, model_hash="m")
     Cache(folder).fetch(Style, KEY, lambda: style)
     cached = Cache(folder).fetch(Style, KEY, lambda: pytest.fail("made again"))
     for field in dataclasses.fields(Style):
