@@ -36,6 +36,11 @@ def short_number(value: float | None, *, missing: str = "") -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 clip`, `2 clips`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def human_size(n_bytes: float) -> str:
     """A number of bytes for people: `1.4 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
