@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vast_cli.core.arrays import Float64
-from vast_cli.training.style.mixed_model import Design, label_effects
+from vast_cli.training.style.mixed_model import Design, chance_of_ranks, label_effects
 
 D = 6
 KINDS = {"calm": "mood", "glad": "mood", "cross": "mood", "talk": "manner", "news": "manner"}
@@ -40,7 +40,7 @@ def test_effects_are_found_though_people_differ() -> None:
         truth = effect - np.mean(list(EFFECTS.values()), axis=0)
         assert np.linalg.norm(found.vectors[label] - others - truth) < 0.35 * np.linalg.norm(truth)
         assert 0.7 < found.follow[label] < 1.4  # the size is that of people who were left out
-    assert found.recognised.mean() > 0.9 and found.tested.all() and found.chance == 1 / 5
+    assert (found.rank == 0).mean() > 0.9 and found.n_labels == 5
 
 
 def test_labels_that_mean_nothing_do_little_and_are_not_recognised() -> None:
@@ -48,7 +48,7 @@ def test_labels_that_mean_nothing_do_little_and_are_not_recognised() -> None:
     found = label_effects(vectors, design)
     for label in EFFECTS:
         assert np.linalg.norm(found.vectors[label] - vectors.mean(0)) < 0.2 * np.sqrt(D)  # of what people differ by
-    assert found.recognised.mean() < 0.4
+    assert (found.rank == 0).mean() < 0.4 and found.rank.mean() > 1.5
 
 
 def test_few_people_count_less_than_many() -> None:
@@ -72,7 +72,7 @@ def test_a_label_that_one_person_shows_is_not_tested() -> None:
         for person, label in zip(design.people, design.labels, strict=True)
     ]
     found = label_effects(vectors, Design(design.people, labels, KINDS | {"own": "mood"}))
-    assert not found.tested[labels.index("own")] and found.chance == 1 / 5
+    assert found.rank[labels.index("own")] == -1 and found.n_labels == 5
     assert np.isnan(found.follow["own"])
 
 
@@ -83,4 +83,12 @@ def test_units_do_not_matter(unit: float) -> None:
     one, other = label_effects(vectors, design), label_effects(vectors * scale, design)
     for label in EFFECTS:
         assert np.allclose(one.vectors[label], other.vectors[label] / scale, rtol=1e-4, atol=1e-4)
-    assert np.array_equal(one.recognised, other.recognised)
+    assert np.array_equal(one.rank, other.rank)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "chance"),
+    [([0, 0, 0], 1 / 1000), ([0, 1, 1], 10 / 1000), ([9, 9, 9], 1.0), ([0], 1 / 10), ([4, 5, 4], 0.5), ([], 1.0)],
+)
+def test_the_chance_of_ranks_is_that_of_as_small_a_sum(ranks: list[int], chance: float) -> None:
+    assert chance_of_ranks(np.array(ranks, np.int64), 10) == pytest.approx(chance)

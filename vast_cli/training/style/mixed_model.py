@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vast_cli.core.arrays import Bools, Float64
+from vast_cli.core.arrays import Bools, Float64, Int64
 
 ROUNDS = 60  # of EM; variances move by less than a hundredth then
 LEAST_VARIANCE = 1e-8  # of directions with variance 1
@@ -63,17 +63,15 @@ class LabelEffects:
 
     Attributes:
         vectors: label -> [d], mean of everybody + what the label does.
-        recognised: [n], whether the vector's label is the one whose effect, estimated without the person, is nearest
-            to it; false for a label that nobody else shows.
-        tested: [n], whether another person shows the label.
-        chance: share that would be recognised by chance.
+        rank: [n], how many other labels' effects, estimated without the person, are nearer to the vector than its own
+            label's; -1 for a label that nobody else shows.
+        n_labels: that ranks are among.
         follow: label -> slope of its left-out people's deviations on the effect without them: 1 is the right size.
     """
 
     vectors: dict[str, Float64]
-    recognised: Bools
-    tested: Bools
-    chance: float
+    rank: Int64
+    n_labels: int
     follow: dict[str, float]
 
 
@@ -93,15 +91,17 @@ def label_effects(vectors: Float64, design: Design) -> LabelEffects:
     effect = np.stack([fit.variances[group_of] * (of_label.T @ fit.residual) for fit in fits], axis=1)
     means = np.array([fit.mean for fit in fits])
     placed = (effect + means) @ directions * unit + centre
-    recognised, tested, follow = _leave_people_out(y - means, design, fits)
+    rank, follow = _leave_people_out(y - means, design, fits)
     n_labels = int((_people_of(design) >= 2).sum())
-    return LabelEffects(
-        vectors=dict(zip(design.names, placed, strict=True)),
-        recognised=recognised,
-        tested=tested,
-        chance=1 / max(n_labels, 1),
-        follow=follow,
-    )
+    return LabelEffects(dict(zip(design.names, placed, strict=True)), rank, n_labels, follow)
+
+
+def chance_of_ranks(ranks: Int64, n_labels: int) -> float:
+    """Probability that ranks of a label which means nothing add up to as little: of uniform ranks below `n_labels`."""
+    total = np.ones(1)
+    for _ in ranks:
+        total = np.convolve(total, np.full(n_labels, 1 / n_labels))
+    return float(total[: ranks.sum() + 1].sum())
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,16 @@ def _fit(y: Float64, groups: Sequence[Float64]) -> _Fit:
 
 
 def _invert(variances: Float64, covariances: Sequence[Float64]) -> Float64:
-    total: Float64 = sum(v * c for v, c in zip(variances, covariances, strict=True))  # type: ignore[assignment]
-    return np.linalg.inv(total)
+    inverse: Float64 = np.linalg.inv(np.einsum("k,kij->ij", variances, np.stack(covariances)))
+    return inverse
 
 
-def _leave_people_out(y: Float64, design: Design, fits: Sequence[_Fit]) -> tuple[Bools, Bools, dict[str, float]]:
+def _leave_people_out(y: Float64, design: Design, fits: Sequence[_Fit]) -> tuple[Int64, dict[str, float]]:
     """Compare everybody with the effects that are estimated without them, by distance in units of people and rest."""
     names, of_label, group_of = design.names, design.of_label(), design.label_groups()
     people, labels = np.array(design.people), np.array([names.index(label) for label in design.labels])
     unit = 1 / np.sqrt([fit.variances[-2:].sum() for fit in fits])
-    recognised, tested = np.zeros(len(y), bool), np.zeros(len(y), bool)
+    rank = np.full(len(y), -1, np.int64)
     products = np.zeros((len(names), 2))
     for person in np.unique(people):
         out = people == person
@@ -160,10 +160,10 @@ def _leave_people_out(y: Float64, design: Design, fits: Sequence[_Fit]) -> tuple
                 continue
             own, deviation = effect[labels[i]], y[i] * unit
             distance = np.where(known, ((effect - deviation) ** 2).sum(1), np.inf)
-            tested[i], recognised[i] = True, distance.argmin() == labels[i]
+            rank[i] = (distance < distance[labels[i]]).sum()
             products[labels[i]] += own @ deviation, own @ own
     follow = {name: float(a / b) if b > 0 else float("nan") for name, (a, b) in zip(names, products, strict=True)}
-    return recognised, tested, follow
+    return rank, follow
 
 
 def _without(fit: _Fit, out: Bools, of_label: Float64, group_of: Sequence[int]) -> Float64:
@@ -181,4 +181,5 @@ def _people_of(design: Design) -> Float64:
 
 
 def _indicator(values: Sequence[str], names: Sequence[str]) -> Float64:
-    return (np.array(values)[:, None] == np.array(names)[None]).astype(np.float64)
+    indicator: Float64 = (np.array(values)[:, None] == np.array(names)[None]).astype(np.float64)
+    return indicator
