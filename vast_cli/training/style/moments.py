@@ -14,6 +14,7 @@ MIN_FRAMES = 40  # shorter clips say little about moments
 LENGTHS = (25, 50, 100, 200)  # frames of the parts that chance is measured on
 CHANCE = 0.5  # of the variance of levels between parts of a clip: the rest is style that changes within it
 SHRINK = 0.1  # of covariances towards their diagonal: there are more levels than persons with several clips
+LEAST_SCALE = 1e-3  # of a moment that is the same in all clips
 EYES = ((159, 145), (386, 374))  # upper and lower lid
 
 
@@ -57,7 +58,7 @@ def fit_moment_space(clips: Sequence[StyleClip], face: FaceModel, *, person: flo
     scale[LEVEL] = np.sqrt(np.diag(style))
     return MomentSpace(
         mean=mean.astype(np.float32),
-        scale=scale.astype(np.float32),
+        scale=np.maximum(scale, LEAST_SCALE).astype(np.float32),
         chance=chance.astype(np.float32),
         style=style.astype(np.float32),
         between=between.astype(np.float32),
