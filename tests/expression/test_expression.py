@@ -200,6 +200,11 @@ def test_eyes_neither_stop_nor_diverge_within_a_minute(model: ExpressionModel) -
     assert weak[-200:].std(0).max() > 1e-3 and np.abs(weak).max() < 100
 
 
+def test_sampled_motion_is_smoothed_over_the_joints_of_windows_and_up_to_the_ends(model: ExpressionModel) -> None:
+    steps = np.abs(np.diff(whole(speech(16_000 * 40), STYLE, model)[:, 85:], axis=0)).mean(1)
+    assert steps[95::96].mean() < 1.5 * steps.mean() and steps[0] < 3 * steps.mean() and steps[-1] < 3 * steps.mean()
+
+
 def test_speech_of_another_model_is_refused(model: ExpressionModel) -> None:
     ppg = Posteriorgram(values=speech(3200).values, n_samples=3200, model_hash="other")
     with pytest.raises(VastError) as caught:

@@ -15,13 +15,16 @@ from vast_cli.core.errors import VastError
 from vast_cli.expression.autoregressive import FrameSampler, FrameState
 from vast_cli.expression.hybrid import ExpressionModel, StyleUnits
 from vast_cli.expression.nonautoregressive import speech_input
-from vast_cli.records import N_EXPRESSION, N_STRONG, Posteriorgram
+from vast_cli.records import N_EXPRESSION, N_STRONG, N_WEAK, Posteriorgram
 
 WINDOW = 128  # frames of a window of D^nar, 5.1 s
 FADE = 32  # frames of overlap of two windows
 HOP = WINDOW - FADE
-# factor on everything that is sampled: at 1 brows and gaze of unseen people moved 1.2 - 1.3 times as far as theirs
-LIVELINESS = 0.92
+LIVELINESS = 1.0  # factor on everything that is sampled; D^ar is trained on its own roll-outs at 1
+# D^ar samples each frame, noise of the tracker included: unsmoothed, the median step of the lids was 4 times that of
+# people, and such flutter was counted as blinks, twice as many as theirs. Smoothed, both are theirs
+SMOOTH = np.array([1, 4, 6, 4, 1], np.float32) / 16
+REACH = len(SMOOTH) // 2  # frames
 
 
 def predict(
@@ -75,10 +78,8 @@ def _blocks(
     total = ppg.n_frames
     with torch.inference_mode():
         units = model.decoder.units(torch.from_numpy(np.ascontiguousarray(style, np.float32))[None])
-    random, free_random = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    free_state = model.decoder.free.start()
-    sampler = _sampler(units, model)
-    state = sampler.start()
+    free_random, free_state = np.random.default_rng([seed, 1]), model.decoder.free.start()
+    weak_runs = _weak_runs(ppg, units, model, seed=seed, liveliness=liveliness)
     tail: Float32 = np.zeros((0, N_STRONG), np.float32)  # end of the last window, to fade out
     ramp = ((np.arange(FADE, dtype=np.float32) + 0.5) / FADE)[:, None]
     for start in range(0, total, HOP):
@@ -91,13 +92,7 @@ def _blocks(
         noise = free_random.standard_normal((stop, model.decoder.config.free)).astype(np.float32)
         free, free_state = model.decoder.free.sample(np.float32(liveliness) * noise, free_state)
         free = model.decoder.free.articulate(free * units.gain[0, :N_STRONG].numpy())
-        speech_before = speech_input(ppg.values, start - 1, start + stop - 1)
-        if regressed is not None:
-            weak = regressed[:stop]
-        else:
-            weak, state = _predict_weak(
-                speech_before, units, model, sampler, state, random=random, liveliness=liveliness
-            )
+        weak = next(weak_runs) if regressed is None else regressed[:stop]
         block = np.concatenate([strong[:stop] + free, weak], 1)
         if not np.isfinite(block).all():
             raise VastError("vast_non_finite", "the expression decoder returned NaN or infinity")
@@ -112,15 +107,38 @@ def _predict_strong(speech: Float32, units: StyleUnits, model: ExpressionModel) 
     return strong[0].numpy(), None if weak is None else weak[0].numpy()
 
 
+def _weak_runs(
+    ppg: Posteriorgram, units: StyleUnits, model: ExpressionModel, *, seed: int, liveliness: float
+) -> Iterator[Float32]:
+    """X^wk of D^ar, smoothed, from the start of each window to that of the next: [HOP or fewer, 148], canonical units.
+
+    It runs `REACH` frames ahead, which the filter needs.
+    """
+    total, random = ppg.n_frames, np.random.default_rng(seed)
+    sampler = _sampler(units, model)
+    state, sampled = sampler.start(), 0
+    raw: Float32 = np.zeros((0, N_WEAK), np.float32)  # frames from `REACH` before the run on
+    for start in range(0, total, HOP):
+        stop = min(start + HOP, total)
+        ahead = min(stop + REACH, total)
+        speech_before = speech_input(ppg.values, sampled - 1, ahead - 1)
+        new, state = _sample_weak(speech_before, model, sampler, state, random=random, liveliness=liveliness)
+        sampled = ahead
+        raw = np.concatenate([raw, new]) if start else np.concatenate([np.repeat(new[:1], REACH, 0), new])
+        padded = np.concatenate([raw, np.repeat(raw[-1:], stop + REACH - ahead, 0)])
+        smooth = sum(weight * padded[k : k + stop - start] for k, weight in enumerate(SMOOTH))
+        raw = raw[stop - start :]
+        yield _denormalise(smooth, units, model)
+
+
 @torch.inference_mode()
 def _sampler(units: StyleUnits, model: ExpressionModel) -> FrameSampler:
     return FrameSampler(model.decoder.ar, units.code[0])
 
 
 @torch.inference_mode()
-def _predict_weak(
+def _sample_weak(
     speech: Float32,
-    units: StyleUnits,
     model: ExpressionModel,
     sampler: FrameSampler,
     state: FrameState,
@@ -128,10 +146,15 @@ def _predict_weak(
     random: np.random.Generator,
     liveliness: float,
 ) -> tuple[Float32, FrameState]:
-    """D^ar over the next frames, given the speech before each: [N, 148] in canonical units, and its next state."""
+    """D^ar over the next frames, given the speech before each: [N, 148] in normalised units, and its next state."""
     ppg = model.decoder.ar.middle_ppg(torch.from_numpy(speech))
     choices = random.random(len(ppg)).tolist()
     noise = random.standard_normal((len(ppg), model.decoder.config.drawn), dtype=np.float32)
     values, state = sampler.run(ppg, state, choices=choices, noise=torch.from_numpy(np.float32(liveliness) * noise))
-    result: Float32 = model.decoder.denormalise_weak(values[None], units)[0].numpy()
-    return result, state
+    return values.numpy(), state
+
+
+@torch.inference_mode()
+def _denormalise(weak: Float32, units: StyleUnits, model: ExpressionModel) -> Float32:
+    result: Float32 = model.decoder.denormalise_weak(torch.from_numpy(weak)[None], units)[0].numpy()
+    return result
