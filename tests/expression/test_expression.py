@@ -65,7 +65,7 @@ def with_moment(index: int, value: float) -> np.ndarray:
     return vector
 
 
-@pytest.mark.parametrize("n_samples", [320, 640, 641, 16_000, 81_234, 16_000 * 21])
+@pytest.mark.parametrize("n_samples", [320, 640, 641, 16_000, 640 * 96, 640 * 97, 640 * 98, 640 * 99, 81_234, 16_000 * 21])
 def test_every_length_has_its_number_of_frames(model: ExpressionModel, n_samples: int) -> None:
     ppg = speech(n_samples)
     expression = whole(ppg, STYLE, model)

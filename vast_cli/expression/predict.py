@@ -121,10 +121,11 @@ def _weak_runs(
     for start in range(0, total, HOP):
         stop = min(start + HOP, total)
         ahead = min(stop + REACH, total)
-        speech_before = speech_input(ppg.values, sampled - 1, ahead - 1)
-        new, state = _sample_weak(speech_before, model, sampler, state, random=random, liveliness=liveliness)
-        sampled = ahead
-        raw = np.concatenate([raw, new]) if start else np.concatenate([np.repeat(new[:1], REACH, 0), new])
+        if ahead > sampled:
+            speech_before = speech_input(ppg.values, sampled - 1, ahead - 1)
+            new, state = _sample_weak(speech_before, model, sampler, state, random=random, liveliness=liveliness)
+            raw = np.concatenate([raw if start else np.repeat(new[:1], REACH, 0), new])
+            sampled = ahead
         padded = np.concatenate([raw, np.repeat(raw[-1:], stop + REACH - ahead, 0)])
         smooth = sum(weight * padded[k : k + stop - start] for k, weight in enumerate(SMOOTH))
         raw = raw[stop - start :]
