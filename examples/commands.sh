@@ -21,6 +21,10 @@ vast predict --audio "$here/speech.flac" --style lively.style --avatar obama -o 
 # for programs: one JSON document on standard output
 vast render --audio "$here/speech.flac" --style lively.style -o spoken.mp4 --overwrite --json > result.json
 
+# what a style does to a face, beside the neutral one; styles that `--style` takes by name
+vast styles show lively.style
+vast styles list
+
 # what is installed, and whether this machine is fit
 vast avatars list
 vast avatars info obama

@@ -143,7 +143,8 @@ ship.
 {rows}
 
 Manners come from few sources each, so a style holds something of its source as well: light, distance, language.
-Emotions are acted, most of them by few people.
+Emotions are acted, most of them by few people; where they differ, the style is weaker than each of them
+(`--style-strength 1.5`). `sad` is close to crying: the mouth is drawn wide, not down.
 
 ## Licences of the footage, as found
 
