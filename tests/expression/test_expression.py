@@ -10,10 +10,11 @@ import torch
 from vast_cli.core.errors import VastError
 from vast_cli.expression import ExpressionModel, load_expression_model, predict
 from vast_cli.expression.autoregressive import FrameSampler
+from vast_cli.expression.blinks import CLOSED, Blinks
 from vast_cli.expression.hybrid import SHUT, HybridDecoder, StyleUnits
 from vast_cli.expression.nonautoregressive import SILENCE, ExpressionConfig, speech_input
 from vast_cli.records import Posteriorgram
-from vast_cli.store.weights import DECODER, STYLE_MODEL
+from vast_cli.store.weights import DECODER, MOMENTS, STYLE_MODEL
 from vast_cli.training.losses.expression import asymmetric, moments, one_minus_correlation
 from vast_cli.training.style.free_motion import pole_of
 
@@ -37,6 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ExpressionModel:
     decoder.free.factor.copy_(0.2 * torch.randn(85, 3, generator=random))
     decoder.free.speechless[0, 0] = 0
     tensors = {DECODER + k: v.numpy() for k, v in decoder.state_dict().items()}
+    tensors |= {MOMENTS + "mean": np.full(6, np.log(24.0), np.float32), MOMENTS + "scale": np.ones(6, np.float32)}
     path = tmp_path_factory.mktemp("expression") / "style.safetensors"
     header = {"expression": asdict(CONFIG), "face_model_hash": "face", "acoustic_model_hash": "acoustic"}
     STYLE_MODEL.save(path, tensors, header)
@@ -187,8 +189,39 @@ def test_lids_close_and_do_not_cross(model: ExpressionModel) -> None:
     weak = torch.zeros(1, 3, 148)
     weak[0, :, 4] = torch.tensor([0.0, -1.0, -9.0])
     opening = decoder.denormalise_weak(weak, still)[0] @ lids
-    decoder.set_lids(torch.zeros(148).index_fill_(0, torch.tensor([4]), 1e-9), torch.ones(148))
+    decoder.lids.zero_()
+    decoder.closing_lids.zero_()
     assert torch.allclose(opening, torch.tensor([0.0, -0.5, SHUT]), atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [10.0, 25.0, 50.0])
+def test_still_eyes_blink_at_the_rate_of_the_style(rate: float) -> None:
+    lids = np.zeros(148, np.float32)
+    lids[3] = 0.5
+    opening = np.zeros(148, np.float32)
+    opening[3] = 2.0
+
+    def run(parts: int) -> np.ndarray:
+        blinks = Blinks(lids, opening, rest=0.0, rate=rate, random=np.random.default_rng(5))
+        still = np.zeros((15_000, 148), np.float32)
+        return np.concatenate([blinks.add(part) for part in np.array_split(still, parts)])
+
+    moved = run(1)
+    heights = moved @ lids
+    shut = heights < -0.35
+    count = int((shut[1:] & ~shut[:-1]).sum())
+    assert rate / 1.5 < count / 10 < 1.1 * rate  # 10 minutes; never more than asked for
+    assert np.isclose(heights.min(), CLOSED, atol=1e-4) and not moved[:, :3].any()
+    assert np.array_equal(run(7), moved)
+
+
+def test_eyes_that_blink_enough_are_left_alone() -> None:
+    lids = np.zeros(148, np.float32)
+    lids[3] = 1.0
+    weak = np.zeros((3000, 148), np.float32)
+    weak[::25, 3] = -0.8  # once a second
+    blinks = Blinks(lids, lids, rest=0.0, rate=10.0, random=np.random.default_rng(0))
+    assert np.array_equal(blinks.add(weak), weak)
 
 
 def test_style_changes_the_face(model: ExpressionModel) -> None:

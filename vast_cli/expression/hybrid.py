@@ -1,5 +1,6 @@
 """Hybrid decoder D: 85 strong components from D^nar, 148 weak ones from D^ar (paper 3.3), in the units of the style."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from vast_cli.expression.free_motion import FreeMotion
 from vast_cli.expression.nonautoregressive import ExpressionConfig, NonAutoregressiveDecoder
 from vast_cli.records import N_EXPRESSION, N_STRONG, N_WEAK
 from vast_cli.store import assets
-from vast_cli.store.weights import DECODER, STYLE_MODEL, Weights
+from vast_cli.store.weights import DECODER, MOMENTS, STYLE_MODEL, Weights
 
 WEAK_FLOOR = 0.02  # canonical units; below it a weak component is tracker noise
 SHUT = -1.05  # opening of shut eyes over that of the mean face; tracked blinks reach -0.7 to -1.2
@@ -121,6 +122,7 @@ class ExpressionModel:
     """The hybrid decoder, loaded."""
 
     decoder: HybridDecoder
+    blink_moment: tuple[float, float]  # mean and sd of the last moment, ln of 4 + blinks a minute
     hash: str
     face_model_hash: str
     acoustic_model_hash: str
@@ -129,6 +131,12 @@ class ExpressionModel:
     def d_style(self) -> int:
         """Size of the styles s = (z, q) that it takes."""
         return self.decoder.config.d_style + self.decoder.config.n_moments
+
+    def blink_rate(self, style: Tensor) -> float:
+        """Blinks a minute of a style s [d_style]; of the mean style where moments do not reach the decoder."""
+        mean, sd = self.blink_moment
+        q = float(style[-1]) if self.decoder.config.uses_moments else 0.0
+        return math.exp(mean + sd * q) - 4
 
 
 def load_expression_model(path: Path | None = None) -> ExpressionModel:
@@ -143,8 +151,10 @@ def load_expression_model(path: Path | None = None) -> ExpressionModel:
 def _build_expression_model(weights: Weights) -> ExpressionModel:
     decoder = HybridDecoder(ExpressionConfig(**weights.header["expression"]))
     decoder.load_state_dict({k: torch.from_numpy(v) for k, v in weights.network_state(DECODER).items()})
+    moments = weights.network_state(MOMENTS)
     return ExpressionModel(
         decoder.eval(),
+        blink_moment=(float(moments["mean"][-1]), float(moments["scale"][-1])),
         hash=weights.sha256[:16],
         face_model_hash=str(weights.header["face_model_hash"]),
         acoustic_model_hash=str(weights.header["acoustic_model_hash"]),

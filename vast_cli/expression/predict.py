@@ -13,6 +13,7 @@ import torch
 from vast_cli.core.arrays import Float32
 from vast_cli.core.errors import VastError
 from vast_cli.expression.autoregressive import FrameSampler, FrameState
+from vast_cli.expression.blinks import Blinks
 from vast_cli.expression.hybrid import ExpressionModel, StyleUnits
 from vast_cli.expression.nonautoregressive import speech_input
 from vast_cli.records import N_EXPRESSION, N_STRONG, N_WEAK, Posteriorgram
@@ -76,8 +77,10 @@ def _blocks(
 ) -> Iterator[Float32]:
     """Predictions from the start of each window to that of the next: [HOP or fewer, 233] at a time."""
     total = ppg.n_frames
+    vector = torch.from_numpy(np.ascontiguousarray(style, np.float32))
     with torch.inference_mode():
-        units = model.decoder.units(torch.from_numpy(np.ascontiguousarray(style, np.float32))[None])
+        units = model.decoder.units(vector[None])
+    blinks = _blinks(units, model, rate=model.blink_rate(vector), seed=seed)
     free_random, free_state = np.random.default_rng([seed, 1]), model.decoder.free.start()
     weak_runs = _weak_runs(ppg, units, model, seed=seed, liveliness=liveliness)
     tail: Float32 = np.zeros((0, N_STRONG), np.float32)  # end of the last window, to fade out
@@ -92,11 +95,18 @@ def _blocks(
         noise = free_random.standard_normal((stop, model.decoder.config.free)).astype(np.float32)
         free, free_state = model.decoder.free.sample(np.float32(liveliness) * noise, free_state)
         free = model.decoder.free.articulate(free * units.gain[0, :N_STRONG].numpy())
-        weak = next(weak_runs) if regressed is None else regressed[:stop]
+        weak = blinks.add(next(weak_runs)) if regressed is None else regressed[:stop]
         block = np.concatenate([strong[:stop] + free, weak], 1)
         if not np.isfinite(block).all():
             raise VastError("vast_non_finite", "the expression decoder returned NaN or infinity")
         yield block
+
+
+def _blinks(units: StyleUnits, model: ExpressionModel, *, rate: float, seed: int) -> Blinks:
+    lids = model.decoder.lids.numpy()
+    rest = float(units.level[0, N_STRONG:].numpy() @ lids)
+    random = np.random.default_rng([seed, 2])
+    return Blinks(lids, model.decoder.closing_lids.numpy(), rest=rest, rate=rate, random=random)
 
 
 @torch.inference_mode()
