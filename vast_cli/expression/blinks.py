@@ -48,7 +48,8 @@ class Blinks:
 
     def add(self, weak: Float32) -> Float32:
         """The next frames [n, 148], canonical units, with blinks."""
-        heights, state, result = weak @ self.lids, self.state, weak.copy()
+        result: Float32 = weak.copy()
+        heights, state = weak @ self.lids, self.state
         for t, height in enumerate(heights.tolist()):
             if state.phase < len(PROFILE):
                 closed = PROFILE[state.phase]
