@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vast_cli.core import timebase
 from vast_cli.core.arrays import Float32
-from vast_cli.core.timebase import FPS
 
 DEEP = 0.35  # share of the open eye by which lids must fall to count, as in the moments
 CLOSED = -0.95  # opening over that of the mean face in the middle of a blink
@@ -43,7 +43,7 @@ class Blinks:
         self, lids: Float32, opening: Float32, *, rest: float, rate: float, random: np.random.Generator
     ) -> None:
         self.lids, self.opening, self.rest, self.random = lids, opening, rest, random
-        self.mean = PATIENCE * 60 * FPS / float(np.clip(rate, *RATE_RANGE)) - len(PROFILE)
+        self.mean = PATIENCE * timebase.to_frames(60.0) / float(np.clip(rate, *RATE_RANGE)) - len(PROFILE)
         self.state = BlinkState(due=self._draw())
 
     def add(self, weak: Float32) -> Float32:
