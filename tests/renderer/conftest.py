@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from vast_cli.core.arrays import Float32
 from vast_cli.core.devices import Compute
 from vast_cli.face import FaceModel, MeshRasteriser
+from vast_cli.pipeline.models import Models
 from vast_cli.renderer import scene
 from vast_cli.renderer.avatar import Avatar, TemplateFootage
 from vast_cli.renderer.geometry import Box, PoseStatistics, pose_vectors
@@ -136,3 +138,15 @@ def footage(tiny: TinyAvatar) -> TemplateFootage:
     streams = [cv2.imencode(".png", f[:, :, ::-1])[1].reshape(-1) for f in tiny.frames]
     offsets = np.cumsum([0] + [len(s) for s in streams]).astype(np.int64)
     return TemplateFootage(np.concatenate(streams), offsets, SIDE, SIDE)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny: TinyAvatar, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("avatar") / "tiny"
+    tiny.avatar.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()

@@ -174,18 +174,6 @@ def test_the_renderer_turns_the_head_and_the_cuts_do_not_show(tiny: TinyAvatar, 
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny: TinyAvatar, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("avatar") / "tiny"
-    tiny.avatar.save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
-
-
-@pytest.fixture(scope="module")
 def lively(models: Models, prompt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's style with a head that moves half as far again as the template."""
     record, _ = encode_prompt(prompt, models)

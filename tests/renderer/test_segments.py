@@ -24,22 +24,8 @@ from vast_cli.pipeline.render import render
 from vast_cli.pipeline.request import RenderRequest, RenderResult
 from vast_cli.renderer import RendererState
 
-from .conftest import TinyAvatar
-
 N_FRAMES = 200  # three segments of 96, 96 and 8 frames
 OPTIONS = {"segment": 3.0, "encoder_preset": "fast", "threads": 1, "device": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny: TinyAvatar, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("avatar") / "tiny"
-    tiny.avatar.save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return Models()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from vast_cli.core.arrays import Float64
 from vast_cli.training.style.mixed_model import Design, chance_of_ranks, label_effects
 
 D = 6
-KINDS = {"calm": "mood", "glad": "mood", "cross": "mood", "talk": "manner", "news": "manner"}
+KINDS = {"calm": "mood", "glad": "mood", "cross": "mood", "talk": "genre", "news": "genre"}
 
 
 def population(effects: dict[str, Float64], *, per_label: int, seed: int = 0) -> tuple[Float64, Design]:

@@ -33,7 +33,7 @@ class Corpus:
     rows: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
     def add(
-        self, speaker: str, manner: str, emotion: str = "", *, component: int | None = None, split: str = "train"
+        self, speaker: str, genre: str, emotion: str = "", *, component: int | None = None, split: str = "train"
     ) -> None:
         """A clip without audio of somebody whose face moves, with one component raised."""
         number = len(self.rows)
@@ -45,8 +45,8 @@ class Corpus:
             expression[:, component] += 4 * self.face.sd[component]
         name = f"{'mead' if emotion else 'talk'}/clip{number}.mp4"
         row = dict.fromkeys(COLUMNS, "") | {
-            "path": name, "set": name.split("/")[0], "speaker": speaker, "manner": manner, "emotion": emotion,
-            "seconds": "2.4", "frames": str(N_FRAMES), "audio": "0", "split": split, "licence": f"licence {manner}",
+            "path": name, "set": name.split("/")[0], "speaker": speaker, "manner": genre, "emotion": emotion,
+            "seconds": "2.4", "frames": str(N_FRAMES), "audio": "0", "split": split, "licence": f"licence {genre}",
         }  # fmt: skip
         self.rows.append(row)
         track = FaceTrack(
@@ -72,10 +72,10 @@ class Corpus:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """Five people of each of three labels, one of a fourth, and clips that may not be used."""
     made = Corpus(tmp_path_factory.mktemp("corpus"), FaceModel.load())
-    for label, (manner, emotion, component) in SHOWN.items():
+    for label, (genre, emotion, component) in SHOWN.items():
         for k in range(5):
             for _ in range(2):
-                made.add(f"{label}{k}", manner, emotion, component=component)
+                made.add(f"{label}{k}", genre, emotion, component=component)
     made.add("afraid", "acted", "fear", component=3)
     made.add("stranger", "news", split="val", component=4)
     made.add("face", "expressions", "happy", component=4)  # nobody speaks
@@ -103,12 +103,12 @@ def test_labels_that_several_people_show_become_styles(output: Path) -> None:
 
 
 def test_cards_say_what_a_style_was_made_from(output: Path) -> None:
-    for label, (manner, emotion, _) in SHOWN.items():
+    for label, (genre, emotion, _) in SHOWN.items():
         style = style_cards.load_named(output / f"{label}.style")
         assert style.problem is None and style.card is not None
         card = style.card
         assert (card.people, card.clips, card.seconds) == (5, 10, 24.0)
-        assert card.sets == {"mead" if emotion else "talk": 10} and card.licences == {f"licence {manner}": 10}
+        assert card.sets == {"mead" if emotion else "talk": 10} and card.licences == {f"licence {genre}": 10}
         assert 3 <= card.recognised <= 5 and card.chance == pytest.approx(1 / 3, abs=1e-4)
 
 

@@ -100,7 +100,7 @@ def test_free_motion_fills_what_is_missing_and_leaves_articulation_alone(face: F
     assert (after.square().sum(1)[moved] >= before.square().sum(1)[moved]).all()
     noise = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
     motion, _ = net.decoder.free.sample(noise, net.decoder.free.start())
-    articulated = net.decoder.free.articulate(motion * face.sd[:N_STRONG])
+    articulated = net.decoder.free.without_articulation(motion * face.sd[:N_STRONG])
     assert motion.std() > 0.01 and np.abs(articulated @ net.get_buffer("gap_basis").numpy()).max() < 1e-3
 
 

@@ -1,8 +1,8 @@
-"""Motion of the lower face that the audio does not explain: smiles that come and go, a jaw that drifts.
+"""Motion of the lower face that the audio does not explain: smiles that come and go, a mouth that drifts to a side.
 
 D^nar is deterministic, so it gives the mean over all that people do with the same words. The rest is sampled: smooth
-noise with the covariance and the pace of what D^nar leaves unexplained on people that it was not trained on, in the
-units of the style. What lips articulate (gap, width, protrusion, jaw) is taken out: words come from the audio alone.
+noise with the covariance and the pace of what D^nar leaves unexplained, in the units of the style. What lips articulate
+(gap, width, protrusion) is taken out: words come from the audio alone.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from vast_cli.records import N_STRONG
 
 
 class FreeMotion(nn.Module):
-    """Two first-order filters in a row over white noise, so that velocities are continuous in the eye's sense.
+    """Two first-order filters in a row over white noise, which makes it smooth.
 
     u_t = keep u_{t-1} + v_t, v_t = keep v_{t-1} + gain factor n_t, n_t ~ N(0, I).
 
@@ -51,7 +51,7 @@ class FreeMotion(nn.Module):
             motion[t] = value
         return motion, np.stack([slow, value])
 
-    def articulate(self, motion: Float32) -> Float32:
+    def without_articulation(self, motion: Float32) -> Float32:
         """`motion` [n, 85] in canonical units without what lips articulate."""
         result: Float32 = motion @ self.speechless.numpy().T
         return result

@@ -94,7 +94,7 @@ def _blocks(
         tail = strong[stop:]
         noise = free_random.standard_normal((stop, model.decoder.config.free)).astype(np.float32)
         free, free_state = model.decoder.free.sample(np.float32(liveliness) * noise, free_state)
-        free = model.decoder.free.articulate(free * units.gain[0, :N_STRONG].numpy())
+        free = model.decoder.free.without_articulation(free * units.gain[0, :N_STRONG].numpy())
         weak = blinks.add(next(weak_runs)) if regressed is None else regressed[:stop]
         block = np.concatenate([strong[:stop] + free, weak], 1)
         if not np.isfinite(block).all():

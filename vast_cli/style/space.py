@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vast_cli.core.arrays import Float32
+from vast_cli.core.arrays import Float32, Int64
 from vast_cli.core.errors import VastError
 from vast_cli.records import FaceTrack, Posteriorgram, Style
 from vast_cli.store import assets
@@ -90,11 +90,8 @@ def encode_style(track: FaceTrack, model: StyleModel, *, ppg: Posteriorgram | No
         )
     if not track.valid.any():
         raise VastError("vast_face_lost", f"`{track.source}` has no frame with a face to encode a style from")
-    selected = _select_frames(track.n_frames)
+    selected = _select_frames(track)
     valid = track.valid[selected]
-    if not valid.any():  # the segments missed the few frames with a face
-        selected = np.flatnonzero(track.valid)[:MAX_FRAMES]
-        valid = track.valid[selected]
     if ppg is not None and len(ppg.values) == 0:
         ppg = None
     speech = (
@@ -136,17 +133,21 @@ def person_part(track: FaceTrack, model: StyleModel) -> Float32:
 
     An avatar adds its own to what is predicted for it, so that it rests as its person does.
     """
-    selected = _select_frames(track.n_frames)
+    selected = _select_frames(track)
     moments = model.moments.measure(track.expression[selected], track.valid[selected])
     return model.moments.split(moments)[2]
 
 
-def _select_frames(n_frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Indices of the frames to use: all, or evenly spaced segments that add up to `MAX_FRAMES`."""
+def _select_frames(track: FaceTrack) -> Int64:
+    """Frames to use: all, or evenly spaced segments that add up to `MAX_FRAMES`; with a face if there is one."""
+    n_frames = track.n_frames
     if n_frames <= MAX_FRAMES:
         return np.arange(n_frames, dtype=np.int64)
     starts = np.linspace(0, n_frames - SEGMENT, MAX_FRAMES // SEGMENT).astype(np.int64)
-    return (starts[:, None] + np.arange(SEGMENT)).reshape(-1)
+    selected: Int64 = (starts[:, None] + np.arange(SEGMENT)).reshape(-1)
+    if not track.valid[selected].any():  # the segments missed the few frames with a face
+        selected = np.flatnonzero(track.valid)[:MAX_FRAMES]
+    return selected
 
 
 def sample(style: Style, model: StyleModel, *, seed: int, temperature: float = 1.0) -> Style:

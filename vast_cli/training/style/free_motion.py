@@ -10,14 +10,14 @@ import torch
 from vast_cli.core.arrays import Float32, Float64
 from vast_cli.records import N_STRONG
 from vast_cli.training.style.corpus import StyleClip
-from vast_cli.training.style.networks import StyleNetworks, style_vector
+from vast_cli.training.style.networks import SAVITZKY_GOLAY, StyleNetworks, style_vector
 
 log = logging.getLogger(__name__)
 MIN_FRAMES = 75
 N_CLIPS = 80  # enough for the covariance of the large components
 MAX_SHARE = 0.35  # of the variance of a component that is free in training: D^nar explains the rest
 MAX_COMPLETED, MAX_SCALE = 0.6, 2.5  # the same at the end, and how far it may grow
-SMOOTH = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35  # Savitzky-Golay 5/2: takes out the tracker's noise
+SMOOTH = np.array(SAVITZKY_GOLAY) / 35
 LAG = 5  # frames, at which the pace is read
 FASTEST, SLOWEST = 0.5, 0.95  # poles
 
@@ -83,7 +83,7 @@ def pole_of(r: Float64) -> Float64:
 
 
 def speechless(networks: StyleNetworks) -> Float32:
-    """Projection [85, 85] that takes gap, width, protrusion and jaw out of strong components."""
+    """Projection [85, 85] that takes gap, width and protrusion out of strong components."""
     rows = torch.cat([networks.get_buffer("gap_basis")[None], networks.get_buffer("shape_basis").T]).numpy()
     inverse = np.linalg.pinv(rows)
     projection: Float32 = (np.eye(N_STRONG) - inverse @ rows).astype(np.float32)
@@ -99,6 +99,6 @@ def _motion(networks: StyleNetworks, clip: StyleClip) -> Motions:
     parts = []
     for x in (tracked, predicted, tracked - predicted):
         moved = x[clip.weight > 0]
-        moved = networks.decoder.free.articulate(moved - moved.mean(0)) / units.gain[0, :N_STRONG].numpy()
+        moved = networks.decoder.free.without_articulation(moved - moved.mean(0)) / units.gain[0, :N_STRONG].numpy()
         parts.append(np.apply_along_axis(np.convolve, 0, moved.astype(np.float64), SMOOTH, "valid"))
     return Motions(*parts)

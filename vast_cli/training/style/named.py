@@ -27,9 +27,9 @@ from vast_cli.store import style_cards, styles
 from vast_cli.store.style_cards import StyleCard
 from vast_cli.style import load_style_model, mix_styles
 from vast_cli.training.style.mixed_model import Design, LabelEffects, chance_of_ranks, label_effects
-from vast_cli.training.style.samples import EMOTION, LABELS, MANNER, Sample, encode_samples
+from vast_cli.training.style.samples import EMOTION, GENRE, LABELS, Sample, encode_samples
 
-LEAST_PEOPLE = {EMOTION: 2, MANNER: 3}  # actors show several emotions, so that their own part is known
+LEAST_PEOPLE = {EMOTION: 2, GENRE: 3}  # actors show several emotions, so that their own part is known
 SIGNIFICANT = 0.05  # chance that a label which means nothing would be told as well
 PREVIEW = "preview.jpg"  # of `examples/make_style_previews.py`
 
@@ -135,14 +135,14 @@ Named styles: `vast render --style happy`, `vast styles list`, `vast styles show
 Each is what the people of one mood or one kind of video have in common, nobody's own style: a linear mixed model takes
 apart what the label does and what people are like (`vast_cli/training/style/mixed_model.py`). The clips are those that
 the style model was trained on. *Recognised*: people whose own style is nearest to this one of all, when it is made
-without them. Emotions of one person, manners of fewer than three, and what is told no better than by chance do not
+without them. Emotions of one person, genres of fewer than three, and what is told no better than by chance do not
 ship.
 
 {preview}| style | what it is | people | clips | footage | from sets | recognised (by chance) |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Manners come from few sources each, so a style holds something of its source as well: light, distance, language.
+Genres come from few sources each, so a style holds something of its source as well: light, distance, language.
 Emotions are acted, most of them by few people; where they differ, the style is weaker than each of them
 (`--style-strength 1.5`). `sad` is close to crying: the mouth is drawn wide, not down.
 

@@ -23,6 +23,8 @@ from vast_cli.training.style.moments import moment_maps
 RETURN = 0.93  # a frame: half way back in 0.4 s
 MAX_BATCH = 64  # targets; LSTM states are carried for so many
 MIN_GAP_SD = 0.05  # canonical units (0.6 % of eye distance): less lip motion is not worth a correlation
+# Savitzky-Golay 5/2, in 35ths: takes out the noise of the tracker, which predictions do not have
+SAVITZKY_GOLAY = (-3.0, 12.0, 17.0, 12.0, -3.0)
 N_ARRIVING = 12  # components of each decoder whose moments must arrive, the largest ones
 ARRIVING = np.r_[0:N_ARRIVING, N_STRONG : N_STRONG + N_ARRIVING]
 MIN_ARRIVING = 40  # frames of both windows
@@ -301,7 +303,7 @@ def smooth_moments(x: Tensor, mask: Tensor, variance: Tensor | float) -> tuple[T
     `variance` [B, C] of motion that will be added is counted in. The filter (Savitzky-Golay 5/2) takes out the
     tracker's noise, which predictions do not have.
     """
-    filter_ = x.new_tensor([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35
+    filter_ = x.new_tensor(SAVITZKY_GOLAY) / 35
     padded = nn.functional.pad(x.transpose(1, 2), (2, 2), mode="replicate")
     smooth = nn.functional.conv1d(padded.reshape(-1, 1, padded.shape[-1]), filter_[None, None])
     smooth = smooth.reshape(x.shape[0], x.shape[2], -1).transpose(1, 2)

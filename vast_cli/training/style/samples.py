@@ -28,10 +28,10 @@ from vast_cli.training.tracks import cached_track
 
 log = logging.getLogger(__name__)
 
-EMOTION, MANNER = "emotion", "manner"  # kinds: emotions differ more than manners
+EMOTION, GENRE = "emotion", "genre"  # kinds: emotions differ more than genres
 LEAST_FRAMES = 25  # with a face, of a person under a label
 UNUSED_SETS = ("avatar",)  # shows recordings of other sets again
-SILENT = ("expressions", "silent")  # manners in which nobody speaks
+SILENT = ("expressions", "silent")  # genres in which nobody speaks
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Label:
     """A style that the corpus may have.
 
     Attributes:
-        kind: `EMOTION` or `MANNER`.
+        kind: `EMOTION` or `GENRE`.
         words: in the columns `emotion` or `manner` of the index.
         description: for the card.
     """
@@ -58,13 +58,13 @@ LABELS: Mapping[str, Label] = {
     "fearful": Label(EMOTION, ("fear",), "acted fear"),
     "disgusted": Label(EMOTION, ("disgusted",), "acted disgust"),
     "contemptuous": Label(EMOTION, ("contempt",), "acted contempt"),
-    "address": Label(MANNER, ("address",), "a politician to the camera"),
-    "interview": Label(MANNER, ("interview",), "answers in an interview"),
-    "lecture": Label(MANNER, ("lecture", "presentation", "speech"), "a talk to an audience"),
-    "lesson": Label(MANNER, ("lesson",), "a teacher who speaks clearly, of lip reading or a language"),
-    "news": Label(MANNER, ("news",), "a news anchor"),
-    "talk-show": Label(MANNER, ("talkshow",), "a guest of a talk or panel show"),
-    "vlog": Label(MANNER, ("vlog",), "a private person to a webcam"),
+    "address": Label(GENRE, ("address",), "a politician to the camera"),
+    "interview": Label(GENRE, ("interview",), "answers in an interview"),
+    "lecture": Label(GENRE, ("lecture", "presentation", "speech"), "a talk to an audience"),
+    "lesson": Label(GENRE, ("lesson",), "a teacher who speaks clearly, of lip reading or a language"),
+    "news": Label(GENRE, ("news",), "a news anchor"),
+    "talk-show": Label(GENRE, ("talkshow",), "a guest of a talk or panel show"),
+    "vlog": Label(GENRE, ("vlog",), "a private person to a webcam"),
 }
 
 
@@ -86,10 +86,10 @@ class Sample:
 
 
 def label_of(clip: CorpusClip) -> str | None:
-    """The style that a clip shows: its emotion, if it has one of ours, else its manner; None for neither."""
+    """The style that a clip shows: its emotion, if it has one of ours, else its genre; None for neither."""
     if clip.style in SILENT or clip.emotion == "mixed":
         return None
-    kind, word = (EMOTION, clip.emotion) if clip.emotion else (MANNER, clip.style)
+    kind, word = (EMOTION, clip.emotion) if clip.emotion else (GENRE, clip.style)
     return next((name for name, label in LABELS.items() if label.kind == kind and word in label.words), None)
 
 
